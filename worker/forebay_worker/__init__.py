@@ -1,0 +1,1 @@
+"""The Celery side of Forebay: the application, its tasks and its maintenance."""
