@@ -1,0 +1,84 @@
+"""The servers that the other tests rest on do what those tests take for granted."""
+
+from __future__ import annotations
+
+import http.client
+
+import pytest
+
+from tests.servers import Fault, Proxy
+from tests.servers.seaweedfs import S3Server
+
+
+def get(host: str, path: str) -> tuple[int, bytes]:
+    address, _, port = host.removeprefix("http://").partition(":")
+    connection = http.client.HTTPConnection(address, int(port), timeout=10)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+class TestSeaweedFS:
+    def test_serves_what_was_put_to_its_administrator(self, s3_server: S3Server, s3_bucket: str):
+        s3_server.put(s3_bucket, "a/b.txt", b"hello")
+        s3_server.put_many(s3_bucket, {f"many/{n}.bin": b"%d" % n for n in range(100)})
+
+        assert s3_server.client.get_object(Bucket=s3_bucket, Key="a/b.txt")["Body"].read() == b"hello"
+        assert s3_server.client.get_object(Bucket=s3_bucket, Key="many/42.bin")["Body"].read() == b"42"
+
+    def test_serves_strangers_from_public_buckets_only(self, s3_server: S3Server, s3_bucket: str):
+        public = s3_server.create_bucket(public=True)
+        for bucket in (public, s3_bucket):
+            s3_server.put(bucket, "x", b"hello")
+
+        assert get(s3_server.endpoint, f"/{public}/x") == (200, b"hello")
+        assert get(s3_server.endpoint, f"/{s3_bucket}/x")[0] == 403
+
+
+class TestProxy:
+    def test_passes_signed_requests_and_counts_them(
+        self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy
+    ):
+        import boto3
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=s3_proxy.endpoint,
+            aws_access_key_id=s3_server.access_key,
+            aws_secret_access_key=s3_server.secret_key,
+            region_name=s3_server.region,
+        )
+        client.put_object(Bucket=s3_bucket, Key="a b", Body=b"x" * 300_000)
+        body = client.get_object(Bucket=s3_bucket, Key="a b", Range="bytes=10-19")["Body"].read()
+
+        assert body == b"x" * 10
+        assert [(r.method, r.path, r.range, r.status) for r in s3_proxy.requests] == [
+            ("PUT", f"/{s3_bucket}/a b", None, 200),
+            ("GET", f"/{s3_bucket}/a b", "bytes=10-19", 206),
+        ]
+        assert s3_proxy.counts() == {f"/{s3_bucket}/a b": 1}
+
+    @pytest.mark.parametrize(
+        ("fault", "error"),
+        [
+            (Fault(truncate_after=1000), http.client.IncompleteRead),
+            (Fault(reset_after=1000), ConnectionResetError),
+            (Fault(hang_up=True), http.client.RemoteDisconnected),
+        ],
+    )
+    def test_breaks_as_many_answers_as_it_is_told_to(
+        self, s3_server: S3Server, s3_proxy: Proxy, fault: Fault, error: type[Exception]
+    ):
+        bucket = s3_server.create_bucket(public=True)
+        s3_server.put(bucket, "x", b"x" * 10_000)
+        s3_proxy.fault(f"/{bucket}/x", fault, times=1)
+
+        with pytest.raises(error):
+            get(s3_proxy.endpoint, f"/{bucket}/x")
+        assert get(s3_proxy.endpoint, f"/{bucket}/x") == (200, b"x" * 10_000)
+
+    def test_answers_in_the_place_of_the_server(self, s3_server: S3Server, s3_proxy: Proxy):
+        s3_proxy.fault(None, Fault.s3(503, "SlowDown"))
+
+        status, body = get(s3_proxy.endpoint, "/any/thing")
+        assert (status, b"<Code>SlowDown</Code>" in body) == (503, True)
