@@ -1,0 +1,152 @@
+"""The connection to Redis: how it is made, checked, and made again.
+
+A call is repeated while Redis restarts, for at most `PATIENCE_SECONDS`; every script gives the same
+result when it is sent twice. An embedded server is started again when it is gone.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from forebay.config import mask_url
+from forebay.errors import IndexUnavailableError
+from forebay.index import scripts
+
+PATIENCE_SECONDS = 20.0
+_T = TypeVar("_T")
+
+
+class Connection:
+    """One process's connection pool to the Redis of an index.
+
+    Args:
+        url: a Redis URL.
+        restart: for an embedded server, starts it when it is not running.
+    """
+
+    def __init__(self, url: str, restart: Callable[[], str] | None = None) -> None:
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        self.url = url
+        self._restart = restart
+        self.redis: Any = redis.Redis.from_url(
+            _for_redis_py(url),
+            decode_responses=True,
+            socket_timeout=10.0,
+            socket_connect_timeout=5.0,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+        self._losses = (redis.ConnectionError, redis.TimeoutError)
+
+    def check(self) -> str:
+        """Makes sure that Redis answers, and that it keeps what it is given.
+
+        Returns:
+            the server's run id, which tells one start of it from the next.
+
+        Raises:
+            IndexUnavailableError: it cannot be reached, refuses the password, or may evict keys.
+        """
+        info = self._patiently(self.redis.info, patience=0.0)
+        policy = info.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            raise IndexUnavailableError(
+                f"Redis at {mask_url(self.url)} has the maxmemory-policy {policy!r}, with which it drops "
+                "the index when it is full: set it to 'noeviction'"
+            )
+        return str(info["run_id"])
+
+    def command(self, name: str, *arguments: Any, **options: Any) -> Any:
+        """Sends one command, by the name of its redis-py method.
+
+        Raises:
+            IndexUnavailableError: Redis does not come back, or refuses to serve us.
+        """
+        return self._patiently(lambda: getattr(self.redis, name)(*arguments, **options))
+
+    def pipeline(self, *commands: tuple[Any, ...]) -> list[Any]:
+        """Sends several commands (name and arguments of each) in one round trip.
+
+        Raises:
+            IndexUnavailableError: as `command`.
+        """
+
+        def run() -> Any:
+            pipeline = self.redis.pipeline(transaction=False)
+            for name, *arguments in commands:
+                getattr(pipeline, name)(*arguments)
+            return pipeline.execute()
+
+        return list(self._patiently(run))
+
+    def script(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
+        """Runs the Lua script ``name``, which the server keeps by its digest.
+
+        Raises:
+            redis.ResponseError: the script refused; its text begins with a word in capitals.
+            IndexUnavailableError: as `command`.
+        """
+        import redis
+
+        def run() -> Any:
+            try:
+                return self.redis.evalsha(scripts.digest(name), len(keys), *keys, *arguments)
+            except redis.exceptions.NoScriptError:
+                return self.redis.eval(scripts.source(name), len(keys), *keys, *arguments)
+
+        return self._patiently(run)
+
+    def close(self) -> None:
+        """Closes every connection; the next call opens one again."""
+        self.redis.close()
+        self.redis.connection_pool.disconnect()
+
+    def _patiently(self, operation: Callable[[], _T], patience: float = PATIENCE_SECONDS) -> _T:
+        import redis
+
+        deadline = time.monotonic() + patience
+        pause = 0.02
+        while True:
+            try:
+                return operation()
+            except redis.AuthenticationError as error:
+                raise IndexUnavailableError(
+                    f"Redis at {mask_url(self.url)} refuses the password or user name ({error}): "
+                    "check FIFTYONE_MEDIA_CACHE_REDIS_URL"
+                ) from None
+            except (*self._losses, redis.BusyLoadingError, redis.ReadOnlyError) as error:
+                if time.monotonic() >= deadline:
+                    raise IndexUnavailableError(
+                        f"Redis at {mask_url(self.url)} cannot be reached ({_reason(error)}): "
+                        "start it, or check FIFTYONE_MEDIA_CACHE_REDIS_URL"
+                    ) from None
+                self.redis.connection_pool.disconnect(inuse_connections=False)
+            except redis.ResponseError as error:
+                if "noauth" in str(error).lower() or "authentication" in str(error).lower():
+                    raise IndexUnavailableError(
+                        f"Redis at {mask_url(self.url)} wants a password: put it into "
+                        "FIFTYONE_MEDIA_CACHE_REDIS_URL, as in redis://:password@host:6379/0"
+                    ) from None
+                raise
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, 0.5)
+            if self._restart is not None:
+                self._restart()
+
+
+def _for_redis_py(url: str) -> str:
+    """redis-py says ``unix://`` where Celery says ``redis+socket://``."""
+    if url.startswith("redis+socket://"):
+        return url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
+    return url
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().rstrip(".")
+    return text.split("\n", maxsplit=1)[0] or type(error).__name__

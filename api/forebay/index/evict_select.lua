@@ -1,0 +1,43 @@
+-- Chooses what to evict, least recently used first, and claims it for the evictor. Leased entries are
+-- not in the set that this looks at; claimed ones and those within their grace period are passed over.
+-- KEYS  1 atime (zset)  2 claims (hash)  3 entries (hash)  4 evictor (string)
+-- ARGV  1 the lock's token  2 newest access time to evict, seconds  3 bytes wanted  4 entries at most
+-- Returns {access time of the oldest entry in its grace period or "", entries passed over because
+-- they are claimed, entry, access time, size, entry …}.
+-- Error LOCK when the eviction lock is not the caller's.
+if redis.call('GET', KEYS[4]) ~= ARGV[1] then
+  return redis.error_reply('LOCK is held by another evictor')
+end
+local newest, wanted, most = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local chosen, claimed, bytes, page, from = {'', 0}, 0, 0, 64, 0
+while bytes < wanted and (#chosen - 2) / 3 < most and from < most * 4 do
+  local candidates = redis.call('ZRANGE', KEYS[1], from, from + page - 1, 'WITHSCORES')
+  if #candidates == 0 then
+    break
+  end
+  from = from + page
+  for i = 1, #candidates, 2 do
+    local entry, atime = candidates[i], candidates[i + 1]
+    if tonumber(atime) > newest then
+      chosen[1] = atime
+      from = most * 4
+      break
+    end
+    if bytes >= wanted or (#chosen - 2) / 3 >= most then
+      break
+    end
+    if redis.call('HEXISTS', KEYS[2], entry) == 1 then
+      claimed = claimed + 1
+    else
+      local value = redis.call('HGET', KEYS[3], entry)
+      local size = value and tonumber(string.match(value, '^%d+')) or 0
+      redis.call('HSET', KEYS[2], entry, ARGV[1])
+      bytes = bytes + size
+      chosen[#chosen + 1] = entry
+      chosen[#chosen + 1] = atime
+      chosen[#chosen + 1] = size
+    end
+  end
+end
+chosen[2] = claimed
+return chosen

@@ -1,0 +1,58 @@
+"""The names of everything that a volume keeps in Redis.
+
+All keys of a volume carry one hash tag, so that they live in one slot of a Redis Cluster and a script
+may touch several of them.
+"""
+
+from __future__ import annotations
+
+
+class Keys:
+    """The keys of one volume's index.
+
+    =================== ====== ====================================================================
+    key                 type   content
+    =================== ====== ====================================================================
+    ``meta``            hash   ``index_id``, ``run_id``; the totals ``published``, ``reserved``,
+                               ``leased`` and ``unindexed`` in bytes, and ``count``
+    ``entries``         hash   entry -> ``size|etag|fetched`` (and ``|uri`` where a hash replaced it)
+    ``atime``           zset   entry -> time of last access; what the evictor may take
+    ``atime:leased``    zset   the same, for entries that a lease keeps
+    ``leased``          hash   entry -> number of leases on it, cached or not
+    ``leases``          zset   lease -> expiry
+    ``lease:<id>``      set    the entries of a lease
+    ``claims``          hash   entry -> token of whoever downloads, or evicts, it
+    ``sessions``        zset   session (a process that claims and reserves) -> expiry
+    ``reserved``        hash   session -> reserved bytes
+    ``evictor``         string the eviction lock
+    ``maintenance``     string the lock of the maintenance
+    ``workers``         hash   worker -> its last sign of life, as JSON
+    ``jobs``            zset   job -> time of creation
+    ``job:<id>``        hash   a job's options and counts
+    ``job:<id>:…``             its samples: ``uris``, ``states``, ``attempts``, ``failures``
+    =================== ====== ====================================================================
+    """
+
+    def __init__(self, volume: str) -> None:
+        self.prefix = f"forebay:{{{volume}}}:"
+        self.meta = self.prefix + "meta"
+        self.entries = self.prefix + "entries"
+        self.atime = self.prefix + "atime"
+        self.atime_leased = self.prefix + "atime:leased"
+        self.leased = self.prefix + "leased"
+        self.leases = self.prefix + "leases"
+        self.claims = self.prefix + "claims"
+        self.sessions = self.prefix + "sessions"
+        self.reserved = self.prefix + "reserved"
+        self.evictor = self.prefix + "evictor"
+        self.maintenance = self.prefix + "maintenance"
+        self.workers = self.prefix + "workers"
+        self.jobs = self.prefix + "jobs"
+
+    def lease(self, lease: str) -> str:
+        """The set of a lease's entries."""
+        return f"{self.prefix}lease:{lease}"
+
+    def job(self, job: str, part: str = "") -> str:
+        """A job's hash, or one ``part`` of its ledger."""
+        return f"{self.prefix}job:{job}" + (f":{part}" if part else "")

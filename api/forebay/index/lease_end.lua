@@ -1,0 +1,23 @@
+-- Takes a number of entries out of a lease, and ends the lease with its last entry.
+-- KEYS  1 leases (zset)  2 lease:<id> (set)  3 leased (hash)  4 atime (zset)  5 atime:leased (zset)
+--       6 entries (hash)  7 meta (hash)
+-- ARGV  1 lease  2 entries at most
+-- Returns how many entries the lease still has.
+local bytes = 0
+for _, entry in ipairs(redis.call('SPOP', KEYS[2], ARGV[2])) do
+  if redis.call('HINCRBY', KEYS[3], entry, -1) <= 0 then
+    redis.call('HDEL', KEYS[3], entry)
+    local atime = redis.call('ZSCORE', KEYS[5], entry)
+    if atime then
+      redis.call('ZREM', KEYS[5], entry)
+      redis.call('ZADD', KEYS[4], atime, entry)
+      bytes = bytes + tonumber(string.match(redis.call('HGET', KEYS[6], entry), '^%d+'))
+    end
+  end
+end
+redis.call('HINCRBY', KEYS[7], 'leased', string.format('%.0f', 0 - bytes))
+local rest = redis.call('SCARD', KEYS[2])
+if rest == 0 then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+end
+return rest

@@ -1,0 +1,32 @@
+-- Sets what one session has reserved, as far as the limit admits. The amounts are absolute, so that
+-- sending the same request again after a lost answer changes nothing.
+-- KEYS  1 meta (hash)  2 reserved (hash)  3 sessions (zset)
+-- ARGV  1 session  2 the least, bytes  3 the most, bytes  4 the cache's limit, bytes; -1 for none
+-- Returns {granted bytes in all or -1, published, reserved by all, not indexed yet, leased}.
+-- Error SESSION when the session has been reaped.
+if not redis.call('ZSCORE', KEYS[3], ARGV[1]) then
+  return redis.error_reply('SESSION has been reaped')
+end
+local meta = redis.call('HMGET', KEYS[1], 'published', 'reserved', 'unindexed', 'leased')
+local published, total, unindexed, leased =
+  tonumber(meta[1] or 0), tonumber(meta[2] or 0), tonumber(meta[3] or 0), tonumber(meta[4] or 0)
+local mine = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0)
+local least, most, limit = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local granted = most
+if limit >= 0 then
+  local room = limit - published - unindexed - (total - mine)
+  -- Where space is short nobody hoards: one gets what one needs now, and no more.
+  if room < most then
+    granted = least
+  end
+  if room < least and least > mine then
+    return {-1, published, total, unindexed, leased}
+  end
+end
+if granted > 0 then
+  redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f', granted))
+else
+  redis.call('HDEL', KEYS[2], ARGV[1])
+end
+total = redis.call('HINCRBY', KEYS[1], 'reserved', string.format('%.0f', granted - mine))
+return {granted, published, total, unindexed, leased}
