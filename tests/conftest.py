@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.gcs import GCSServer, fake_gcs
+from tests.servers.http_server import HTTPServer
+from tests.servers.http_server import http_server as running_http_server
 from tests.servers.proxy import Proxy
 from tests.servers.seaweedfs import S3Server, seaweedfs
 
@@ -65,3 +68,50 @@ def s3_environment(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> dict
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return environment
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[GCSServer]:
+    """fake-gcs-server: `create_bucket`, `put`, `put_many`, `environment()`; see `tests.servers.gcs`."""
+    with fake_gcs() as server:
+        yield server
+
+
+@pytest.fixture
+def gcs_bucket(gcs_server: GCSServer) -> str:
+    """A new, empty bucket."""
+    return gcs_server.create_bucket()
+
+
+@pytest.fixture
+def gcs_proxy(gcs_server: GCSServer) -> Iterator[Proxy]:
+    """A new `Proxy` in front of fake-gcs-server."""
+    with gcs_server.proxied() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def gcs_environment(gcs_server: GCSServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Sets ``STORAGE_EMULATOR_HOST`` so that ``gs://`` means fake-gcs-server."""
+    environment = gcs_server.environment()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment
+
+
+@pytest.fixture
+def http_server() -> Iterator[HTTPServer]:
+    """A new, empty web server on 127.0.0.1: `put`, `redirect`, `requests`, `proxied()`.
+
+    Its address is a loopback one, so a cache that is to fetch from it needs
+    ``allowed_sources=[http_server.endpoint + "/"]``.
+    """
+    with running_http_server() as server:
+        yield server
+
+
+@pytest.fixture
+def other_http_server() -> Iterator[HTTPServer]:
+    """A web server on another host (127.0.0.2), for redirects from one host to another."""
+    with running_http_server("127.0.0.2") as server:
+        yield server

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import http.client
+from pathlib import Path
 
 import pytest
 
 from tests.servers import Fault, Proxy
+from tests.servers.gcs import GCSServer
+from tests.servers.http_server import HTTPServer
+from tests.servers.nginx import nginx
 from tests.servers.seaweedfs import S3Server
 
 
@@ -82,3 +86,31 @@ class TestProxy:
 
         status, body = get(s3_proxy.endpoint, "/any/thing")
         assert (status, b"<Code>SlowDown</Code>" in body) == (503, True)
+
+
+class TestFakeGCS:
+    def test_serves_both_of_its_interfaces_through_a_proxy_too(self, gcs_server: GCSServer, gcs_proxy: Proxy):
+        bucket = gcs_server.create_bucket()
+        gcs_server.put(bucket, "a/b c.txt", b"hello")
+
+        for endpoint in (gcs_server.endpoint, gcs_proxy.endpoint):
+            assert get(endpoint, f"/{bucket}/a/b%20c.txt") == (200, b"hello")
+            assert get(endpoint, f"/storage/v1/b/{bucket}/o/a%2Fb%20c.txt?alt=media") == (200, b"hello")
+
+
+class TestHTTPServer:
+    def test_serves_what_was_put_and_logs_requests(self, http_server: HTTPServer):
+        http_server.put("/a?b=c", b"hello")
+
+        assert get(http_server.endpoint, "/a?b=c") == (200, b"hello")
+        assert get(http_server.endpoint, "/a")[0] == 404
+        assert (http_server.count("/a?b=c"), http_server.requests[0].status) == (1, 200)
+
+
+class TestNginx:
+    def test_serves_a_directory(self, tmp_path: Path):
+        (tmp_path / "bucket").mkdir()
+        (tmp_path / "bucket" / "x").write_bytes(b"hello")
+
+        with nginx(tmp_path) as endpoint:
+            assert get(endpoint, "/bucket/x") == (200, b"hello")
