@@ -1,0 +1,45 @@
+# Everything runs from a virtual environment in .venv, which `make setup` keeps up to date.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+.PHONY: help setup demo test lint format bench clean
+
+help:
+	@echo 'make setup   create or update .venv'
+	@echo 'make demo    prefetch 300 photographs from a local S3 server through a Celery worker'
+	@echo 'make test    run every test (some of them: make test PYTEST_ARGS="tests/unit -x")'
+	@echo 'make lint    check style, types and formatting'
+	@echo 'make format  put the style right where that can be done automatically'
+	@echo 'make bench   compare speed with other tools'
+	@echo 'make clean   remove .venv and everything that was built'
+
+setup: .venv/.up-to-date
+
+.venv/.up-to-date: pyproject.toml constraints.txt requirements-photos.txt scripts/setup scripts/system-packages
+	@scripts/setup $(PYTHON)
+	@touch $@
+
+demo: setup
+	@.venv/bin/python examples/demo.py
+
+test: setup
+	@scripts/system-packages nginx-light
+	@.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: setup
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+
+format: setup
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+bench: setup
+	@scripts/system-packages nginx-light
+	@.venv/bin/python -m bench
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
