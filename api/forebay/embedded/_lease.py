@@ -1,0 +1,189 @@
+"""The right of one machine to run the server of a directory that several machines may reach.
+
+It is a file with the holder's name that the holder touches every two seconds, created and taken over
+with ``link`` and ``rename``, which NFS keeps atomic too. Whoever finds that it lost its lease ends its
+server at once.
+
+Whose lease may be taken over, and when:
+
+=====================================================  ==============================================
+the holder                                             may be taken
+=====================================================  ==============================================
+gave it back (the file is gone)                        at once
+same host, same run of the kernel, same namespace      at once: the lock tells that nobody runs there
+same host restarted, or another container of it        6 s after its last sign of life
+another host                                           300 s after its last sign of life
+=====================================================  ==============================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+
+from forebay.embedded import _data
+from forebay.embedded._settings import LEASE
+
+BEAT_SECONDS = 2.0
+NEAR_SECONDS = 6.0
+FAR_SECONDS = 300.0
+
+
+class HeldElsewhereError(Exception):
+    """Another machine runs, or may run, a server for this directory."""
+
+    def __init__(self, host: str, age_seconds: float, free_after_seconds: float) -> None:
+        super().__init__(host)
+        self.host = host
+        self.age_seconds = age_seconds
+        self.free_after_seconds = free_after_seconds
+
+
+class Lease:
+    """This machine's lease of the working directory.
+
+    Args:
+        host: the machine's name.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._token = os.urandom(16).hex()
+        self._record: dict[str, object] = {
+            "host": host,
+            "boot": _kernel_run(),
+            "network": _network_namespace(),
+            "pid": os.getpid(),
+            "token": self._token,
+        }
+        self._draft = f"{LEASE}.{self._token}"
+
+    def acquire(self, deadline: float) -> None:
+        """Takes the lease, and waits for that if it will be free before ``deadline`` (monotonic).
+
+        Raises:
+            HeldElsewhereError: another machine holds it.
+        """
+        try:
+            while not self._create():
+                held = _read(LEASE)
+                if held is None or held.get("token") == self._token:
+                    continue
+                wait = self._must_wait(held)
+                if wait <= 0:
+                    if self._take(held) and held.get("host") != self._record["host"]:
+                        _data.make_own()
+                elif time.monotonic() + wait > deadline:
+                    raise HeldElsewhereError(str(held.get("host", "?")), self._age(), wait)
+                else:
+                    time.sleep(min(wait, 0.1))
+        finally:
+            _unlink(self._draft)
+
+    def beat(self) -> bool:
+        """Shows a sign of life; false when the lease is lost."""
+        try:
+            if (_read(LEASE) or {}).get("token") != self._token:
+                return False
+            os.utime(LEASE)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            # The file server is out of reach: as far as anybody can know, the lease is still ours.
+            return True
+        return True
+
+    def release(self) -> None:
+        """Gives the lease back."""
+        if self.beat():
+            _unlink(LEASE)
+
+    def _create(self) -> bool:
+        text = json.dumps(self._record)
+        with open(self._draft, "w") as draft:
+            draft.write(text)
+        try:
+            os.link(self._draft, LEASE)
+        except FileExistsError:
+            # Over NFS the answer to a link that was made may have been lost.
+            return (_read(LEASE) or {}).get("token") == self._token
+        except OSError:
+            return _create_exclusively(LEASE, text)
+        return True
+
+    def _must_wait(self, held: dict[str, object]) -> float:
+        """Seconds until the lease may be taken."""
+        here, there = self._record, held
+        same_kernel = here["boot"] == there.get("boot")
+        if here["host"] == there.get("host"):
+            if same_kernel and here["network"] == there.get("network"):
+                return 0.0
+            return NEAR_SECONDS - self._age()
+        return (NEAR_SECONDS if same_kernel and here["boot"] else FAR_SECONDS) - self._age()
+
+    def _age(self) -> float:
+        """Seconds since the last sign of life, by the file system's clock: those of hosts differ."""
+        os.utime(self._draft)
+        try:
+            return os.stat(self._draft).st_mtime - os.stat(LEASE).st_mtime
+        except FileNotFoundError:
+            return FAR_SECONDS
+
+    def _take(self, held: dict[str, object]) -> bool:
+        taken = self._draft + ".taken"
+        try:
+            os.rename(LEASE, taken)
+        except FileNotFoundError:
+            return False
+        ours = _read(taken) == held
+        if not ours:
+            # Another machine was faster, and this is its new lease.
+            with contextlib.suppress(OSError):
+                os.link(taken, LEASE)
+        _unlink(taken)
+        return ours
+
+
+def _create_exclusively(path: str, text: str) -> bool:
+    """For file systems without hard links."""
+    try:
+        with open(path, "x") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _read(path: str) -> dict[str, object] | None:
+    """What a lease says; ``{}`` when it is unreadable, ``None`` when there is none."""
+    try:
+        with open(path) as file:
+            record = json.load(file)
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _kernel_run() -> str:
+    """What tells this run of this kernel from every other; empty where that cannot be known."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _network_namespace() -> int:
+    """The namespace within which the lock holds."""
+    try:
+        return os.stat("/proc/self/ns/net").st_ino
+    except OSError:
+        return 0

@@ -1,0 +1,139 @@
+"""Which index a volume belongs to: the record in ``<cache_dir>/.forebay/volume.json``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from forebay.embedded import _machine
+from forebay.errors import VolumeError
+
+_FIELDS = {"kind", "index_id", "host", "url_masked", "created"}
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The index that a volume belongs to.
+
+    Attributes:
+        kind: whether it is embedded or a Redis of the user's.
+        index_id: what the index calls itself (a key inside it holds the same).
+        host: the machine that claimed the volume.
+        url_masked: the Redis's URL without its password; empty when embedded.
+        created: when the volume was claimed, in seconds since 1970.
+    """
+
+    kind: Literal["embedded", "redis"]
+    index_id: str
+    host: str = field(default_factory=_machine.name)
+    url_masked: str = ""
+    created: float = field(default_factory=time.time)
+
+
+def owner_path(cache_dir: str) -> str:
+    """The file that says whom the volume belongs to."""
+    return os.path.join(cache_dir, ".forebay", "volume.json")
+
+
+def read_owner(cache_dir: str) -> Owner | None:
+    """Whom the volume belongs to, or ``None`` when it belongs to nobody yet.
+
+    Raises:
+        VolumeError: the record cannot be read.
+    """
+    path = owner_path(cache_dir)
+    try:
+        with open(path) as file:
+            record = json.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise VolumeError(f"{path} cannot be read: {error.strerror}; mend its permissions") from None
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or not set(record) >= _FIELDS:
+        raise VolumeError(
+            f"{path} does not say which index the volume belongs to: it is damaged; once every program "
+            "that uses the directory is stopped, delete the file"
+        )
+    return Owner(**{name: record[name] for name in _FIELDS})
+
+
+def write_owner(cache_dir: str, owner: Owner) -> Owner:
+    """Claims the volume for ``owner`` unless somebody was first; returns whom it belongs to.
+
+    Of several that do this at the same time, on whichever hosts, one wins and all are told which.
+
+    Raises:
+        VolumeError: the directory cannot be written, or the record cannot be read.
+    """
+    path = owner_path(cache_dir)
+    draft = f"{path}.{os.urandom(8).hex()}"
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(draft, "w") as file:
+            json.dump(asdict(owner), file)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            with contextlib.suppress(FileExistsError):
+                _publish(draft, path)
+        finally:
+            os.unlink(draft)
+    except OSError as error:
+        raise VolumeError(
+            f"the cache directory {cache_dir} cannot be used: {error.filename or path}: {error.strerror}; "
+            "choose another with FIFTYONE_MEDIA_CACHE_DIR"
+        ) from None
+    return read_owner(cache_dir) or owner
+
+
+def claim_volume(cache_dir: str, index_id: str, *, url_masked: str = "") -> Owner:
+    """Claims the volume for an index, or finds that it belongs to that index already.
+
+    Args:
+        cache_dir: the volume's directory.
+        index_id: what the index calls itself.
+        url_masked: the index's URL without its password; empty for the embedded one.
+
+    Raises:
+        VolumeError: it belongs to another index. The message tells which, and how to share one.
+    """
+    mine = Owner("redis" if url_masked else "embedded", index_id, url_masked=url_masked)
+    owner = write_owner(cache_dir, mine)
+    if owner.index_id != index_id:
+        raise VolumeError(describe_conflict(cache_dir, owner))
+    return owner
+
+
+def describe_conflict(cache_dir: str, owner: Owner) -> str:
+    """What to tell somebody who reached the volume with another index than ``owner``'s."""
+    if owner.kind == "redis":
+        whose = f"the Redis {owner.url_masked}"
+        share = "set FIFTYONE_MEDIA_CACHE_REDIS_URL to that Redis on every host"
+    else:
+        whose = f"the embedded index that was made on {owner.host}"
+        share = "run one Redis and set FIFTYONE_MEDIA_CACHE_REDIS_URL to it on every host"
+    return (
+        f"the volume {cache_dir} belongs to {whose}, and a volume has one index: to share it, {share}. To "
+        f"hand it over to another index, stop every program that uses it and delete {owner_path(cache_dir)}"
+    )
+
+
+def _publish(draft: str, path: str) -> None:
+    """Gives the file its name.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        with open(draft, "rb") as source, open(path, "xb") as target:
+            target.write(source.read())

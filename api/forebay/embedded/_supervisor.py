@@ -1,0 +1,191 @@
+"""The process that keeps one Valkey server running, and ends it when nobody uses it any more.
+
+It outlives whoever started it. Everybody who finds no server starts a supervisor, and the supervisors
+settle among themselves who stays: the one that gets the lock. Its server inherits the lock, so that it
+is free again only when both are gone, however they ended.
+
+The starter reads one line of JSON from its standard output: ``{"state": …}`` with
+
+- ``ready``: a server answers; ``moved`` lists data that could not be loaded and was set aside,
+- ``busy``: another supervisor runs, but its server does not answer yet,
+- ``refused``: another machine holds the lease; with ``host``, ``age_seconds``, ``free_after_seconds``,
+- ``failed``: the server did not start; with the end of its ``log``.
+
+Only the standard library, and little of it: this runs as long as any cache is in use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+
+from forebay.embedded import _data, _lock
+from forebay.embedded._lease import BEAT_SECONDS, HeldElsewhereError, Lease
+from forebay.embedded._process import Server, Signals
+from forebay.embedded._settings import CONFIG, LOG, SERVER_CONFIG, SOCKET
+from forebay.embedded._wire import connect, info, ping
+
+_ANSWER_SECONDS = 5.0
+_CLOSED_DOOR = SOCKET + ".closed"
+_LOG_BYTES = 1 << 20
+_LOG_TAIL_BYTES = 2000
+
+
+class _StartError(Exception):
+    """The server did not start."""
+
+
+def main(directory: str, binary: str, host: str, idle_seconds: float, patience_seconds: float) -> None:
+    """Runs as long as the server is used.
+
+    Args:
+        directory: the server's directory.
+        binary: the server's program.
+        host: this machine's name.
+        idle_seconds: how long the server stays without a client.
+        patience_seconds: how long the starter waits.
+    """
+    deadline = time.monotonic() + patience_seconds
+    # The starter waits for its child, so that it keeps no zombie; its child's child stays.
+    if os.fork():
+        os._exit(0)
+    report = os.dup(1)
+    os.dup2(2, 1)
+    os.umask(0o077)
+    os.chdir(directory)
+    if os.stat(LOG).st_size > _LOG_BYTES:
+        os.truncate(LOG, 0)
+    signals = Signals()
+    lock = _wait_for_lock(deadline)
+    if lock is None:
+        _tell(report, state="ready" if ping(SOCKET, _ANSWER_SECONDS) == "+PONG" else "busy")
+        return
+    lock.share()
+    lease = Lease(host)
+    try:
+        lease.acquire(deadline)
+        server, moved = _start(binary, lease, signals)
+    except HeldElsewhereError as error:
+        _tell(
+            report,
+            state="refused",
+            host=error.host,
+            age_seconds=error.age_seconds,
+            free_after_seconds=error.free_after_seconds,
+        )
+        return
+    except (_StartError, OSError) as error:
+        _tell(report, state="failed", log=str(error))
+        lease.release()
+        return
+    _tell(report, state="ready", moved=moved)
+    try:
+        _watch(server, idle_seconds, lease, signals)
+    finally:
+        server.stop()
+        lease.release()
+
+
+def _tell(report: int, **facts: object) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        os.write(report, json.dumps(facts).encode() + b"\n")
+    os.close(report)
+
+
+def _wait_for_lock(deadline: float) -> _lock.Lock | None:
+    """The lock, or ``None`` when a server answers or the deadline passes first."""
+    while True:
+        lock = _lock.take(".")
+        if lock is not None or time.monotonic() > deadline:
+            return lock
+        if ping(SOCKET, _ANSWER_SECONDS) == "+PONG":
+            return None
+        time.sleep(0.005)
+
+
+def _start(binary: str, lease: Lease, signals: Signals) -> tuple[Server, list[str]]:
+    """Starts the server; sets aside data that it cannot load, when it can start without.
+
+    Raises:
+        _StartError: it does not start either way; nothing was set aside.
+    """
+    with open(CONFIG, "w") as file:
+        file.write(SERVER_CONFIG)
+    log_start = os.stat(LOG).st_size
+    server = _launch(binary, lease, signals)
+    if server.runs():
+        return server, []
+    problem = _log_since(log_start) or f"{binary} ended with status {server.exit_status}"
+    if signals.stopping or (server.exit_status or 0) <= 0:
+        raise _StartError(problem)
+    moved = _data.set_aside()
+    if moved:
+        server = _launch(binary, lease, signals)
+        if server.runs():
+            return server, [aside for _, aside in moved]
+        _data.put_back(moved)
+    raise _StartError(problem)
+
+
+def _launch(binary: str, lease: Lease, signals: Signals) -> Server:
+    """Runs the server until it answers, or has ended."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(SOCKET)
+    server, pause = Server(binary), 0.002
+    while server.runs() and ping(SOCKET, _ANSWER_SECONDS) != "+PONG":
+        if signals.stopping or not lease.beat():
+            server.stop()
+        # Loading much data takes a while; nothing ends it but SIGTERM.
+        signals.wait(pause)
+        pause = min(pause * 1.1, 0.2)
+    return server
+
+
+def _log_since(position: int) -> str:
+    with open(LOG, "rb") as log:
+        log.seek(max(position, os.stat(LOG).st_size - _LOG_TAIL_BYTES))
+        return log.read().decode("utf-8", "replace").strip()
+
+
+def _watch(server: Server, idle_seconds: float, lease: Lease, signals: Signals) -> None:
+    """Returns when the server has ended, is to be stopped, or was not used for ``idle_seconds``."""
+    pause = min(BEAT_SECONDS, max(idle_seconds / 8, 0.01))
+    used, seen = time.monotonic(), -1
+    connection: socket.socket | None = None
+    while server.runs() and not signals.stopping:
+        if not lease.beat():
+            server.kill()
+            return
+        try:
+            if connection is None:
+                connection = connect(SOCKET, _ANSWER_SECONDS)
+            clients, connections = _usage(connection)
+            if clients or connections != seen:
+                used, seen = time.monotonic(), connections
+            elif time.monotonic() - used >= idle_seconds and _close_door(connection, seen):
+                return
+        except OSError:
+            # It ends, which the next round sees, or it is busy, which counts as use.
+            used, connection = time.monotonic(), None
+        signals.wait(pause)
+
+
+def _usage(connection: socket.socket) -> tuple[int, int]:
+    """How many clients there are apart from this one, and how many connections there ever were."""
+    clients = int(info(connection, "clients")["connected_clients"])
+    return clients - 1, int(info(connection, "stats")["total_connections_received"])
+
+
+def _close_door(connection: socket.socket, seen: int) -> bool:
+    """Lets no new client in; false, and the door is open again, if one came at the last moment."""
+    os.rename(SOCKET, _CLOSED_DOOR)
+    # Who connected before the rename may still wait to be let in; the server does so between the two.
+    usages = [_usage(connection), _usage(connection)]
+    if usages[-1] == (0, seen):
+        os.unlink(_CLOSED_DOOR)
+        return True
+    os.rename(_CLOSED_DOOR, SOCKET)
+    return False
