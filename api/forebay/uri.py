@@ -12,7 +12,7 @@ in the URI                              in the entry
 an empty segment, as in ``a//b``        ``%-``
 ``.`` and ``..``                        ``%2e`` and ``%2e%2e``
 a segment of more than 240 bytes        its beginning, ``%~``, a hash, its extension
-a key of more than 1,500 escaped bytes  ``%~``, a hash, then the file name
+a key of more than 1,500 escaped bytes  ``%~``, a hash of its directory, then the file name
 a query string of a URL                 ``%q`` and a hash before the extension
 ======================================  ==========================================
 
@@ -27,13 +27,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode, urlsplit
+from urllib.parse import quote, unquote_plus, unquote_to_bytes, urlsplit
 
 from forebay.errors import UriError
 
-REMOTE_SCHEMES = ("s3", "gs", "minio", "http", "https")
+_STORES = ("s3", "gs", "minio")
+_URLS = ("http", "https")
+REMOTE_SCHEMES = _STORES + _URLS
 
 _MAX_SEGMENT_BYTES = 240
 _MAX_KEY_BYTES = 1500
@@ -43,23 +45,32 @@ _PLAIN = re.compile(
     r"(?:s3|gs|minio)://[a-z0-9][a-z0-9._-]*"
     r"(?:/(?!\.{0,2}(?:/|\Z))[A-Za-z0-9 !$&'()+,;=@^_`{}~.\-#?*:\[\]|<>\"]+)+\Z"
 )
-_UNSAFE = re.compile(rb"[\x00-\x1f\x7f%/\\]")
+_UNSAFE = re.compile(rb"[\x00-\x1f\x7f%\\]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _EXTENSION = re.compile(r"(?:\.tar)?\.[A-Za-z0-9]{1,10}\Z")
+_PERCENT_ENCODED = re.compile(r"%[0-9a-fA-F]{2}")
 # Characters that mean the same in a URL whether they are percent-encoded or not (RFC 3986, 2.3),
-# and those that must be encoded in every URL: both are decoded in the entry.
+# and those that must be encoded in every path: both are decoded in the entry.
 _DECODABLE = re.compile(
-    rb"%(2[dDeE]|5[fF]|7[eE]|3[0-9]|4[1-9a-fA-F]|5[0-9aA]|6[1-9a-fA-F]|7[0-9aA]|20|[89a-fA-F][0-9a-fA-F])"
+    rb"%(2[02dDeE]|3[0-9cCeE]|4[1-9a-fA-F]|5[0-9a-fA-F]|6[0-9a-fA-F]|7[0-9a-eA-E]|[89a-fA-F][0-9a-fA-F])"
 )
+# What a client would drop from a URL, or could not send: two URLs would name one entry.
+_NOT_IN_URL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+# Clients do not agree about which host an authority with one of these names.
+_NOT_IN_AUTHORITY = re.compile(r"[\s\\<>\"^`{|}]")
+_HOST_AND_PORT = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]*)?\Z")
 # The parameters of a signature say who may read, not what is read (AWS SigV4 and SigV2, Google,
 # CloudFront, Azure SAS). Each set is dropped from an entry's identity only when it is whole.
 _SIGNATURES = (
-    ({"x-amz-signature"}, re.compile(r"x-amz-.*", re.I)),
-    ({"x-goog-signature"}, re.compile(r"x-goog-.*", re.I)),
-    ({"signature", "expires", "awsaccesskeyid"}, re.compile(r"signature|expires|awsaccesskeyid", re.I)),
-    ({"signature", "expires", "googleaccessid"}, re.compile(r"signature|expires|googleaccessid", re.I)),
-    ({"signature", "key-pair-id"}, re.compile(r"signature|expires|policy|key-pair-id", re.I)),
-    ({"sig", "sv"}, re.compile(r"sig|sv|se|st|sp|sr|spr|sip|si|ss|srt|skoid|sktid|skt|ske|sks|skv", re.I)),
+    ({"x-amz-signature"}, re.compile(r"x-amz-.*")),
+    ({"x-goog-signature"}, re.compile(r"x-goog-.*")),
+    ({"signature", "expires", "awsaccesskeyid"}, re.compile(r"signature|expires|awsaccesskeyid")),
+    ({"signature", "expires", "googleaccessid"}, re.compile(r"signature|expires|googleaccessid")),
+    ({"signature", "key-pair-id"}, re.compile(r"signature|expires|policy|key-pair-id")),
+    (
+        {"sig", "sv"},
+        re.compile(r"sig|s[veptri]|spr|sip|ss|srt|ses|sdd|skoid|sktid|skt|ske|sks|skv|saoid|suoid|scid"),
+    ),
 )
 
 
@@ -75,15 +86,15 @@ class MediaURI:
         query: the query string of a URL.
     """
 
-    raw: str
+    raw: str = field(repr=False)
     scheme: str
     bucket: str
     key: str
-    query: str = ""
+    query: str = field(default="", repr=False)
 
     @property
     def is_url(self) -> bool:
-        return self.scheme in ("http", "https")
+        return self.scheme in _URLS
 
     @property
     def redacted(self) -> str:
@@ -104,11 +115,16 @@ def redact(uri: str) -> str:
     match = _SCHEME.match(uri)
     if match is None:
         return uri
-    authority, slash, rest = uri[match.end() :].partition("/")
-    if match[1].lower() in ("http", "https") or "@" in authority:
-        rest, question, _ = rest.partition("?")
-        rest += "?…" if question else ""
-    return match[0] + authority.rpartition("@")[2].partition("?")[0] + slash + rest
+    rest, query = uri[match.end() :], ""
+    store = match[1].lower() in _STORES
+    if not store or "@" in rest.partition("/")[0]:
+        rest, query, _ = rest.partition("#")[0].partition("?")
+    authority, slash, path = rest.partition("/")
+    authority = authority.rpartition("@")[2]
+    if ":" in authority and (store or not _HOST_AND_PORT.match(authority)):
+        # The beginning of a password with a slash in it, for all one can tell.
+        return f"{match[0]}…"
+    return match[0] + authority + slash + path + ("?…" if query else "")
 
 
 def is_local(uri: str) -> bool:
@@ -128,9 +144,8 @@ def parse(uri: str) -> MediaURI:
     """Parses a remote URI.
 
     Raises:
-        UriError: the scheme is unknown, or the bucket, host or key is missing.
+        UriError: the scheme is unknown, the bucket or host is missing, or no server could have it.
     """
-    uri = os.fspath(uri)
     match = _SCHEME.match(uri)
     if match is None:
         raise UriError(f"{uri!r} is a local path, not a media URI; expected {_expected()}")
@@ -139,13 +154,20 @@ def parse(uri: str) -> MediaURI:
         raise UriError(
             f"{redact(uri)!r} has the scheme {scheme!r}, which Forebay cannot fetch; expected {_expected()}"
         )
-    if scheme in ("http", "https"):
+    if scheme in _URLS:
         return _parse_url(uri, scheme)
+    try:
+        os.fsencode(uri)
+    except UnicodeEncodeError:
+        raise UriError(f"{redact(uri)!r} holds half of a surrogate pair, which no key can") from None
     bucket, _, key = uri[match.end() :].partition("/")
     if not bucket:
         raise UriError(f"{uri!r} names no bucket; expected {scheme}://bucket/key")
-    if "@" in bucket or bucket in (".", ".."):
-        raise UriError(f"{redact(uri)!r} has a bucket name that no {scheme} server allows")
+    if "@" in bucket or ":" in bucket:
+        raise UriError(
+            f"{redact(uri)!r} has '@' or ':' in its bucket's name, which no {scheme} server allows; "
+            "credentials belong in the environment or the settings"
+        )
     return MediaURI(uri, scheme, bucket, key)
 
 
@@ -174,7 +196,11 @@ def entry_of(uri: str) -> str:
         return uri.replace("://", "/", 1)
     parsed = parse_object(uri)
     if parsed.is_url:
-        segments = [_DECODABLE.sub(_decode_one, s.encode()) for s in parsed.key.split("/")]
+        path = parsed.key
+        if len(_PERCENT_ENCODED.findall(path)) != path.count("%"):
+            # Some are meant as they stand, so clients encode all of them.
+            path = path.replace("%", "%25")
+        segments = [_DECODABLE.sub(_decode_one, s.encode()) for s in path.split("/")]
     else:
         segments = [os.fsencode(s) for s in parsed.key.split("/")]
     names = [_escape_segment(s) for s in segments]
@@ -185,7 +211,7 @@ def entry_of(uri: str) -> str:
     names = [_shorten(name) for name in names]
     key = "/".join(names)
     if len(os.fsencode(key)) > _MAX_KEY_BYTES:
-        key = f"%~{_digest(os.fsencode(key))}/{names[-1]}"
+        key = f"%~{_digest(os.fsencode('/'.join(names[:-1])))}/{names[-1]}"
     return f"{parsed.scheme}/{_shorten(_escape_segment(os.fsencode(parsed.bucket)))}/{key}"
 
 
@@ -195,11 +221,13 @@ def uri_of(entry: str) -> str | None:
     bucket, _, key = rest.partition("/")
     if "%~" in entry or "%q" in entry or not key or scheme not in REMOTE_SCHEMES:
         return None
-    segments = ["" if s == "%-" else _unescape(s) for s in key.split("/")]
-    if scheme in ("http", "https"):
+    segments = [b"" if s == "%-" else unquote_to_bytes(s) for s in key.split("/")]
+    if scheme in _URLS:
         # What is still percent-encoded after unescaping was so in the URL.
-        segments = [quote(s, safe="%!$&'()*+,;=:@~") for s in segments]
-    return f"{scheme}://{_unescape(bucket)}/" + "/".join(segments)
+        key = "/".join(quote(s, safe="%!$&'()*+,;=:@~") for s in segments)
+    else:
+        key = os.fsdecode(b"/".join(segments))
+    return f"{scheme}://{os.fsdecode(unquote_to_bytes(bucket))}/{key}"
 
 
 class Layout:
@@ -207,7 +235,9 @@ class Layout:
 
     Args:
         cache_dir: the volume's directory.
-        fold_case: escape capital letters too, for a file system on which ``A`` and ``a`` are one.
+        fold_case: for a file system on which ``A`` and ``a`` are one, or two ways to write ``é``:
+            capitals and everything outside ASCII become ``%^<code>;``, and a name that grows too long
+            by that becomes several, with ``%+`` at every cut.
     """
 
     def __init__(self, cache_dir: str, *, fold_case: bool = False) -> None:
@@ -220,9 +250,7 @@ class Layout:
 
     def path(self, entry: str) -> str:
         """The path of an entry's file, unless a directory or file is in its way."""
-        if self.fold_case:
-            entry = _CAPITAL_OR_WIDE.sub(_fold_one, entry)
-        return self._prefix + entry
+        return self._prefix + (_fold(entry) if self.fold_case else entry)
 
     def alternate_path(self, entry: str) -> str:
         """The path of an entry whose `path` is taken: another key's file lies where it needs a
@@ -241,27 +269,34 @@ class Layout:
             if not all(part.endswith("%") for part in parts[1:-1]):
                 return None
             parts = [parts[0], *(part[:-1] for part in parts[1:-1]), parts[-1]]
-        if not all(_is_escaped(part) for part in parts[1:]):
-            return None
         entry = "/".join(parts)
-        return _FOLDED.sub(_unfold_one, entry) if self.fold_case else entry
+        if self.fold_case:
+            folded, entry = entry, _unfold(entry)
+            if _fold(entry) != folded:
+                return None
+        return entry if all(_is_escaped(part) for part in entry.split("/")[1:]) else None
 
 
+_ESCAPED = re.compile(
+    r"(?:[^%\\\x00-\x1f\x7f\ud800-\udfff]|%(?:[01][0-9a-f]|25|2e|5c|7f|[89a-f][0-9a-f]|[-~q]))+\Z"
+)
 _CAPITAL_OR_WIDE = re.compile(r"[A-Z\u0080-\U0010ffff]")
-_FOLDED = re.compile(r"%\^([0-9a-f]+);")
-_ESCAPED = re.compile(r"(?:[^%]|%[0-9a-f]{2}|%[-~q]|%\^[0-9a-f]+;)+\Z", re.DOTALL)
+_FOLDED = re.compile(r"%\^(10[0-9a-f]{4}|[0-9a-f]{1,5});")
+_TOO_LONG = re.compile(rf"[^/]{{{_MAX_SEGMENT_BYTES}}}(?=[^/])")
+_CUT = "%+/%+"
 
 
 def _is_escaped(part: str) -> bool:
     return part not in (".", "..") and _ESCAPED.match(part) is not None
 
 
-def _fold_one(match: re.Match[str]) -> str:
-    return f"%^{ord(match[0]):x};"
+def _fold(entry: str) -> str:
+    folded = _CAPITAL_OR_WIDE.sub(lambda match: f"%^{ord(match[0]):x};", entry)
+    return _TOO_LONG.sub(lambda match: match[0] + _CUT, folded)
 
 
-def _unfold_one(match: re.Match[str]) -> str:
-    return chr(int(match[1], 16))
+def _unfold(folded: str) -> str:
+    return _FOLDED.sub(lambda match: chr(int(match[1], 16)), folded.replace(_CUT, ""))
 
 
 def _expected() -> str:
@@ -269,13 +304,17 @@ def _expected() -> str:
 
 
 def _parse_url(uri: str, scheme: str) -> MediaURI:
+    if _NOT_IN_URL.search(uri):
+        raise UriError(f"{redact(uri)!r} holds a control character or invalid UTF-8; percent-encode it")
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise UriError(f"{redact(uri)!r} is not a valid URL: {error}") from None
+    except ValueError:  # its text may repeat the password
+        raise UriError(f"{redact(uri)!r} is not a valid URL: its host or port cannot be read") from None
     if not host:
         raise UriError(f"{redact(uri)!r} names no host; expected {scheme}://host/path")
+    if _NOT_IN_AUTHORITY.search(parts.netloc):
+        raise UriError(f"{redact(uri)!r} is not a valid URL: its host holds a character that no host may")
     if ":" in host:
         host = f"[{host}]"
     if port is not None and port != {"http": 80, "https": 443}[scheme]:
@@ -297,10 +336,6 @@ def _escape_segment(segment: bytes) -> str:
         return escaped.decode()
     except UnicodeDecodeError:
         return "".join(chr(b) if b < 0x80 else f"%{b:02x}" for b in escaped)
-
-
-def _unescape(segment: str) -> str:
-    return os.fsdecode(unquote_to_bytes(segment))
 
 
 def _split_extension(name: str) -> tuple[str, str]:
@@ -326,9 +361,9 @@ def _digest(value: bytes) -> str:
 def _identity_of_query(query: str) -> str:
     if not query:
         return ""
-    parameters = parse_qsl(query, keep_blank_values=True)
-    names = {name.lower() for name, _ in parameters}
+    parameters = [(unquote_plus(p.partition("=")[0]).lower(), p) for p in query.split("&")]
+    names = {name for name, _ in parameters}
     for required, pattern in _SIGNATURES:
         if required <= names:
-            return urlencode([(n, v) for n, v in parameters if not pattern.fullmatch(n)])
+            return "&".join(parameter for name, parameter in parameters if not pattern.fullmatch(name))
     return query
