@@ -18,8 +18,9 @@ server, a supervisor that ends by itself; of both, nothing that the next start w
 server acknowledged is in its append-only file, which a power failure may cut by the last second.
 """
 
+from forebay.embedded._control import Status, status, stop
 from forebay.embedded._owner import Owner, claim_volume, owner_path, read_owner, write_owner
-from forebay.embedded._start import IDLE_SECONDS, Status, broker_url, ensure_running, status, stop
+from forebay.embedded._start import IDLE_SECONDS, broker_url, ensure_running
 
 __all__ = [
     "IDLE_SECONDS",

