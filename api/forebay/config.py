@@ -3,7 +3,8 @@
 Every setting is a field of `MediaCacheConfig`. In the environment it is
 ``FIFTYONE_MEDIA_CACHE_<NAME>``, in the JSON file ``<name>``; the names that FiftyOne's users know are
 unchanged. The file is ``~/.fiftyone/media_cache_config.json`` unless
-``FIFTYONE_MEDIA_CACHE_CONFIG_PATH`` says otherwise.
+``FIFTYONE_MEDIA_CACHE_CONFIG_PATH`` says otherwise. An argument beats them all. A variable that is
+empty counts as not set.
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from forebay.errors import ConfigError
 
@@ -38,7 +46,7 @@ def env_name(field: str) -> str:
     return _ENV_NAMES.get(field, ENV_PREFIX + field.upper())
 
 
-class MediaCacheConfig(BaseSettings):
+class MediaCacheConfig(BaseModel):
     """All settings of one cache.
 
     Raises:
@@ -46,7 +54,7 @@ class MediaCacheConfig(BaseSettings):
             file, variable or argument, the value, and what is allowed.
     """
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     cache_dir: str = Field(
         default="~/fiftyone/__cache__", description="The volume: the directory that holds the cached media."
@@ -77,16 +85,15 @@ class MediaCacheConfig(BaseSettings):
     azure_profile: str | None = Field(default=None, description="Reserved for Azure; not used yet.")
     minio_config_file: str | None = Field(
         default=None,
-        description="An INI file with access_key, secret_access_key, endpoint_url, region and alias of a MinIO server.",
+        description="A MinIO server's INI file: access_key, secret_access_key, endpoint_url, region, alias.",
     )
     minio_profile: str | None = Field(
         default=None, description="The section of the MinIO file; 'default' by default."
     )
     extra_client_kwargs: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="Further arguments for the clients: {'s3': {...}, 'gs': {...}, 'minio': {...}, 'http': {...}}.",
+        description="Further arguments for the clients, by scheme: {'s3': {...}, 'gs': {...}, ...}.",
     )
-
     redis_url: str | None = Field(
         default=None,
         description="The Redis of the index; without it, an embedded Valkey inside the cache directory.",
@@ -120,7 +127,7 @@ class MediaCacheConfig(BaseSettings):
     )
     allowed_sources: list[str] = Field(
         default=["s3://", "gs://", "minio://", "https://", "http://"],
-        description="URI prefixes that may be fetched. Private addresses only where a prefix names their host.",
+        description="URI prefixes that may be fetched; private addresses only where one names their host.",
     )
     max_attempts: int = Field(
         default=5, ge=1, le=100, description="Attempts at one object before it counts as failed."
@@ -147,22 +154,19 @@ class MediaCacheConfig(BaseSettings):
         default=60.0, ge=1, description="How long a job waits for a fleet whose workers are all gone."
     )
 
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise ConfigError(_explain(error, values)) from None
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, _Environment(settings_cls), _JsonFile(settings_cls)
+    def __init__(self, **arguments: Any) -> None:
+        variables, path = _read_environment(), config_path()
+        values = _read_json(path)
+        origins = dict.fromkeys(values, str(path))
+        origins.update((name, env_name(name)) for name in variables)
+        origins.update(dict.fromkeys(arguments, "argument"))
+        try:
+            super().__init__(**{**values, **variables, **arguments})
+        except ValidationError as error:
+            raise ConfigError(_explain(error, origins)) from None
+        self._origins = origins
 
     @field_validator("cache_dir")
     @classmethod
@@ -178,27 +182,45 @@ class MediaCacheConfig(BaseSettings):
             raise ValueError("must be 'auto' or a number from 1 to 1000")
         return value
 
+    @field_validator("extra_client_kwargs", mode="before")
+    @classmethod
+    def _by_client(cls, value: Any) -> dict[str, dict[str, Any]]:
+        clients = ("s3", "gs", "gcs", "minio", "http")
+        if (
+            not isinstance(value, dict)
+            or not all(client in clients for client in value)
+            or not all(isinstance(arguments, dict) for arguments in value.values())
+        ):
+            raise ValueError(f"must map {', '.join(clients[:-1])} or {clients[-1]} to an object of arguments")
+        return {"gs" if client == "gcs" else client: arguments for client, arguments in value.items()}
+
     @field_validator("redis_url", "broker_url")
     @classmethod
     def _redis_url(cls, value: str | None) -> str | None:
-        schemes = ("redis", "rediss", "unix", "redis+socket")
-        if value is not None and urlsplit(value).scheme not in schemes:
-            raise ValueError(f"must be a Redis URL ({', '.join(s + '://' for s in schemes)})")
+        schemes = ("redis://", "rediss://", "unix://", "redis+socket://")
+        if value is not None:
+            if not value.startswith(schemes):
+                raise ValueError(f"must be a Redis URL ({', '.join(schemes)})")
+            try:
+                _database(value)
+            except ValueError:  # its text may repeat the password
+                raise ValueError("its host or port cannot be read") from None
         return value
 
     @field_validator("allowed_sources")
     @classmethod
     def _prefixes(cls, value: list[str]) -> list[str]:
         for prefix in value:
-            if "://" not in prefix:
+            if not re.match(r"[a-z0-9]+://", prefix):
                 raise ValueError(f"{prefix!r} is not a URI prefix such as s3://bucket/ or https://host/")
         return value
 
     @model_validator(mode="after")
     def _separate_broker(self) -> MediaCacheConfig:
-        if self.redis_url is not None and self.redis_url == self.broker_url:
+        if self.redis_url and self.broker_url and _database(self.redis_url) == _database(self.broker_url):
             raise ValueError(
-                "broker_url must differ from redis_url in its database number: the queue and the index share none"
+                "broker_url must differ from redis_url in its database number: "
+                "the queue and the index share none"
             )
         return self
 
@@ -209,19 +231,7 @@ class MediaCacheConfig(BaseSettings):
 
     def origins(self) -> dict[str, str]:
         """Where each setting's value came from: a variable, the file, ``argument`` or ``default``."""
-        variables, path = _Environment(type(self))(), config_path()
-        file_keys = _read_json(path)
-        origins = {}
-        for name, field in type(self).model_fields.items():
-            if name in variables:
-                origins[name] = env_name(name)
-            elif name in file_keys:
-                origins[name] = str(path)
-            elif getattr(self, name) != field.get_default(call_default_factory=True):  # type: ignore[call-arg]
-                origins[name] = "argument" if name != "cache_dir" else "default"
-            else:
-                origins[name] = "default"
-        return origins
+        return {name: self._origins.get(name, "default") for name in type(self).model_fields}
 
     def masked(self) -> dict[str, Any]:
         """Every setting with its secrets replaced by ``***``."""
@@ -234,50 +244,41 @@ def config_path() -> Path:
 
 
 def mask_url(url: str) -> str:
-    """``url`` without its password."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)))
+    """``url`` without its password, however broken it may be."""
+    url = re.sub(r"(^|//)([^:/@]*):(?!//).*@", r"\1\2:***@", url, flags=re.DOTALL)
+    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1***", url)
 
 
-class _Environment(EnvSettingsSource):
-    """Reads ``FIFTYONE_MEDIA_CACHE_*``, and refuses a variable of that prefix that is no setting."""
-
-    def __call__(self) -> dict[str, Any]:
-        known = {env_name(name): name for name in self.settings_cls.model_fields}
-        values: dict[str, Any] = {}
-        for variable, text in sorted(os.environ.items()):
-            if not variable.startswith(ENV_PREFIX) or variable == CONFIG_PATH_VARIABLE:
-                continue
-            if variable not in known:
-                raise ConfigError(
-                    f"environment variable {variable} is not a setting; known are {', '.join(sorted(known))}"
-                )
-            values[known[variable]] = _decode(variable, self.settings_cls.model_fields[known[variable]], text)
-        return values
+def _read_environment() -> dict[str, Any]:
+    """The settings in ``FIFTYONE_MEDIA_CACHE_*``; a variable of that prefix that is none is refused."""
+    known = {env_name(name): name for name in MediaCacheConfig.model_fields}
+    values: dict[str, Any] = {}
+    for variable, text in sorted(os.environ.items()):
+        if not variable.startswith(ENV_PREFIX) or variable == CONFIG_PATH_VARIABLE:
+            continue
+        if variable not in known:
+            raise ConfigError(_unknown(f"environment variable {variable}", known))
+        if text.strip():
+            values[known[variable]] = _decode(variable, known[variable], text.strip())
+    return values
 
 
-class _JsonFile(PydanticBaseSettingsSource):
-    """Reads the JSON file."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        raise NotImplementedError  # only __call__ is used
-
-    def __call__(self) -> dict[str, Any]:
-        path = config_path()
-        values = _read_json(path)
-        unknown = sorted(set(values) - set(self.settings_cls.model_fields))
-        if unknown:
-            raise ConfigError(
-                f"{path}: {unknown[0]!r} is not a setting; known are {', '.join(sorted(self.settings_cls.model_fields))}"
-            )
-        return values
+def _decode(variable: str, name: str, text: str) -> Any:
+    """Lists and objects are JSON in the environment; a list may also be separated by commas."""
+    default = MediaCacheConfig.model_fields[name].get_default(call_default_factory=True, validated_data={})
+    if isinstance(default, list | dict) and text[0] in "[{":
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"environment variable {variable} is not valid JSON: {error}") from None
+    if isinstance(default, list):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    return text
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text()
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if os.environ.get(CONFIG_PATH_VARIABLE):
             raise ConfigError(f"{CONFIG_PATH_VARIABLE} names {path}, which does not exist") from None
@@ -286,51 +287,66 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}; mend its permissions or move it away"
         ) from None
-    try:
-        values = json.loads(text)
     except ValueError as error:
         raise ConfigError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold a JSON object of settings, not a {type(values).__name__}")
+    unknown = sorted(values.keys() - MediaCacheConfig.model_fields.keys())
+    if unknown:
+        raise ConfigError(_unknown(f"{path}: {unknown[0]!r}", MediaCacheConfig.model_fields))
     return values
 
 
-def _decode(variable: str, field: FieldInfo, text: str) -> Any:
-    """Lists and objects are JSON in the environment; a list may also be separated by commas."""
-    if str(field.annotation).startswith(("list", "dict")):
-        if text.lstrip()[:1] in "[{" and text.strip():
-            try:
-                return json.loads(text)
-            except ValueError as error:
-                raise ConfigError(
-                    f"environment variable {variable}={text!r} is not valid JSON: {error}"
-                ) from None
-        if str(field.annotation).startswith("list"):
-            return [item.strip() for item in text.split(",") if item.strip()]
-    return text
+def _database(url: str) -> tuple[str | None, int, str] | str:
+    """What tells one database of a Redis server from another; a URL of a socket stands for itself."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss"):
+        return url
+    return parts.hostname, parts.port or 6379, parts.path.strip("/") or "0"
 
 
-def _explain(error: ValidationError, values: dict[str, Any]) -> str:
-    problem = error.errors()[0]
-    name = str(problem["loc"][0]) if problem["loc"] else ""
-    message = re.sub(r"^Value error, ", "", problem["msg"])
-    if problem["type"] == "extra_forbidden":
-        return f"{name!r} is not a setting; known are {', '.join(sorted(MediaCacheConfig.model_fields))}"
-    if not name:
-        return message
-    if name in values:
+def _unknown(what: str, known: Iterable[str]) -> str:
+    return f"{what} is not a setting; known are {', '.join(sorted(known))}"
+
+
+def _explain(error: ValidationError, origins: dict[str, str]) -> str:
+    problems = error.errors()
+    if not problems[0]["loc"]:  # two settings that do not go together
+        return re.sub(r"^Value error, ", "", problems[0]["msg"])
+    name = str(problems[0]["loc"][0])
+    if problems[0]["type"] == "extra_forbidden":
+        return _unknown(repr(name), MediaCacheConfig.model_fields)
+    # A value that fits none of several types has a problem with each.
+    texts = [re.sub(r"^Value error, ", "", p["msg"]) for p in problems if p["loc"][0] == name]
+    allowed = ", or ".join(text[0].lower() + text[1:] for text in texts)
+    origin = origins[name]
+    if origin == "argument":
         where = f"setting {name}"
-    elif env_name(name) in os.environ:
-        where = f"environment variable {env_name(name)}"
+    elif origin == env_name(name):
+        where = f"environment variable {origin}"
     else:
-        where = f"{config_path()}: {name}"
-    return f"{where}={_mask(name, problem['input'])!r} is not allowed: {message[0].lower()}{message[1:]}"
+        where = f"{origin}: {name}"
+    return f"{where}={_mask(name, problems[0]['input'])!r} is not allowed: {allowed}"
+
+
+_SECRET = re.compile(r"secret|passw|token|key|auth|cookie|credential|signature", re.I)
 
 
 def _mask(name: str, value: Any) -> Any:
-    if isinstance(value, str) and name in ("redis_url", "broker_url"):
-        return mask_url(value)
+    if name == "extra_client_kwargs":
+        # What should be an object but is none may be a secret.
+        if not isinstance(value, dict):
+            return "***"
+        return {
+            client: _mask_deep(arguments) if isinstance(arguments, dict) else "***"
+            for client, arguments in value.items()
+        }
+    return mask_url(value) if isinstance(value, str) else value
+
+
+def _mask_deep(value: Any) -> Any:
     if isinstance(value, dict):
-        secret = re.compile(r"secret|password|token|key", re.I)
-        return {k: "***" if secret.search(str(k)) else _mask("", v) for k, v in value.items()}
-    return value
+        return {k: "***" if _SECRET.search(str(k)) else _mask_deep(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_mask_deep(item) for item in value]
+    return mask_url(value) if isinstance(value, str) else value
