@@ -1,3 +1,83 @@
-"""Forebay: cloud media, kept right next to the GPUs."""
+"""Forebay: cloud media, kept right next to the GPUs.
+
+``forebay.media_cache`` is the cache that the environment and the configuration file describe; it is
+made when it is first used. Its operations are functions of this module, too. Importing this module has
+no side effects.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Job",
+    "JobStatus",
+    "Lease",
+    "MediaCache",
+    "MediaCacheConfig",
+    "clear",
+    "download_context",
+    "download_media",
+    "get_local_paths",
+    "lease",
+    "local_path",
+    "media_cache",
+    "open",
+    "stats",
+]
+
+if TYPE_CHECKING:
+    from forebay.cache import MediaCache
+    from forebay.config import MediaCacheConfig
+    from forebay.jobs import Job, JobStatus
+    from forebay.leases import Lease
+
+    media_cache = MediaCache()
+    local_path = media_cache.local_path
+    get_local_paths = media_cache.get_local_paths
+    download_media = media_cache.download_media
+    download_context = media_cache.download_context
+    stats = media_cache.stats
+    clear = media_cache.clear
+    lease = media_cache.lease
+    open = media_cache.open
+
+_HOMES = {
+    "MediaCache": "forebay.cache",
+    "MediaCacheConfig": "forebay.config",
+    "Job": "forebay.jobs",
+    "JobStatus": "forebay.jobs",
+    "Lease": "forebay.leases",
+}
+_OPERATIONS = {
+    "local_path",
+    "get_local_paths",
+    "download_media",
+    "download_context",
+    "stats",
+    "clear",
+    "lease",
+    "open",
+}
+_lock = threading.Lock()
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    elif name == "media_cache":
+        cache_class = import_module("forebay.cache").MediaCache
+        with _lock:
+            value = globals().get(name) or cache_class()
+            globals()[name] = value
+    elif name in _OPERATIONS:
+        value = getattr(__getattr__("media_cache"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value

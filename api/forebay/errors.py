@@ -108,9 +108,14 @@ class SourceNotAllowedError(SourceError):
 
 
 class TransientSourceError(SourceError):
-    """A failure that another attempt may cure: 5xx, SlowDown, a reset, a time-out, a truncated body."""
+    """A failure that another attempt may cure: 5xx, SlowDown, a reset, a time-out, a truncated body.
+
+    Attributes:
+        exhausted: whether it has been tried often enough already.
+    """
 
     transient = True
+    exhausted = False
 
 
 class ObjectChangedError(TransientSourceError):

@@ -25,6 +25,9 @@ class Connection:
     Args:
         url: a Redis URL.
         restart: for an embedded server, starts it when it is not running.
+
+    Attributes:
+        losses: how often the connection was lost; after that, Redis may not be what it was.
     """
 
     def __init__(self, url: str, restart: Callable[[], str] | None = None) -> None:
@@ -42,7 +45,7 @@ class Connection:
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
         )
-        self._losses = (redis.ConnectionError, redis.TimeoutError)
+        self.losses = 0
 
     def check(self) -> str:
         """Makes sure that Redis answers, and that it keeps what it is given.
@@ -61,6 +64,10 @@ class Connection:
                 "the index when it is full: set it to 'noeviction'"
             )
         return str(info["run_id"])
+
+    def run_id(self) -> str:
+        """What tells one start of the server from the next."""
+        return str(self.command("info", "server")["run_id"])
 
     def command(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Sends one command, by the name of its redis-py method.
@@ -120,7 +127,13 @@ class Connection:
                     f"Redis at {mask_url(self.url)} refuses the password or user name ({error}): "
                     "check FIFTYONE_MEDIA_CACHE_REDIS_URL"
                 ) from None
-            except (*self._losses, redis.BusyLoadingError, redis.ReadOnlyError) as error:
+            except (
+                redis.ConnectionError,
+                redis.TimeoutError,
+                redis.exceptions.BusyLoadingError,
+                redis.exceptions.ReadOnlyError,
+            ) as error:
+                self.losses += 1
                 if time.monotonic() >= deadline:
                     raise IndexUnavailableError(
                         f"Redis at {mask_url(self.url)} cannot be reached ({_reason(error)}): "

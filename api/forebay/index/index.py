@@ -346,7 +346,7 @@ class Index:
 
     # Leases
 
-    def lease(self, lease: str, entries: Sequence[str], ttl: float, evictor_prefix: str) -> list[str]:
+    def lease(self, lease: str, entries: Iterable[str], ttl: float) -> list[str]:
         """Puts entries, cached or not, under a lease for ``ttl`` seconds.
 
         Returns:
@@ -356,8 +356,16 @@ class Index:
         keys = [k.leases, k.lease(lease), k.leased, k.atime, k.atime_leased, k.entries, k.claims, k.meta]
         leaving: list[str] = []
         for batch in batches(entries):
-            leaving += self._script("lease_add", keys, [lease, ttl, evictor_prefix, *batch])
+            leaving += self._script("lease_add", keys, [lease, ttl, *batch])
         return leaving
+
+    def leased(self, entries: Sequence[str]) -> list[bool]:
+        """Which entries a lease keeps."""
+        return [
+            count is not None
+            for batch in batches(entries)
+            for count in self.connection.command("hmget", self.keys.leased, batch)
+        ]
 
     def leases(self) -> list[tuple[str, float, int]]:
         """All leases: id, seconds until expiry (negative: expired), number of entries."""

@@ -26,6 +26,7 @@ class Keys:
     ``reserved``        hash   session -> reserved bytes
     ``evictor``         string the eviction lock
     ``maintenance``     string the lock of the maintenance
+    ``recovery``        string the lock of whoever counts what lies on the volume
     ``workers``         hash   worker -> its last sign of life, as JSON
     ``jobs``            zset   job -> time of creation
     ``job:<id>``        hash   a job's options and counts
@@ -46,6 +47,7 @@ class Keys:
         self.reserved = self.prefix + "reserved"
         self.evictor = self.prefix + "evictor"
         self.maintenance = self.prefix + "maintenance"
+        self.recovery = self.prefix + "recovery"
         self.workers = self.prefix + "workers"
         self.jobs = self.prefix + "jobs"
 

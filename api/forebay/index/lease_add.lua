@@ -1,12 +1,12 @@
 -- Adds entries to a lease. Leased entries move out of the set that the evictor looks at.
 -- KEYS  1 leases (zset)  2 lease:<id> (set)  3 leased (hash)  4 atime (zset)  5 atime:leased (zset)
 --       6 entries (hash)  7 claims (hash)  8 meta (hash)
--- ARGV  1 lease  2 time to live, seconds  3 prefix of an evictor's tokens  4.. entries
+-- ARGV  1 lease  2 time to live, seconds  3.. entries
 -- Returns the entries that an evictor has chosen already: they will be gone in a moment.
 local time = redis.call('TIME')
 redis.call('ZADD', KEYS[1], 'GT', tonumber(time[1]) + tonumber(ARGV[2]), ARGV[1])
 local bytes, leaving = 0, {}
-for i = 4, #ARGV do
+for i = 3, #ARGV do
   local entry = ARGV[i]
   if redis.call('SADD', KEYS[2], entry) == 1 and redis.call('HINCRBY', KEYS[3], entry, 1) == 1 then
     local atime = redis.call('ZSCORE', KEYS[4], entry)
@@ -17,7 +17,7 @@ for i = 4, #ARGV do
     end
   end
   local holder = redis.call('HGET', KEYS[7], entry)
-  if holder and string.sub(holder, 1, #ARGV[3]) == ARGV[3] then
+  if holder and string.match(holder, '%.e%d+$') then
     leaving[#leaving + 1] = entry
   end
 end

@@ -1,0 +1,1 @@
+"""Who runs the downloads of a job: this process's threads, or the Celery fleet."""

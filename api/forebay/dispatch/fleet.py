@@ -1,0 +1,193 @@
+"""Fleet dispatch: Celery workers download a job's samples.
+
+A message names a job and one of its packs, nothing else but a label for people: the samples and how
+they end are in the ledger. A message that is lost is therefore only a delay, one that is delivered
+twice does nothing the second time, and no message holds a secret.
+
+How many samples a pack has, with ``batch_size="auto"``: one, up to `SINGLES` samples; beyond, as many
+as leave `SHARE` packs for each worker thread, and `LARGEST_PACK` at most.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from forebay.config import MediaCacheConfig
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from forebay.index import Index
+
+TASK = "forebay.fetch"
+KEY_PREFIX = "forebay-celery:"
+VISIBILITY_SECONDS = 3600
+SINGLES = 256
+SHARE = 4
+LARGEST_PACK = 64
+# A worker says that it lives every 5 seconds.
+ALIVE_SECONDS = 16.0
+# A worker that has messages before it and takes none is as good as dead.
+STUCK_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a worker says of itself.
+
+    Attributes:
+        name: as Celery names it.
+        concurrency: how many tasks it runs at a time.
+        seen: its last sign of life, in seconds since the epoch.
+        progress: when it last began or ended a pack.
+        done: samples that it has ended.
+    """
+
+    name: str
+    concurrency: int
+    seen: float
+    progress: float
+    done: int = 0
+
+    @property
+    def alive(self) -> bool:
+        return time.time() - self.seen < ALIVE_SECONDS
+
+
+def workers(index: Index) -> list[Worker]:
+    """Every worker of the volume that has been heard of lately."""
+    found = index.connection.command("hgetall", index.keys.workers)
+    return sorted((Worker(**json.loads(text)) for text in found.values()), key=lambda worker: worker.name)
+
+
+def announce(index: Index, name: str, concurrency: int, *, samples: int | None = None) -> None:
+    """Notes a worker's sign of life, and its progress.
+
+    Args:
+        samples: how many samples it has ended since it last said so; ``None`` for a mere sign of life.
+    """
+    now = time.time()
+    text = index.connection.command("hget", index.keys.workers, name)
+    before = Worker(**json.loads(text)) if text else Worker(name, concurrency, now, now)
+    after = Worker(
+        name,
+        concurrency,
+        seen=now,
+        progress=before.progress if samples is None else now,
+        done=before.done + (samples or 0),
+    )
+    index.connection.command("hset", index.keys.workers, name, json.dumps(asdict(after)))
+
+
+def retire(index: Index, name: str) -> None:
+    """Forgets a worker that has stopped."""
+    index.connection.command("hdel", index.keys.workers, name)
+
+
+def pack_size(batch_size: int | Literal["auto"], samples: int, threads: int) -> int:
+    """How many samples go into one message; the rule is in the module's documentation."""
+    if batch_size != "auto":
+        return batch_size
+    if samples <= SINGLES:
+        return 1
+    return max(1, min(LARGEST_PACK, samples // (SHARE * max(1, threads))))
+
+
+def queue_name(config: MediaCacheConfig) -> str:
+    """The volume's queue."""
+    return f"forebay.{config.volume}"
+
+
+def broker_url(config: MediaCacheConfig, index_url: str) -> str:
+    """The broker: as configured, else the index's Redis, one database further."""
+    if config.broker_url is not None:
+        return config.broker_url.replace("unix://", "redis+socket://", 1)
+    if config.redis_url is None:
+        from forebay import embedded
+
+        return embedded.broker_url(index_url)
+    if config.redis_url.startswith(("unix://", "redis+socket://")):
+        path = urlsplit(config.redis_url).path
+        return f"redis+socket://{path}?virtual_host=1"
+    parts = urlsplit(config.redis_url)
+    database = int(parts.path.strip("/") or 0)
+    return urlunsplit(parts._replace(path=f"/{database + 1}"))
+
+
+def celery_app(config: MediaCacheConfig, url: str) -> Celery:
+    """The Celery application of a volume, for producers and workers alike.
+
+    Args:
+        url: the broker.
+    """
+    from celery import Celery
+    from kombu.entity import Queue
+
+    app = Celery("forebay", broker=url, set_as_current=False)
+    queue = queue_name(config)
+    options = {
+        "visibility_timeout": VISIBILITY_SECONDS,
+        "global_keyprefix": KEY_PREFIX,
+        "socket_timeout": 30.0,
+        "socket_connect_timeout": 5.0,
+        "socket_keepalive": True,
+    }
+    app.conf.update(
+        task_serializer="json",
+        result_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        broker_transport_options=options,
+        # The shortest of the three wins, whoever reads it.
+        result_backend_transport_options={"visibility_timeout": VISIBILITY_SECONDS},
+        visibility_timeout=VISIBILITY_SECONDS,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_queues=[Queue(queue)],  # type: ignore[no-untyped-call]
+        task_default_queue=queue,
+        task_send_sent_event=True,
+        worker_send_task_events=True,
+        worker_pool="threads",
+        worker_concurrency=config.num_workers,
+        worker_soft_shutdown_timeout=20.0,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_max_tasks_per_child=1000,
+        timezone="UTC",
+    )
+    return app
+
+
+def enqueue(app: Celery, config: MediaCacheConfig, job: str, packs: Sequence[int], label: str) -> None:
+    """Sends one message for each pack.
+
+    Args:
+        label: what Flower shows of the samples, without secrets.
+    """
+    queue = queue_name(config)
+    with app.producer_pool.acquire(block=True) as producer, producer.batch(500):
+        for pack in packs:
+            app.send_task(
+                TASK,
+                kwargs={"job": job, "pack": pack},
+                kwargsrepr=json.dumps({"job": job, "pack": pack, "source": label}),
+                queue=queue,
+                producer=producer,
+                ignore_result=True,
+            )
+
+
+def queue_length(app: Celery, config: MediaCacheConfig) -> int:
+    """How many messages wait in the volume's queue."""
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        answer: Any = channel.queue_declare(queue=queue_name(config), passive=False)
+        return int(answer.message_count)

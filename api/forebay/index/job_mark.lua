@@ -1,0 +1,33 @@
+-- Records how samples of a job ended. A sample that has ended already is left as it is, so that doing
+-- one twice (a message delivered again, say) counts once.
+-- KEYS  1 job (hash)  2 states (string, one character a sample)  3 failures (hash)
+-- ARGV  1 now, seconds
+--       2.. number, state ("c" cached, "d" downloaded, "f" failed), bytes, failure as JSON, number …
+-- Returns how many samples are still pending; -1 when there is no such job.
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return -1
+end
+local counts = { c = 0, d = 0, f = 0 }
+local bytes = 0
+for i = 2, #ARGV, 4 do
+  local number, state = tonumber(ARGV[i]), ARGV[i + 1]
+  if redis.call('GETRANGE', KEYS[2], number, number) == 'p' then
+    redis.call('SETRANGE', KEYS[2], number, state)
+    counts[state] = counts[state] + 1
+    bytes = bytes + tonumber(ARGV[i + 2])
+    if state == 'f' then
+      redis.call('HSET', KEYS[3], number, ARGV[i + 3])
+    end
+  end
+end
+redis.call('HINCRBY', KEYS[1], 'cached', counts.c)
+redis.call('HINCRBY', KEYS[1], 'downloaded', counts.d)
+redis.call('HINCRBY', KEYS[1], 'failed', counts.f)
+redis.call('HINCRBY', KEYS[1], 'bytes', string.format('%.0f', bytes))
+local ended = counts.c + counts.d + counts.f
+local pending = redis.call('HINCRBY', KEYS[1], 'pending', 0 - ended)
+redis.call('HSET', KEYS[1], 'updated', ARGV[1])
+if pending == 0 and ended > 0 then
+  redis.call('HSET', KEYS[1], 'finished', ARGV[1])
+end
+return pending

@@ -1,0 +1,157 @@
+"""Bringing index and disk back together after a crash, while the cache serves.
+
+Three things can have happened. A process died with downloads under way: `reap` removes its partial
+files, keeps what it had finished, and frees what it had reserved. Redis was started empty, or lost
+its last moments: `recover` counts what lies on the volume before anything more is written, so that
+the limit holds, and `sweep` then takes the files into the index bit by bit. A file was removed by
+hand: `sweep` drops its entry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from forebay.index import Entry
+from forebay.index.index import batches
+from forebay.session import ended_here
+
+if TYPE_CHECKING:
+    from forebay.volume import Volume
+
+log = logging.getLogger(__name__)
+
+_LOCK_SECONDS = 30.0
+_EVICTOR_TOKEN = re.compile(r"\.e\d+\Z")
+
+
+def reap(volume: Volume, session: str) -> None:
+    """Cleans up after a session that has ended. Doing so twice, or by two at once, does no harm."""
+    index = volume.index
+    for entry, token in index.claims().items():
+        if token.rpartition(".")[0] == session:
+            _settle(volume, entry, token)
+    for name in os.listdir(volume.layout.temporary_dir):
+        if name.startswith(session + "."):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(volume.temporary(name))
+    index.reap(session)
+
+
+def _settle(volume: Volume, entry: str, token: str) -> None:
+    """Ends one claim of a session that is no more."""
+    # Without its partial file a late owner can no longer publish: its rename fails.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(volume.temporary(token))
+    path = volume.locate(entry)
+    [known] = volume.index.values([entry])
+    if path is None:
+        if known is not None:
+            volume.index.forget([(entry, known.format())], token)
+    elif not _EVICTOR_TOKEN.search(token):
+        with contextlib.suppress(FileNotFoundError):
+            volume.index.adopt([_record(entry, path)], token=token)
+    volume.index.release([(entry, token)])
+
+
+def _record(entry: str, path: str) -> tuple[str, int, float, str]:
+    found = os.stat(path)
+    value = Entry(found.st_size, "", int(found.st_ctime))
+    return entry, found.st_size, found.st_atime, value.format()
+
+
+def reap_ended(volume: Volume) -> int:
+    """Cleans up after every session that has expired, or whose process is known to be gone."""
+    ended = [session for session, seconds in volume.index.sessions() if seconds <= 0 or ended_here(session)]
+    for session in ended:
+        log.info("cleaning up after session %s", session)
+        reap(volume, session)
+    return len(ended)
+
+
+def recover(volume: Volume, run_id: str | None = None) -> None:
+    """Accounts for what lies on the volume, unless that was done since Redis was started.
+
+    Downloads wait for this, hits do not. Counting 100,000 files takes a fraction of a second.
+    """
+    connection, keys = volume.index.connection, volume.index.keys
+    run_id = run_id or connection.run_id()
+    while connection.command("hget", keys.meta, "run_id") != run_id:
+        token = f"recovery.{os.getpid()}.{time.monotonic_ns()}"
+        if not volume.index.lock(keys.recovery, token, _LOCK_SECONDS):
+            time.sleep(0.02)
+            continue
+        try:
+            on_disk = sum(size for _, size in _files(volume.layout.media_dir))
+            unindexed = max(0, on_disk - volume.index.totals().published)
+            state = {"unindexed": unindexed, "run_id": run_id, "swept": int(not unindexed)}
+            connection.command("hset", keys.meta, mapping=state)
+        finally:
+            volume.index.lock(keys.recovery, token, 0)
+
+
+def needs_sweep(volume: Volume) -> bool:
+    """Whether files are waiting to be taken into the index."""
+    return str(volume.index.connection.command("hget", volume.index.keys.meta, "swept")) != "1"
+
+
+def sweep(volume: Volume, keep_lock: Callable[[], object]) -> tuple[int, int]:
+    """Compares every file with the index, and every entry with the disk.
+
+    Args:
+        keep_lock: called after every batch, to prolong the caller's lock.
+
+    Returns:
+        how many files were taken into the index, and how many entries without a file were dropped.
+    """
+    index, layout = volume.index, volume.layout
+    adopted = 0
+    for batch in batches(_files(layout.media_dir)):
+        records = []
+        for path, _ in batch:
+            entry = layout.entry(path)
+            if entry is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    records.append(_record(entry, path))
+        adopted += index.adopt(records, counted=True)
+        keep_lock()
+    dropped = 0
+    for page in index.scan():
+        gone = [(entry, value) for entry, value in page if volume.locate(entry) is None]
+        dropped += index.forget(gone)
+        keep_lock()
+    _remove_strays(volume)
+    # What is left is not ours (somebody's notes, say): it stays where it is, and stays counted.
+    foreign = sum(size for path, size in _files(layout.media_dir) if layout.entry(path) is None)
+    index.connection.command("hset", index.keys.meta, mapping={"unindexed": foreign, "swept": 1})
+    return adopted, dropped
+
+
+def _remove_strays(volume: Volume) -> None:
+    """Removes partial files of sessions that nobody remembers."""
+    known = {session for session, _ in volume.index.sessions()}
+    for name in os.listdir(volume.layout.temporary_dir):
+        if name.rpartition(".")[0] not in known and not name.startswith("probe."):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(volume.temporary(name))
+
+
+def _files(directory: str) -> Iterator[tuple[str, int]]:
+    """Every file below ``directory`` with its size in bytes."""
+    try:
+        with os.scandir(directory) as found:
+            for item in found:
+                try:
+                    if item.is_dir(follow_symlinks=False):
+                        yield from _files(item.path)
+                    else:
+                        yield item.path, item.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:
+                    continue
+    except (FileNotFoundError, NotADirectoryError):
+        return

@@ -1,0 +1,261 @@
+"""A volume: one cache directory and its index, as one process sees them.
+
+Opening a volume makes sure that the directory can be written, that it belongs to this index, and
+that what lies in it is accounted for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+import threading
+import time
+from functools import cached_property
+
+from forebay.config import MediaCacheConfig
+from forebay.errors import VolumeError
+from forebay.index import Index, Reservation
+from forebay.session import Session
+from forebay.uri import Layout
+
+log = logging.getLogger(__name__)
+
+
+class Volume:
+    """One process's view of a volume; safe to use from many threads, and after a fork.
+
+    Nothing is opened before it is needed: looking up the path of a cached file touches no index.
+
+    Args:
+        config: the settings.
+    """
+
+    def __init__(self, config: MediaCacheConfig) -> None:
+        self.config = config
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._used: dict[str, float] = {}
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where files lie."""
+        return Layout(self.config.cache_dir, fold_case=_folds_case(self.config.cache_dir))
+
+    # Files
+
+    def locate(self, entry: str) -> str | None:
+        """The path of an entry's file, or ``None`` when it is not cached."""
+        path = self.layout.path(entry)
+        try:
+            if stat.S_ISREG(os.stat(path).st_mode):
+                return path
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        path = self.layout.alternate_path(entry)
+        try:
+            return path if stat.S_ISREG(os.stat(path).st_mode) else None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def use(self, entry: str) -> str | None:
+        """Like `locate`, and the entry counts as used now: the evictor leaves it alone for the grace
+        period. No round trip to the index; its access time gets there with the next heartbeat."""
+        now = time.time()
+        path = self.layout.path(entry)
+        try:
+            if not _mark(path, now):
+                path = self.layout.alternate_path(entry)
+                if not _mark(path, now):
+                    return None
+        except PermissionError:
+            # A volume that this user may only read: the file cannot bear the mark, but the index
+            # still learns of the access.
+            pass
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        self._used[entry] = now
+        return path
+
+    def temporary(self, token: str) -> str:
+        """The partial file of the download that a claim's token stands for."""
+        return f"{self.layout.temporary_dir}/{token}"
+
+    def free_bytes(self) -> int:
+        """Free space of the disk, in bytes."""
+        found = os.statvfs(self.config.cache_dir)
+        return found.f_bavail * found.f_frsize
+
+    def disk_is_short(self, size: int) -> bool:
+        """Whether ``size`` more bytes would leave less free space than the settings ask for."""
+        return self.free_bytes() - size < self.config.min_free_bytes
+
+    # The index
+
+    @property
+    def index(self) -> Index:
+        """The index; opened, and the volume checked, by whoever asks first in this process."""
+        return self._open().index
+
+    @property
+    def session(self) -> Session:
+        """This process's session."""
+        opened = self._open()
+        if opened.session is None:
+            with self._lock:
+                if opened.session is None:
+                    opened.session = Session(opened.index, self.config.claim_ttl_seconds, self.config.limit)
+                    opened.pulse.start()
+        return opened.session
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has talked to the index."""
+        return self._pid == os.getpid() and "_opened" in self.__dict__
+
+    def reserve(self, size: int) -> Reservation | None:
+        """Reserves space for one download.
+
+        Returns:
+            ``None`` when it is reserved, otherwise what stands in the way.
+
+        Raises:
+            SessionLostError: the session is gone, and with it every claim of this process.
+        """
+        opened = self._open()
+        if opened.connection.losses != opened.losses_seen:
+            self.recover()
+        session = self.session
+        shortage = session.take(size)
+        if shortage is None and self.disk_is_short(size):
+            session.give_back(size, session.id)
+            totals = opened.index.totals()
+            return Reservation(-1, totals.published, totals.reserved, totals.unindexed, totals.leased)
+        return shortage
+
+    def recover(self) -> None:
+        """Accounts for what lies on the volume, if the index has lost track of it."""
+        from forebay.recovery import recover
+
+        opened = self._open()
+        losses = opened.connection.losses
+        recover(self)
+        opened.losses_seen = losses
+
+    def flush_used(self) -> None:
+        """Tells the index which entries were used."""
+        if self._used and self.is_open:
+            used, self._used = self._used, {}
+            self.index.touch(used)
+
+    def close(self) -> None:
+        """Tells the index what it has to know, ends the session and closes the connection."""
+        if not self.is_open:
+            return
+        with self._lock:
+            opened = self._opened
+            opened.pulse.stop()
+            with contextlib.suppress(Exception):
+                self.flush_used()
+                if opened.session is not None:
+                    from forebay.recovery import reap
+
+                    opened.session.end()
+                    reap(self, opened.session.id)
+            opened.connection.close()
+            del self.__dict__["_opened"]
+
+    def _open(self) -> _Opened:
+        if self._pid != os.getpid():
+            # A forked child: the session is the parent's, and its locks may be held for ever.
+            self._pid = os.getpid()
+            self._lock = threading.RLock()
+            self.__dict__.pop("_opened", None)
+        opened = self.__dict__.get("_opened")
+        if opened is not None:
+            return opened  # type: ignore[no-any-return]
+        with self._lock:
+            if "_opened" not in self.__dict__:
+                self._opened = _Opened(self)
+                try:
+                    self._opened.join()
+                except BaseException:
+                    del self._opened
+                    raise
+            return self._opened
+
+
+class _Opened:
+    """What a process has while it uses a volume's index. Never survives a fork."""
+
+    def __init__(self, volume: Volume) -> None:
+        from forebay.index.connection import Connection
+        from forebay.pulse import Pulse
+
+        self.volume = volume
+        config = volume.config
+        prepare(volume.layout)
+        if config.redis_url is None:
+            from forebay import embedded
+
+            def start() -> str:
+                return embedded.ensure_running(config.cache_dir)
+
+            self.connection = Connection(start(), restart=start)
+        else:
+            self.connection = Connection(config.redis_url)
+        self.index = Index(self.connection, config.volume)
+        self.session: Session | None = None
+        self.pulse = Pulse(volume)
+        self.losses_seen = 0
+
+    def join(self) -> None:
+        from forebay.ownership import join
+        from forebay.recovery import recover
+
+        run_id = self.connection.check()
+        join(self.volume, self.index)
+        recover(self.volume, run_id)
+
+
+def _mark(path: str, now: float) -> bool:
+    """Sets a file's access time; false where there is no such file."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if not stat.S_ISREG(found.st_mode):
+        return False
+    os.utime(path, ns=(int(now * 1e9), found.st_mtime_ns))
+    return True
+
+
+def prepare(layout: Layout) -> None:
+    """Makes the directories of a volume.
+
+    Raises:
+        VolumeError: they cannot be made, or cannot be written.
+    """
+    try:
+        os.makedirs(layout.media_dir, exist_ok=True)
+        os.makedirs(layout.temporary_dir, mode=0o700, exist_ok=True)
+        probe = os.path.join(layout.temporary_dir, f"probe.{os.getpid()}.{threading.get_ident()}")
+        os.close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        os.unlink(probe)
+    except OSError as error:
+        raise VolumeError(
+            f"the cache directory {layout.cache_dir} cannot be written ({error.strerror}): "
+            "mend it, or set FIFTYONE_MEDIA_CACHE_DIR to another one"
+        ) from None
+
+
+def _folds_case(cache_dir: str) -> bool:
+    """Whether the file system takes ``A`` and ``a`` for the same name."""
+    path = cache_dir
+    while not os.path.exists(path) or os.path.basename(path).swapcase() == os.path.basename(path):
+        if path == os.path.dirname(path):
+            return False
+        path = os.path.dirname(path)
+    swapped = os.path.join(os.path.dirname(path), os.path.basename(path).swapcase())
+    return os.path.exists(swapped) and os.path.samefile(path, swapped)

@@ -1,0 +1,151 @@
+"""What a worker does beside its tasks: it says that it lives, and looks after what got lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from forebay.dispatch import fleet
+from forebay.errors import ForebayError
+from forebay.fetch import Outcome
+from forebay.index.connection import Connection
+from forebay.index.ledger import Ledger
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from forebay.cache import MediaCache
+
+Report = Callable[[list[Outcome]], None]
+
+log = logging.getLogger(__name__)
+
+_BEAT_SECONDS = 5.0
+_UPKEEP_LOCK_SECONDS = 60.0
+
+# Jobs that this process is working on; their ledgers are kept fresh, so that a long download is not
+# taken for a lost message.
+_working: Counter[str] = Counter()
+# Set when this process is told to end: tasks stop before their next download, and what they have
+# not done goes back into the queue.
+stopping = threading.Event()
+_pid = 0
+_name = ""
+_concurrency = 1
+
+
+def register(app: Celery, cache: MediaCache) -> None:
+    """Hooks a worker's start and end."""
+    from celery import signals
+
+    def ready(sender: Any, **_: Any) -> None:
+        global _name, _concurrency  # noqa: PLW0603
+        _name, _concurrency = str(sender.hostname), int(sender.pool.limit or 1)
+        fleet.announce(cache.volume.index, _name, _concurrency, samples=0)
+        threading.Thread(target=_look_after, args=(cache,), name="forebay-upkeep", daemon=True).start()
+
+    def init(sender: Any, **_: Any) -> None:
+        global _name
+        _name = str(sender)
+        _check(app, cache)
+
+    def ending(**_: Any) -> None:
+        stopping.set()
+        try:
+            fleet.retire(cache.volume.index, _name)
+        except ForebayError as error:
+            log.warning("could not sign off: %s", error)
+
+    def child_ending(**_: Any) -> None:
+        cache.close()
+
+    signals.celeryd_init.connect(init, weak=False)
+    signals.worker_ready.connect(ready, weak=False)
+    signals.worker_shutting_down.connect(ending, weak=False)
+    signals.worker_shutdown.connect(ending, weak=False)
+    signals.worker_process_shutdown.connect(child_ending, weak=False)
+
+
+def _check(app: Celery, cache: MediaCache) -> None:
+    """Refuses to start on a Redis that may drop what it is given.
+
+    Raises:
+        IndexUnavailableError: the index or the broker has another policy than ``noeviction``.
+    """
+    cache.volume.index.connection.check()
+    Connection(str(app.conf.broker_url)).check()
+
+
+@contextmanager
+def working_on(cache: MediaCache, job: str) -> Iterator[None]:
+    """Keeps a job's ledger fresh meanwhile."""
+    _start_beat(cache)
+    _working[job] += 1
+    try:
+        yield
+    finally:
+        _working[job] -= 1
+
+
+def progressed(cache: MediaCache, samples: int) -> None:
+    """Notes that this worker has ended some samples."""
+    name = _name or f"celery@{socket.gethostname()}"
+    fleet.announce(cache.volume.index, name, _concurrency, samples=samples)
+
+
+def _start_beat(cache: MediaCache) -> None:
+    """One thread in each process that runs tasks: with a prefork pool those are the children."""
+    global _pid  # noqa: PLW0603
+    if _pid == os.getpid():
+        return
+    _pid = os.getpid()
+    threading.Thread(target=_keep_fresh, args=(cache,), name="forebay-fresh", daemon=True).start()
+
+
+def _keep_fresh(cache: MediaCache) -> None:
+    while True:
+        time.sleep(_BEAT_SECONDS)
+        try:
+            ledger = Ledger(cache.volume.index)
+            for job in [job for job, count in _working.items() if count > 0]:
+                ledger.write(job, updated=time.time())
+        except ForebayError as error:
+            log.warning("%s", error)
+
+
+def _look_after(cache: MediaCache) -> None:
+    """Says that the worker lives; and one worker of the volume enqueues again what got lost."""
+    while True:
+        try:
+            fleet.announce(cache.volume.index, _name, _concurrency)
+            # The session is what takes part in the volume's maintenance.
+            cache.volume.session  # noqa: B018
+            _requeue(cache)
+        except ForebayError as error:
+            log.warning("%s", error)
+        time.sleep(_BEAT_SECONDS)
+
+
+def _requeue(cache: MediaCache) -> None:
+    index = cache.volume.index
+    lock, token = index.keys.prefix + "upkeep", f"{_name}.{os.getpid()}"
+    if not index.lock(lock, token, _UPKEEP_LOCK_SECONDS):
+        return
+    try:
+        ledger = Ledger(index)
+        for job in ledger.jobs():
+            fields = ledger.read(job)
+            if fields and "finished" not in fields:
+                cache.dispatcher.requeue_if_stalled(job, fields)
+        for worker in fleet.workers(index):
+            if not worker.alive:
+                fleet.retire(index, worker.name)
+    finally:
+        index.lock(lock, token, 0)
