@@ -25,6 +25,8 @@ class ObjectInfo:
         modified: its time of last modification, in seconds since the epoch.
         content_type: its media type.
         md5: its MD5 as 32 hexadecimal digits, where the source vouches for one.
+        ranges: whether a part of it can be had without sending the whole. Where not, `Source.read_range`
+            still gives the right bytes, at the price of everything before them.
     """
 
     uri: str
@@ -33,6 +35,7 @@ class ObjectInfo:
     modified: float | None = None
     content_type: str | None = None
     md5: str | None = None
+    ranges: bool = True
 
 
 class Opened(Protocol):

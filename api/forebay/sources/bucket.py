@@ -1,0 +1,78 @@
+"""A source of buckets and keys: two ways to the same bytes, and the choice between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from forebay.sources.base import Buffer, ObjectInfo, Opened
+from forebay.sources.fast import FastReader, keeps_key
+from forebay.sources.process import PerProcess, obstore_is_safe
+from forebay.uri import MediaURI
+
+
+class Reader(Protocol):
+    """One way to an object's bytes; the methods are those of `forebay.sources.base.Source`."""
+
+    def open(
+        self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
+    ) -> Opened: ...
+
+    def head(self, uri: MediaURI) -> ObjectInfo: ...
+
+    def read_range(self, uri: MediaURI, start: int, end: int, *, etag: str | None = None) -> Buffer: ...
+
+
+class Portable(Reader, Protocol):
+    """The cloud's own client: works in a forked child, keeps every key, lists and signs."""
+
+    def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]: ...
+
+    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600) -> str: ...
+
+
+class BucketSource:
+    """Reads through obstore where that is right, and through the cloud's own client elsewhere.
+
+    Args:
+        make_fast: makes the reader of this process; gives ``None`` where obstore cannot stand in for
+            the client as it is configured.
+        make_portable: makes the client of this process.
+        verify: open objects with the client, because only that sees the checksums.
+    """
+
+    def __init__(
+        self,
+        make_fast: Callable[[], FastReader | None],
+        make_portable: Callable[[], Portable],
+        *,
+        verify: bool = False,
+    ) -> None:
+        self._make_fast = make_fast
+        self._fast = PerProcess(self._choose)
+        self._portable = PerProcess(make_portable)
+        self._verify = verify
+
+    def open(
+        self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
+    ) -> Opened:
+        reader = self._portable.get() if self._verify else self._reader(uri)
+        return reader.open(uri, if_none_match=if_none_match, if_modified_since=if_modified_since)
+
+    def head(self, uri: MediaURI) -> ObjectInfo:
+        return self._reader(uri).head(uri)
+
+    def read_range(self, uri: MediaURI, start: int, end: int, *, etag: str | None = None) -> Buffer:
+        return self._reader(uri).read_range(uri, start, end, etag=etag)
+
+    def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
+        return self._portable.get().list(prefix)
+
+    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600) -> str:
+        return self._portable.get().sign(uri, expires_seconds=expires_seconds)
+
+    def _reader(self, uri: MediaURI) -> Reader:
+        return self._fast.get() if keeps_key(uri.key) else self._portable.get()
+
+    def _choose(self) -> Reader:
+        return (self._make_fast() if obstore_is_safe() else None) or self._portable.get()

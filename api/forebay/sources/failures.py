@@ -1,0 +1,107 @@
+"""From a server's answer to one of our errors, the same for every source.
+
+Nothing of a server's answer gets into a message but its status and its error code: bodies repeat
+request headers and key ids.
+"""
+
+from __future__ import annotations
+
+import http
+import re
+
+from forebay.errors import (
+    AccessDeniedError,
+    NotModifiedError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    SourceError,
+    TransientSourceError,
+)
+from forebay.uri import MediaURI
+
+# What S3 servers say with a status that does not tell (mostly 400), see "Error responses" in the
+# reference of the S3 API.
+_TRANSIENT_CODE = re.compile(
+    "BandwidthLimitExceeded|InternalError|OperationAborted|RequestLimitExceeded|RequestTimeout|ServiceUnavailable"
+    "|SlowDown|(RequestThrottled|Throttled|Throttling|TooManyRequests)(Exception)?"
+)
+_DENIED_CODE = re.compile(
+    "AccessDenied|ExpiredToken|InvalidAccessKeyId|InvalidToken|SignatureDoesNotMatch|TokenRefreshRequired"
+)
+_REMEDIES = {
+    "RequestTimeTooSkewed": "this machine's clock is wrong; set it",
+    "ExpiredToken": "renew them, for instance with `aws sso login`",
+    "SignatureDoesNotMatch": "the secret key does not belong to the access key",
+    "InvalidAccessKeyId": "the server does not know this access key; is it meant for another endpoint?",
+}
+_TRANSIENT_STATUSES = frozenset({408, 425, 429})
+_CODE = re.compile(r"<Code>\s*(\w{1,64})\s*</Code>")
+
+
+def error_code(body: str) -> str:
+    """The code in the XML of an S3 or GCS error, or ``""``."""
+    match = _CODE.search(body)
+    return match[1] if match else ""
+
+
+def refusal(  # noqa: PLR0911 - one for each kind of answer
+    uri: MediaURI, status: int, code: str = "", *, credentials: str = ""
+) -> SourceError:
+    """The error for an answer that is not the object.
+
+    Args:
+        status: the HTTP status.
+        code: the server's own code, such as ``NoSuchKey``.
+        credentials: what was shown to the server, in words and without secrets.
+    """
+    where = uri.redacted
+    answer = _in_words(status, code)
+    if status == 304:
+        return NotModifiedError(where, "not modified since it was cached")
+    if _TRANSIENT_CODE.fullmatch(code) or status in _TRANSIENT_STATUSES or (status >= 500 and status != 501):
+        return TransientSourceError(where, f"the server failed or is too busy ({answer})")
+    if code == "InvalidObjectState":
+        return SourceError(where, f"the object is archived ({answer}); restore it first")
+    if status in (401, 403, 407) or _DENIED_CODE.fullmatch(code):
+        remedy = _REMEDIES.get(code, "check that they may read it")
+        return AccessDeniedError(
+            where, f"access denied ({answer}) with {credentials or 'no credentials'}; {remedy}"
+        )
+    if status in (404, 410):
+        return ObjectNotFoundError(where, f"{_missing(uri, code)} ({answer})")
+    if status == 412:
+        return changed(uri)
+    return SourceError(where, f"the server refused ({answer})")
+
+
+def _missing(uri: MediaURI, code: str) -> str:
+    if code == "NoSuchBucket":
+        return f"no such bucket {uri.bucket!r}"
+    # The answer to HEAD has no body that would tell.
+    return "no such object" if code or uri.is_url else "no such object, or no such bucket"
+
+
+def changed(uri: MediaURI) -> ObjectChangedError:
+    """The error for an object that is no longer the one whose reading was begun."""
+    return ObjectChangedError(uri.redacted, "the object changed while it was being read")
+
+
+def truncated(uri: MediaURI, received: int, expected: int | None) -> TransientSourceError:
+    """The error for a body that ended early."""
+    of = f"{expected:,} bytes" if expected is not None else "an unknown number"
+    return TransientSourceError(uri.redacted, f"the answer ended after {received:,} of {of}")
+
+
+def interrupted(uri: MediaURI, why: str) -> TransientSourceError:
+    """The error for a connection that could not be made, or was lost."""
+    return TransientSourceError(uri.redacted, why)
+
+
+def _in_words(status: int, code: str) -> str:
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    # "404 Not Found: NoSuchKey", but not "403 Forbidden: Forbidden".
+    detail = f": {code}" if code and code.lower() != phrase.lower().replace(" ", "") else ""
+    return f"{status} {phrase}{detail}".strip()

@@ -1,0 +1,144 @@
+"""How to reach Google Cloud Storage: which endpoint and credentials, as Google's libraries find them.
+
+google-auth resolves the credentials: the setting ``google_application_credentials``, else
+``GOOGLE_APPLICATION_CREDENTIALS``, ``gcloud auth application-default login``, or the machine's own
+service account. Where none are found at all, requests carry none, which is what public buckets want.
+``STORAGE_EMULATOR_HOST`` is honoured; an emulator gets credentials only from the setting.
+
+``extra_client_kwargs["gs"]`` (or ``["gcs"]``) may have
+
+* ``anonymous``: send no credentials although there are some;
+* ``user_project``: the project to bill for buckets where the requester pays;
+* ``client_options={"api_endpoint": ...}``: another endpoint than ``https://storage.googleapis.com``;
+* ``project``, which reading does not need.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from forebay.config import MediaCacheConfig
+from forebay.errors import ConfigError, SourceError
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+_SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
+_OPTIONS = frozenset({"anonymous", "user_project", "client_options", "project"})
+# obstore asks for a new token when less than 5 minutes are left.
+_ENOUGH_LEFT = timedelta(minutes=6)
+
+
+@dataclass
+class Access:
+    """What is known about a way into Google Cloud Storage before the first request.
+
+    Attributes:
+        credentials: ``None`` to send none.
+        headers: to send with each request.
+    """
+
+    endpoint: str
+    credentials: Credentials | None
+    headers: dict[str, str]
+    lender: Lender
+    connect_timeout: float
+    read_timeout: float
+
+
+class Lender:
+    """Lends obstore the token that google-auth keeps fresh.
+
+    (`obstore.auth.google` would do, but needs Python 3.11.)
+    """
+
+    def __init__(self, credentials: Credentials | None, description: str) -> None:
+        self.description = description
+        self.error: Exception | None = None
+        self._credentials = credentials
+        self._lock = threading.Lock()
+
+    def __call__(self) -> dict[str, Any]:
+        if self._credentials is None:
+            return {"token": "", "expires_at": None}
+        try:
+            return self._lend(self._credentials)
+        except Exception as error:
+            self.error = error
+            raise
+
+    def _lend(self, credentials: Credentials) -> dict[str, Any]:
+        from google.auth.transport.requests import Request
+
+        with self._lock:
+            expiry = _aware(credentials.expiry)
+            if not credentials.token or (expiry and expiry < datetime.now(timezone.utc) + _ENOUGH_LEFT):
+                credentials.refresh(Request())  # type: ignore[no-untyped-call]
+            return {"token": credentials.token, "expires_at": _aware(credentials.expiry)}
+
+
+def gcs_access(config: MediaCacheConfig) -> Access:
+    """How to reach ``gs://`` URIs.
+
+    Raises:
+        ConfigError: the credentials file cannot be used, or an option is unknown.
+        SourceError: google-cloud-storage is not installed.
+    """
+    try:
+        import google.auth
+    except ImportError:
+        raise SourceError("gs://", "needs google-cloud-storage: pip install 'forebay[gcs]'") from None
+    extra = {**config.extra_client_kwargs.get("gcs", {}), **config.extra_client_kwargs.get("gs", {})}
+    if unknown := sorted(set(extra) - _OPTIONS):
+        known = ", ".join(sorted(_OPTIONS))
+        raise ConfigError(f"setting extra_client_kwargs: 'gs' has no {unknown[0]!r}; known are {known}")
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
+    endpoint = emulator or extra.get("client_options", {}).get("api_endpoint") or ""
+    if endpoint and "://" not in endpoint:
+        endpoint = f"http://{endpoint}" if emulator else f"https://{endpoint}"
+    credentials, description = _credentials(google.auth, config, extra, bool(emulator))
+    return Access(
+        endpoint=endpoint.rstrip("/") or "https://storage.googleapis.com",
+        credentials=credentials,
+        headers={"x-goog-user-project": extra["user_project"]} if extra.get("user_project") else {},
+        lender=Lender(credentials, description),
+        connect_timeout=config.connect_timeout_seconds,
+        read_timeout=config.read_timeout_seconds,
+    )
+
+
+def _credentials(
+    auth: Any, config: MediaCacheConfig, extra: dict[str, Any], emulator: bool
+) -> tuple[Credentials | None, str]:
+    if extra.get("anonymous"):
+        return None, "no credentials (extra_client_kwargs asks for none)"
+    path = config.google_application_credentials
+    try:
+        if path is not None:
+            found, _ = auth.load_credentials_from_file(os.path.expanduser(path), scopes=_SCOPES)
+            return found, _describe(found, f"of {path}")
+        if emulator:
+            return None, "no credentials (STORAGE_EMULATOR_HOST is set)"
+        found, _ = auth.default(scopes=_SCOPES)
+    except (auth.exceptions.GoogleAuthError, OSError, ValueError) as error:
+        variable = "GOOGLE_APPLICATION_CREDENTIALS"
+        if path is not None:
+            raise ConfigError(f"setting google_application_credentials={path!r}: {error}") from None
+        if os.environ.get(variable):
+            raise ConfigError(f"environment variable {variable}: {error}") from None
+        return None, "no credentials (no application default credentials were found)"
+    return found, _describe(found, "found by default")
+
+
+def _describe(credentials: Credentials, origin: str) -> str:
+    account = getattr(credentials, "service_account_email", None)
+    return f"the Google credentials {origin}" + (f" ({account})" if account else "")
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    """google-auth's moments are in UTC without saying so."""
+    return moment.replace(tzinfo=timezone.utc) if moment is not None and moment.tzinfo is None else moment

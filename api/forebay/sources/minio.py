@@ -1,0 +1,86 @@
+"""How to reach the MinIO server behind ``minio://bucket/key``.
+
+The names are FiftyOne's. An INI file has a section for each server::
+
+    [default]
+    access_key = ...
+    secret_access_key = ...
+    endpoint_url = https://minio.example.com
+    region = us-east-1
+    alias = ...
+
+The settings ``minio_config_file`` and ``minio_profile`` name the file and the section; without them
+``MINIO_CONFIG_FILE`` and ``MINIO_PROFILE`` do, and ``MINIO_ACCESS_KEY``, ``MINIO_SECRET_ACCESS_KEY``,
+``MINIO_ENDPOINT_URL`` and ``MINIO_REGION`` stand in for, or take precedence over, single values of the
+file. ``alias`` is read and ignored. ``extra_client_kwargs["minio"]`` works as it does for S3.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+from collections.abc import Mapping
+
+from forebay.config import MediaCacheConfig
+from forebay.errors import ConfigError
+from forebay.sources.s3_access import Access, access, existing_file, new_session
+
+_VARIABLES = {
+    "access_key": "MINIO_ACCESS_KEY",
+    "secret_access_key": "MINIO_SECRET_ACCESS_KEY",
+    "endpoint_url": "MINIO_ENDPOINT_URL",
+    "region": "MINIO_REGION",
+}
+
+
+def minio_access(config: MediaCacheConfig) -> Access:
+    """How to reach ``minio://`` URIs.
+
+    Raises:
+        ConfigError: there is no endpoint, or the file or its section does not exist.
+    """
+    values = _values(config, os.environ)
+    extra = dict(config.extra_client_kwargs.get("minio", {}))
+    endpoint = values.get("endpoint_url")
+    if not endpoint and not extra.get("endpoint_url"):
+        raise ConfigError(
+            "minio:// needs the URL of a server; set endpoint_url in minio_config_file, or MINIO_ENDPOINT_URL"
+        )
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise ConfigError(f"MinIO's endpoint_url={endpoint!r} must begin with http:// or https://")
+    session = new_session(None)
+    if values.get("access_key"):
+        extra.setdefault("aws_access_key_id", values["access_key"])
+        extra.setdefault("aws_secret_access_key", values.get("secret_access_key", ""))
+    if not extra.get("aws_access_key_id"):
+        # The AWS credentials of this machine are none of MinIO's business.
+        extra["anonymous"] = True
+    return access(
+        session, config, extra, endpoint=endpoint, region=values.get("region"), path_style=True, name="MinIO"
+    )
+
+
+def _values(config: MediaCacheConfig, environment: Mapping[str, str]) -> dict[str, str]:
+    path = config.minio_config_file or environment.get("MINIO_CONFIG_FILE")
+    values: dict[str, str] = {}
+    if path:
+        by_setting = config.minio_config_file is not None
+        name = "setting minio_config_file" if by_setting else "environment variable MINIO_CONFIG_FILE"
+        section = config.minio_profile or environment.get("MINIO_PROFILE") or "default"
+        values = _read(name, existing_file(name, path), section)
+    if config.minio_config_file is None:
+        values |= {key: environment[name] for key, name in _VARIABLES.items() if environment.get(name)}
+    return values
+
+
+def _read(name: str, path: str, section: str) -> dict[str, str]:
+    # `default` is a section like any other, and values may contain %.
+    parser = configparser.RawConfigParser(default_section="")
+    try:
+        parser.read(path)
+    except configparser.Error as error:
+        raise ConfigError(f"{name}={path!r} is no INI file: {type(error).__name__}") from None
+    if not parser.has_section(section):
+        known = ", ".join(parser.sections()) or "none"
+        raise ConfigError(f"{name}={path!r} has no section [{section}]; there are: {known}")
+    return dict(parser.items(section))

@@ -1,0 +1,108 @@
+"""``s3://bucket/key`` and ``minio://bucket/key``: S3 and everything that speaks its language."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from forebay.config import MediaCacheConfig
+from forebay.sources.boto import BotoReader
+from forebay.sources.bucket import BucketSource
+from forebay.sources.fast import FastReader, client_options
+from forebay.sources.minio import minio_access
+from forebay.sources.process import PerProcess
+from forebay.sources.s3_access import Access, aws_access
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+_REGION = re.compile(r"<Region>\s*([a-z0-9-]{1,40})\s*</Region>")
+
+
+def s3_source(config: MediaCacheConfig, *, obstore: bool = True) -> BucketSource:
+    """The source of ``s3://`` URIs; see `forebay.sources.s3_access` for what configures it.
+
+    Args:
+        obstore: whether bytes may move through obstore.
+
+    Raises:
+        ConfigError: the AWS configuration cannot be used.
+    """
+    return _source(config, lambda: aws_access(config), obstore)
+
+
+def minio_source(config: MediaCacheConfig, *, obstore: bool = True) -> BucketSource:
+    """The source of ``minio://`` URIs; see `forebay.sources.minio` for what configures it.
+
+    Raises:
+        ConfigError: the MinIO configuration cannot be used.
+    """
+    return _source(config, lambda: minio_access(config), obstore)
+
+
+def _source(config: MediaCacheConfig, resolve: Callable[[], Access], obstore: bool) -> BucketSource:
+    access = PerProcess(resolve)
+    portable = PerProcess(lambda: BotoReader(access.get().client(), access.get()))
+
+    def fast() -> FastReader | None:
+        stores = _Stores(access.get(), portable.get)
+        if not obstore or stores.access.needs_boto:
+            return None
+        return FastReader(stores.make, stores.access.lender, relocate=stores.relocate)
+
+    access.get()  # a configuration that cannot be used is reported now
+    return BucketSource(fast, portable.get, verify=config.verify_checksums)
+
+
+class _Stores:
+    """Makes obstore's stores.
+
+    Args:
+        client: gives the boto3 reader, made only when it is needed: making it takes 100 ms.
+    """
+
+    def __init__(self, access: Access, client: Callable[[], BotoReader]) -> None:
+        self.access = access
+        self._client = client
+
+    def make(self, bucket: str) -> S3Store:
+        return self._make(bucket, self.access.region)
+
+    def relocate(self, bucket: str, answer: str) -> S3Store | None:
+        """The store of a bucket that turned out to be in another region."""
+        named = _REGION.search(answer)
+        region = named[1] if named else None
+        if region is None:
+            with contextlib.suppress(Exception):
+                region = self._client().region_of(bucket)
+        if region is None or region == self.access.region:
+            return None
+        return self._make(bucket, region)
+
+    def _make(self, bucket: str, region: str) -> S3Store:
+        from obstore.store import S3Store
+
+        access = self.access
+        endpoint, in_host = access.address(bucket, region)
+        # obstore reads AWS_* itself, differently from boto3: whatever boto3 decided is said outright.
+        config: dict[str, Any] = {
+            "region": region,
+            "endpoint": endpoint,
+            "aws_endpoint_url_s3": endpoint,
+            "virtual_hosted_style_request": in_host,
+            "skip_signature": access.credentials is None,
+        }
+        return S3Store(
+            bucket,
+            config=config,  # type: ignore[arg-type]
+            client_options=client_options(  # type: ignore[arg-type]
+                connect_timeout=access.connect_timeout,
+                read_timeout=access.read_timeout,
+                http=endpoint.startswith("http://"),
+                verify=access.verify,
+            ),
+            retry_config={"max_retries": 0},
+            credential_provider=access.credentials,  # type: ignore[arg-type]
+        )
