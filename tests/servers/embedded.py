@@ -36,7 +36,7 @@ def processes(cache_dir: str) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             if process.cwd() == directory or directory in process.cmdline():
                 found.append(process)
-    return [process for process in found if process.is_running() and not _ended(process)]
+    return [process for process in found if not has_ended(process)]
 
 
 def server(cache_dir: str) -> psutil.Process:
@@ -66,7 +66,8 @@ def eventually(condition: Callable[[], _T], timeout_seconds: float = 10.0) -> _T
     return result
 
 
-def _ended(process: psutil.Process) -> bool:
+def has_ended(process: psutil.Process) -> bool:
+    """Whether it is gone, or waits only for somebody to ask how it ended."""
     with contextlib.suppress(psutil.Error):
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     return True

@@ -47,20 +47,21 @@ def read_owner(cache_dir: str) -> Owner | None:
     """
     path = owner_path(cache_dir)
     try:
-        with open(path) as file:
-            record = json.load(file)
+        owner = _read(path)
+        if owner is None:
+            # Without hard links it is not written in one step: somebody may be at it right now.
+            time.sleep(0.05)
+            owner = _read(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise VolumeError(f"{path} cannot be read: {error.strerror}; mend its permissions") from None
-    except ValueError:
-        record = None
-    if not isinstance(record, dict) or not set(record) >= _FIELDS:
+    if owner is None:
         raise VolumeError(
-            f"{path} does not say which index the volume belongs to: it is damaged; once every program "
-            "that uses the directory is stopped, delete the file"
+            f"{path} is damaged and does not say which index the volume belongs to: stop every program that "
+            "uses the directory and delete the file"
         )
-    return Owner(**{name: record[name] for name in _FIELDS})
+    return owner
 
 
 def write_owner(cache_dir: str, owner: Owner) -> Owner:
@@ -122,6 +123,18 @@ def describe_conflict(cache_dir: str, owner: Owner) -> str:
         f"the volume {cache_dir} belongs to {whose}, and a volume has one index: to share it, {share}. To "
         f"hand it over to another index, stop every program that uses it and delete {owner_path(cache_dir)}"
     )
+
+
+def _read(path: str) -> Owner | None:
+    """The record, or ``None`` when it is damaged."""
+    with open(path) as file:
+        try:
+            record = json.load(file)
+        except ValueError:
+            return None
+    if not isinstance(record, dict) or not _FIELDS.issubset(record):
+        return None
+    return Owner(**{name: record[name] for name in _FIELDS})
 
 
 def _publish(draft: str, path: str) -> None:

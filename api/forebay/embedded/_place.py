@@ -18,6 +18,8 @@ from forebay.embedded._settings import SOCKET
 from forebay.errors import VolumeError
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]{1,100}\Z")
+# Not $TMPDIR first: it may differ from process to process, and all should make the same link.
+_BASES = ("/tmp",)
 _REMEDY = (
     "choose another directory with FIFTYONE_MEDIA_CACHE_DIR, or set FIFTYONE_MEDIA_CACHE_REDIS_URL to a "
     "Redis of your own"
@@ -99,7 +101,7 @@ def _link_directory() -> str:
     import tempfile
 
     name = f"forebay-{os.geteuid()}"
-    candidates = [os.path.join(base, name) for base in dict.fromkeys(("/tmp", tempfile.gettempdir()))]
+    candidates = [os.path.join(base, name) for base in (*_BASES, tempfile.gettempdir())]
     for path in candidates:
         try:
             os.makedirs(path, 0o700, exist_ok=True)
@@ -110,8 +112,8 @@ def _link_directory() -> str:
         if private and found.st_uid == os.geteuid() and len(path) < 64:
             return path
     raise VolumeError(
-        f"there is no place for a short link to a long cache directory: {' and '.join(candidates)} cannot "
-        f"be created, or are not private to this user; remove them, or {_REMEDY}"
+        f"there is no place for a short link to a long cache directory: {candidates[0]} cannot be created, "
+        f"or is not private to this user; remove it, or {_REMEDY}"
     )
 
 

@@ -64,6 +64,11 @@ class Server:
                 self.exit_status = os.waitstatus_to_exitcode(status)
         return self.exit_status is None
 
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by itself and in error, rather than by a signal or as it was told."""
+        return self.exit_status is not None and self.exit_status > 0
+
     def kill(self) -> None:
         """Ends the server without giving it time to write."""
         while self.runs():

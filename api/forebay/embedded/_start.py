@@ -54,7 +54,8 @@ def ensure_running(
     if answer != "+PONG":
         place.prepare()
     while answer != "+PONG":
-        for moved in summon(place, _idle_seconds(idle_seconds), deadline):
+        outcome = summon(place, _idle_seconds(idle_seconds), deadline)
+        for moved in outcome.moved:
             logger.warning(
                 "the embedded index of %s could not be loaded and was moved to %s; it starts empty and is "
                 "filled again from the files of the volume",
@@ -63,9 +64,10 @@ def ensure_running(
             )
         answer = ping(place.socket, max(0.1, deadline - time.monotonic()))
         if answer != "+PONG" and time.monotonic() > deadline:
+            reason = answer[1:] or outcome.trouble
             raise IndexUnavailableError(
                 f"the embedded index of {cache_dir} does not answer within {timeout_seconds:g} s"
-                f"{f' ({answer[1:]})' if answer else ''}: try again, see "
+                f"{f' ({reason})' if reason else ''}: try again, see "
                 f"{os.path.join(place.directory, LOG)}, or {REMEDY}"
             )
     return place.url

@@ -7,6 +7,7 @@ import os
 import select
 import sys
 import time
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 from forebay.embedded import _machine
@@ -20,34 +21,38 @@ _BOOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_boot.py")
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
-def summon(place: Place, idle_seconds: float, deadline: float) -> list[str]:
-    """Starts a supervisor for ``place``, and waits until there is a server or the deadline passes.
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it when nothing stands in the server's way.
 
-    Returns:
-        The names of data that the server could not load and that were set aside.
+    Attributes:
+        moved: names of data that the server could not load and that were set aside.
+        trouble: why there may be no server although trying again may help.
+    """
+
+    moved: list[str] = field(default_factory=list)
+    trouble: str = ""
+
+
+def summon(place: Place, idle_seconds: float, deadline: float) -> Outcome:
+    """Starts a supervisor for ``place``, and waits until there is a server or the deadline passes.
 
     Raises:
         VolumeError: another machine runs the server of this directory.
         IndexUnavailableError: the server cannot be started.
     """
     try:
-        line = _run(place, idle_seconds, deadline)
-        if line == b"":  # killed, perhaps together with the program that had started the server
-            line = _run(place, idle_seconds, deadline)
+        report = _run(place, idle_seconds, deadline)
     except OSError as error:
         raise _cannot_start(place, str(error)) from None
-    if line is None:
-        return []
-    log = os.path.join(place.directory, LOG)
-    report: dict[str, Any] = json.loads(line) if line else {"state": "failed"}
     if report["state"] == "refused":
         raise _in_use_elsewhere(place, report)
     if report["state"] == "failed":
-        raise _cannot_start(place, report.get("log") or f"its supervisor ended without a word; see {log}")
-    return list(report.get("moved", ()))
+        raise _cannot_start(place, report["reason"])
+    return Outcome(report.get("moved", []), report.get("trouble", ""))
 
 
-def _run(place: Place, idle_seconds: float, deadline: float) -> bytes | None:
+def _run(place: Place, idle_seconds: float, deadline: float) -> dict[str, Any]:
     import subprocess
 
     from forebay.embedded import _binary
@@ -69,7 +74,14 @@ def _run(place: Place, idle_seconds: float, deadline: float) -> bytes | None:
         ) as supervisor,
     ):
         assert supervisor.stdout is not None
-        return _read_line(supervisor.stdout, deadline + 0.5)
+        line = _read_line(supervisor.stdout, deadline + 0.5)
+    if line:
+        return dict(json.loads(line))
+    if line is None:
+        return {"state": "busy"}
+    if supervisor.returncode > 0:
+        return {"state": "failed", "reason": f"{sys.executable} cannot run its supervisor; see {log_path}"}
+    return {"state": "killed", "trouble": "the supervisor was killed"}
 
 
 def _read_line(pipe: IO[bytes], deadline: float) -> bytes | None:

@@ -9,7 +9,8 @@ The starter reads one line of JSON from its standard output: ``{"state": …}`` 
 - ``ready``: a server answers; ``moved`` lists data that could not be loaded and was set aside,
 - ``busy``: another supervisor runs, but its server does not answer yet,
 - ``refused``: another machine holds the lease; with ``host``, ``age_seconds``, ``free_after_seconds``,
-- ``failed``: the server did not start; with the end of its ``log``.
+- ``killed``: the server was killed while it was starting; ``trouble`` tells how,
+- ``failed``: the server does not start; with the ``reason``, such as the end of its log.
 
 Only the standard library, and little of it: this runs as long as any cache is in use.
 """
@@ -36,7 +37,11 @@ _LOG_TAIL_BYTES = 2000
 
 
 class _StartError(Exception):
-    """The server did not start."""
+    """The server does not start."""
+
+
+class _KilledError(Exception):
+    """The server was killed or stopped while it was starting."""
 
 
 def main(directory: str, binary: str, host: str, idle_seconds: float, patience_seconds: float) -> None:
@@ -70,23 +75,18 @@ def main(directory: str, binary: str, host: str, idle_seconds: float, patience_s
         lease.acquire(deadline)
         server, moved = _start(binary, lease, signals)
     except HeldElsewhereError as error:
-        _tell(
-            report,
-            state="refused",
-            host=error.host,
-            age_seconds=error.age_seconds,
-            free_after_seconds=error.free_after_seconds,
-        )
-        return
-    except (_StartError, OSError) as error:
-        _tell(report, state="failed", log=str(error))
-        lease.release()
-        return
-    _tell(report, state="ready", moved=moved)
-    try:
-        _watch(server, idle_seconds, lease, signals)
+        _tell(report, state="refused", **vars(error))
+    except _KilledError as error:
+        _tell(report, state="killed", trouble=str(error))
+    except Exception as error:
+        _tell(report, state="failed", reason=str(error) or repr(error))
+    else:
+        _tell(report, state="ready", moved=moved)
+        try:
+            _watch(server, idle_seconds, lease, signals)
+        finally:
+            server.stop()
     finally:
-        server.stop()
         lease.release()
 
 
@@ -112,6 +112,7 @@ def _start(binary: str, lease: Lease, signals: Signals) -> tuple[Server, list[st
 
     Raises:
         _StartError: it does not start either way; nothing was set aside.
+        _KilledError: somebody ended it.
     """
     with open(CONFIG, "w") as file:
         file.write(SERVER_CONFIG)
@@ -119,13 +120,13 @@ def _start(binary: str, lease: Lease, signals: Signals) -> tuple[Server, list[st
     server = _launch(binary, lease, signals)
     if server.runs():
         return server, []
+    if not server.failed:
+        raise _KilledError(f"the server ended with status {server.exit_status} while it was starting")
     problem = _log_since(log_start) or f"{binary} ended with status {server.exit_status}"
-    if signals.stopping or (server.exit_status or 0) <= 0:
-        raise _StartError(problem)
     moved = _data.set_aside()
     if moved:
         server = _launch(binary, lease, signals)
-        if server.runs():
+        if server.runs() or not server.failed:
             return server, [aside for _, aside in moved]
         _data.put_back(moved)
     raise _StartError(problem)
