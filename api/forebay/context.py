@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
-from forebay.errors import ForebayError
+from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError
 from forebay.uri import entry_of, is_local, redact
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class DownloadContext:
                 for uri in batch.uris:
                     yield self._path(uri, batch)
                     self._renew()
+                    self._look_ahead()
                 self._ahead.popleft()
                 # The next batch begins its way before this one's room is needed.
                 self._leave(batch)
@@ -106,11 +107,15 @@ class DownloadContext:
 
     def _look_ahead(self) -> bool:
         """Sends the next batches on their way; false when the loop is at its end."""
-        while self._rest and len(self._ahead) <= self._lookahead:
+        while self._rest and len(self._ahead) <= self._lookahead and not self._in_the_dark():
             batch = _Batch([self._rest.popleft() for _ in range(min(self._next_size(), len(self._rest)))])
             self._ahead.append(batch)
             threading.Thread(target=self._fetch, args=(batch,), name="forebay-ahead", daemon=True).start()
         return bool(self._ahead)
+
+    def _in_the_dark(self) -> bool:
+        """Whether to wait with the next batch until the first one tells how large samples are."""
+        return self._batch_size is None and bool(self._ahead) and not self._sizes[0]
 
     def _next_size(self) -> int:
         if self._batch_size is not None:
@@ -140,14 +145,29 @@ class DownloadContext:
         if not is_local(uri) and (self._update or volume.use(entry_of(uri)) is None):
             batch.arrived.wait()
         try:
-            # What is missing now found no room before, or failed: this attempt's error says why.
-            return self._cache.local_path(uri)
+            return self._fetch_now(uri)
         except ForebayError as error:
             if not self._skip_failures:
                 raise
             log.warning("%s", error)
             self.failures.append((redact(uri), error))
             return volume.layout.path(entry_of(uri))
+
+    def _fetch_now(self, uri: str) -> str:
+        """The path of what the loop needs next: there already, unless it failed or found no room before.
+
+        Samples that are larger than expected fill the cache with what is needed later: that gives way.
+        """
+        for batch in reversed(self._ahead):
+            try:
+                return self._cache.local_path(uri)
+            except ObjectTooLargeError:
+                raise
+            except CacheFullError:
+                batch.arrived.wait()
+                if batch.lease is not None:
+                    batch.lease.end()
+        return self._cache.local_path(uri)
 
     def _renew(self) -> None:
         if time.monotonic() - self._renewed > _RENEW_SECONDS:

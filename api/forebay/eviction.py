@@ -175,8 +175,8 @@ def _explain(volume: Volume, size: int, what: str, shortage: Reservation) -> str
     if limit is None or volume.disk_is_short(size):
         return (
             f"{what}: no room for {human(size)} on {volume.config.cache_dir}: downloads leave "
-            f"{human(volume.config.min_free_bytes)} of the disk free, and nothing is left to evict; free some "
-            "space, or lower FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES"
+            f"{human(volume.config.min_free_bytes)} of the disk free, and nothing is left to evict; "
+            "free some space, or lower FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES"
         )
     held = []
     if shortage.leased:

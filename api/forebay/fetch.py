@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from forebay import recovery
 from forebay.errors import (
     CacheFullError,
     ForebayError,
@@ -30,8 +31,7 @@ from forebay.errors import (
     TransientSourceError,
 )
 from forebay.eviction import make_room
-from forebay.index import Entry, SessionLostError
-from forebay.recovery import reap
+from forebay.index import Claimed, Entry, SessionLostError
 from forebay.session import ended_here
 from forebay.sizes import human
 from forebay.threads import run_in_threads
@@ -215,25 +215,48 @@ class _Run:
         outcomes: list[Outcome] = []
         for item, answer in zip(batch, answers, strict=True):
             if answer.granted:
-                item.old = answer.value
-                self._work.claimed.append(item)
-            elif not answer.holder:
-                if self._volume.use(item.entry) is not None:
+                item.old = answer.value or self._adopt(item)
+                if item.old and not self._update:
+                    self._volume.index.release([(item.entry, item.token)])
                     outcomes += _outcomes(item, "cached")
                 else:
-                    # The index says that it is there, and the disk that it is not: the disk is right,
-                    # unless an evictor is between the two.
-                    self._volume.index.forget([(item.entry, answer.value)])
-                    self._work.pending.append(item)
+                    self._work.claimed.append(item)
+            elif answer.holder:
+                self._await(item, answer)
+            elif self._volume.use(item.entry) is not None:
+                outcomes += _outcomes(item, "cached")
             else:
-                holder = answer.holder.rpartition(".")[0]
-                if not answer.holder_alive or ended_here(holder):
-                    reap(self._volume, holder)
-                    self._work.pending.append(item)
-                else:
-                    self._work.waiting.append(item)
+                # The index says that it is there, and the disk that it is not: the disk is right, unless
+                # an evictor is between the two.
+                self._volume.index.forget([(item.entry, answer.value)])
+                self._work.pending.append(item)
         if outcomes:
             self._report(outcomes)
+
+    def _await(self, item: _Item, answer: Claimed) -> None:
+        """Waits for whoever has the claim, or cleans up after them."""
+        holder = answer.holder.rpartition(".")[0]
+        if answer.holder_alive and not ended_here(holder):
+            self._work.waiting.append(item)
+        else:
+            recovery.reap(self._volume, holder)
+            self._work.pending.append(item)
+
+    def _adopt(self, item: _Item) -> str:
+        """Takes a file into the index that lies on the volume already, and returns its value.
+
+        Redis was started empty, and the sweep has not come by yet. The file is complete, or it would not
+        have its name.
+        """
+        path = self._volume.locate(item.entry)
+        if path is None:
+            return ""
+        try:
+            record = recovery.describe(item.entry, path)
+        except FileNotFoundError:
+            return ""
+        self._volume.index.adopt([record], counted=True, token=item.token)
+        return record[-1]
 
     def _give_up(self) -> None:
         """Gives back the claims on what will not be downloaded."""

@@ -43,8 +43,8 @@ def join(volume: Volume, index: Index) -> None:
         if directory != _here(config.cache_dir):
             raise VolumeError(
                 f"the volume {config.volume!r} of {url or 'the embedded index'} is the directory "
-                f"{directory}, not {config.cache_dir}: set FIFTYONE_MEDIA_CACHE_VOLUME to a name of its own for this "
-                "directory, or FIFTYONE_MEDIA_CACHE_DIR to the shared one"
+                f"{directory}, not {config.cache_dir}: set FIFTYONE_MEDIA_CACHE_VOLUME to a name of its own "
+                "for this directory, or FIFTYONE_MEDIA_CACHE_DIR to the shared one"
             )
         # The same directory, emptied by hand: recovery finds out that its files are gone.
         command("hdel", meta, "run_id")

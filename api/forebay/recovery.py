@@ -55,11 +55,12 @@ def _settle(volume: Volume, entry: str, token: str) -> None:
             volume.index.forget([(entry, known.format())], token)
     elif not _EVICTOR_TOKEN.search(token):
         with contextlib.suppress(FileNotFoundError):
-            volume.index.adopt([_record(entry, path)], token=token)
+            volume.index.adopt([describe(entry, path)], token=token)
     volume.index.release([(entry, token)])
 
 
-def _record(entry: str, path: str) -> tuple[str, int, float, str]:
+def describe(entry: str, path: str) -> tuple[str, int, float, str]:
+    """What the index is told of a file: entry, size in bytes, access time and value."""
     found = os.stat(path)
     value = Entry(found.st_size, "", int(found.st_ctime))
     return entry, found.st_size, found.st_atime, value.format()
@@ -117,7 +118,7 @@ def sweep(volume: Volume, keep_lock: Callable[[], object]) -> tuple[int, int]:
             entry = layout.entry(path)
             if entry is not None:
                 with contextlib.suppress(FileNotFoundError):
-                    records.append(_record(entry, path))
+                    records.append(describe(entry, path))
         adopted += index.adopt(records, counted=True)
         keep_lock()
     dropped = 0
