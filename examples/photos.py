@@ -61,6 +61,6 @@ def _photograph(subject: str) -> Image.Image:
     except PackageNotFoundError:
         raise RuntimeError(f"{package}, whose photographs are used, is not installed: make setup") from None
     with Image.open(file) as image:
-        photograph = image.convert("RGB")
+        photograph: Image.Image = image.convert("RGB")
     photograph.thumbnail((800, 800))
     return photograph
