@@ -211,7 +211,7 @@ class MediaCacheConfig(BaseModel):
     @classmethod
     def _prefixes(cls, value: list[str]) -> list[str]:
         for prefix in value:
-            if not re.match(r"[a-z0-9]+://", prefix):
+            if not re.match(r"[A-Za-z0-9+.-]+://", prefix):
                 raise ValueError(f"{prefix!r} is not a URI prefix such as s3://bucket/ or https://host/")
         return value
 
