@@ -16,16 +16,17 @@ from forebay import jobs
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError, ForebayError
 from forebay.progress import reporter
-from forebay.sizes import human, parse_duration
+from forebay.sizes import human, parse_duration, parse_size
 from forebay.uri import entry_of, is_local, local_file, redact
 from forebay.volume import Volume
 
 if TYPE_CHECKING:
     from forebay.context import DownloadContext
     from forebay.dispatch.dispatcher import Dispatcher
+    from forebay.eviction import Evicted
     from forebay.fetch import Fetcher, Outcome
     from forebay.jobs import Job, JobStatus
-    from forebay.leases import Lease
+    from forebay.leases import Lease, LeaseStatus
     from forebay.sources.registry import Sources
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,31 @@ class MediaCache:
             DownloadError: a sample failed, and ``skip_failures`` is false.
             NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
         """
+        handle = self.create_job(uris, update=update, lease=lease, batch_size=batch_size)
+        handle.start()
+        if wait:
+            display, show = reporter(progress)
+            try:
+                handle.wait(skip_failures=skip_failures, progress=show)
+            finally:
+                if display is not None:
+                    display.__exit__(None, None, None)
+        return handle
+
+    def create_job(
+        self,
+        uris: Iterable[str],
+        update: bool = False,
+        lease: float | str | None = None,
+        batch_size: int | Literal["auto"] | None = None,
+    ) -> Job:
+        """Writes a job down, and does not start it: what `download_media` does first.
+
+        For whoever needs the handle before the downloads begin; `Job.start` begins them.
+
+        Raises:
+            NoWorkersError: as `download_media`.
+        """
         uris = [os.fspath(uri) for uri in uris]
         remote, entries, broken = _understand(uris)
         job = jobs.new_id()
@@ -166,17 +192,7 @@ class MediaCache:
             label=_label(missing),
         )
         log.info("job %s: %d samples, %d to download by %s dispatch", job, len(uris), len(missing), dispatch)
-        handle = jobs.Job(job, self.volume, self.dispatcher)
-        if missing:
-            self.dispatcher.start(job)
-        if wait:
-            display, show = reporter(progress)
-            try:
-                handle.wait(skip_failures=skip_failures, progress=show)
-            finally:
-                if display is not None:
-                    display.__exit__(None, None, None)
-        return handle
+        return jobs.Job(job, self.volume, self.dispatcher)
 
     def download_context(
         self,
@@ -277,6 +293,21 @@ class MediaCache:
         entries = None if uris is None else [entry_of(uri) for uri in uris if not is_local(uri)]
         return clear(self.volume, entries, force=force)
 
+    def evict(self, to: int | str) -> Evicted:
+        """Evicts what was used least recently, until the cache holds no more than ``to``.
+
+        What a lease keeps stays, and what is used all the time does, so that more may be left.
+
+        Args:
+            to: bytes, or as ``50GB``.
+
+        Returns:
+            what was evicted, oldest first.
+        """
+        from forebay.eviction import evict_to
+
+        return evict_to(self.volume, parse_size(str(to)))
+
     def lease(self, uris: Iterable[str], ttl: float | str, name: str | None = None) -> Lease:
         """Keeps entries, cached or not yet, from eviction for a while.
 
@@ -291,6 +322,12 @@ class MediaCache:
         name = name or f"lease-{jobs.new_id()}"
         self._keep(name, [entry_of(uri) for uri in uris if not is_local(uri)], parse_duration(ttl))
         return Lease(name, self.volume)
+
+    def leases(self) -> list[LeaseStatus]:
+        """Every lease of the volume, the first to expire first."""
+        from forebay.leases import all_leases
+
+        return all_leases(self.volume)
 
     def close(self) -> None:
         """Tells the index what it has to know, and closes the connection; used again, it opens again."""

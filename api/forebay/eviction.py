@@ -91,6 +91,26 @@ def evict(volume: Volume, wanted: int) -> Evicted:
     return done
 
 
+def evict_to(volume: Volume, size: int) -> Evicted:
+    """Evicts until the entries take ``size`` bytes or less; waits for those in their grace period.
+
+    Gives up on what is leased, and on what is used again and again.
+    """
+    total, changed = Evicted(), time.monotonic()
+    patience = volume.config.grace_seconds + _LOCK_SECONDS
+    while (excess := volume.index.totals().published - size) > 0:
+        done = evict(volume, excess)
+        total.freed += done.freed
+        total.entries += done.entries
+        if done.freed:
+            changed = time.monotonic()
+        elif (done.wait_until is None and not done.locked) or time.monotonic() - changed > patience:
+            break
+        else:
+            time.sleep(_PAUSE_SECONDS)
+    return total
+
+
 def _remove(volume: Volume, entry: str, atime: float, newest: float) -> str:
     """Removes an entry's file; returns ``"gone"``, or its access time if it was used since."""
     path = volume.locate(entry)

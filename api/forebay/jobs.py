@@ -207,6 +207,15 @@ class Job:
             seen = status.pending
             self._dispatcher.pause(self.id, pause)
 
+    def start(self) -> None:
+        """Starts it, or goes on with what is pending of it; does not wait.
+
+        Raises:
+            NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
+        """
+        if self.status().pending:
+            self._dispatcher.start(self.id)
+
     def cancel(self) -> None:
         """Cancels it: downloads under way are finished, no others are begun."""
         self.status()
@@ -221,7 +230,7 @@ class Job:
         self.status()
         self._ledger.write(self.id, cancelled="")
         self._ledger.retry(self.id)
-        self._dispatcher.start(self.id)
+        self.start()
         return self.wait(progress=progress) if wait else self
 
 

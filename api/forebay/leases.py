@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
 _EVICTOR_TOKEN = re.compile(r"\.e\d+\Z")
 # An evictor that has chosen an entry is done with it within milliseconds, unless it was killed.
 _LEAVING_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseStatus:
+    """What there is to know of a lease.
+
+    Attributes:
+        name: the lease's name.
+        seconds_left: until it expires.
+        entries: how many entries it keeps, cached or not.
+    """
+
+    name: str
+    seconds_left: float
+    entries: int
 
 
 class Lease:
@@ -49,6 +65,11 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+
+
+def all_leases(volume: Volume) -> list[LeaseStatus]:
+    """Every lease that has not expired, the first to do so first."""
+    return [LeaseStatus(*found) for found in volume.index.leases() if found[1] > 0]
 
 
 def keep(volume: Volume, name: str, entries: Sequence[str], ttl: float) -> None:
