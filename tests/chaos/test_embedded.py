@@ -203,3 +203,48 @@ def test_users_get_through_a_hail_of_kills(cache_dir: str) -> None:
     eventually(lambda: len(processes(cache_dir)) == 2)
     # None of the kills, however early, was taken for broken data
     assert not list(Path(cache_dir, ".forebay", "valkey").glob("*.broken-*"))
+
+
+def _in_container(name: str, script: str, *arguments: str) -> subprocess.Popen[str]:
+    """Runs Python with the host name and the network of a container, out of the reach of others' locks."""
+    command = ["unshare", "--net", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"', name]
+    return subprocess.Popen(
+        [*command, sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True
+    )
+
+
+START = "import sys; from forebay import embedded; print(embedded.ensure_running(sys.argv[1]))"
+needs_namespaces = pytest.mark.skipif(
+    subprocess.run("unshare --net --uts true", shell=True, check=False, capture_output=True).returncode != 0,
+    reason="needs the right to create namespaces",
+)
+
+
+@needs_namespaces
+def test_containers_of_one_machine_that_start_together_share_a_server(cache_dir: str) -> None:
+    starters = [_in_container(f"container-{number}", START, cache_dir) for number in range(4)]
+
+    urls = {starter.communicate(timeout=PATIENCE_SECONDS)[0].strip() for starter in starters}
+
+    assert len(urls) == 1
+    assert client(urls.pop()).ping()
+    eventually(lambda: len(processes(cache_dir)) == 2)
+
+
+@needs_namespaces
+def test_a_new_container_takes_over_from_one_that_is_gone(cache_dir: str) -> None:
+    # Given a container that was removed with everything in it, three beats ago
+    url = _in_container("container-1", START, cache_dir).communicate(timeout=PATIENCE_SECONDS)[0].strip()
+    with client(url) as one:
+        one.set("key", "value")
+    for process in processes(cache_dir):
+        process.kill()
+    eventually(lambda: not processes(cache_dir))
+    lease = Path(cache_dir, ".forebay", "valkey", "host.json")
+    assert '"host": "container-1-' in lease.read_text()
+    os.utime(lease, (time.time() - 6, time.time() - 6))
+
+    _in_container("container-2", START, cache_dir).communicate(timeout=PATIENCE_SECONDS)
+
+    assert '"host": "container-2-' in lease.read_text()
+    assert client(url).get("key") == "value"

@@ -14,7 +14,7 @@ import pytest
 
 from forebay import embedded
 from forebay.embedded import _machine
-from forebay.embedded._lease import FAR_SECONDS, HeldElsewhereError, Lease
+from forebay.embedded._lease import FAR_SECONDS, Lease
 from forebay.errors import VolumeError
 from tests.servers.embedded import cache_directory, client, eventually, processes
 
@@ -42,13 +42,9 @@ def hold(directory: Path, age_seconds: float = 0.0, **record: Any) -> Path:
     return path
 
 
-def now() -> float:
-    return time.monotonic()
-
-
 def test_a_lease_is_given_back(directory: Path) -> None:
     lease = Lease("here")
-    lease.acquire(now())
+    assert lease.take() is None
     assert os.listdir(directory) == ["host.json"]
     assert lease.beat()
 
@@ -60,7 +56,7 @@ def test_a_lease_is_given_back(directory: Path) -> None:
 
 def test_a_beat_shows_in_the_files_time(directory: Path) -> None:
     lease = Lease("here")
-    lease.acquire(now())
+    assert lease.take() is None
     os.utime("host.json", (0, 0))
 
     lease.beat()
@@ -72,12 +68,11 @@ def test_another_hosts_lease_is_refused_while_it_lives(directory: Path) -> None:
     path = hold(directory, age_seconds=100)
     before = path.read_text()
 
-    with pytest.raises(HeldElsewhereError) as caught:
-        Lease("here").acquire(now() + 10)
+    held = Lease("here").take()
 
-    assert caught.value.host == "gpu-1-abcdef01"
-    assert caught.value.age_seconds == pytest.approx(100, abs=5)
-    assert caught.value.free_after_seconds == pytest.approx(FAR_SECONDS - 100, abs=5)
+    assert held is not None and held.host == "gpu-1-abcdef01"
+    assert held.age_seconds == pytest.approx(100, abs=5)
+    assert held.free_after_seconds == pytest.approx(FAR_SECONDS - 100, abs=5)
     assert path.read_text() == before and os.listdir(directory) == ["host.json"]
 
 
@@ -85,14 +80,14 @@ def test_another_hosts_lease_is_taken_when_it_was_silent_for_long(directory: Pat
     hold(directory, age_seconds=FAR_SECONDS + 1)
     lease = Lease("here")
 
-    lease.acquire(now())
+    assert lease.take() is None
 
     assert lease.beat() and os.listdir(directory) == ["host.json"]
 
 
 def test_whoever_lost_the_lease_notices_and_leaves_it_alone(directory: Path) -> None:
     lease = Lease("here")
-    lease.acquire(now())
+    assert lease.take() is None
     path = hold(directory)
 
     assert not lease.beat()
@@ -103,9 +98,9 @@ def test_whoever_lost_the_lease_notices_and_leaves_it_alone(directory: Path) -> 
 
 def test_a_holder_of_the_same_kernel_run_is_known_to_be_gone_by_the_lock(directory: Path) -> None:
     first, second = Lease("here"), Lease("here")
-    first.acquire(now())
+    assert first.take() is None
 
-    second.acquire(now())
+    assert second.take() is None
 
     assert second.beat() and not first.beat()
 
@@ -114,25 +109,26 @@ def test_a_holder_of_the_same_kernel_run_is_known_to_be_gone_by_the_lock(directo
 def test_after_a_restart_of_host_or_container_three_missed_beats_are_enough(
     directory: Path, change: dict[str, Any]
 ) -> None:
-    held = Lease("here")._record | {"token": "t"} | change
-    hold(directory, age_seconds=1, **held)
-    with pytest.raises(HeldElsewhereError):
-        Lease("here").acquire(now() + 1)
+    record = Lease("here")._record | {"token": "t"} | change
+    hold(directory, age_seconds=2, **record)
+    held = Lease("here").take()
+    assert held is not None and held.free_after_seconds == pytest.approx(4, abs=1)
 
-    hold(directory, age_seconds=5.8, **held)
-    Lease("here").acquire(now() + 10)
+    hold(directory, age_seconds=6.1, **record)
 
+    assert Lease("here").take() is None
     assert json.loads((directory / "host.json").read_text())["host"] == "here"
 
 
 def test_a_damaged_lease_counts_as_another_hosts(directory: Path) -> None:
     path = hold(directory)
     path.write_text("{")
-    with pytest.raises(HeldElsewhereError, match="an unknown machine"):
-        Lease("here").acquire(now())
+    held = Lease("here").take()
+    assert held is not None and held.host == "an unknown machine"
 
     os.utime(path, (0, 0))
-    Lease("here").acquire(now())
+
+    assert Lease("here").take() is None
 
 
 def test_a_file_system_without_hard_links(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,10 +137,9 @@ def test_a_file_system_without_hard_links(directory: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "link", refuse)
     lease = Lease("here")
-    lease.acquire(now())
+    assert lease.take() is None
 
-    with pytest.raises(HeldElsewhereError):
-        Lease("there").acquire(now())
+    assert Lease("there").take()
     assert lease.beat()
 
 
@@ -154,7 +149,7 @@ def test_data_of_another_host_get_new_files(directory: Path) -> None:
     data = directory / "appendonlydir" / "data"
     data.write_text("theirs")
     with open(data, "a") as still_open_over_there:
-        Lease("here").acquire(now())
+        assert Lease("here").take() is None
 
         still_open_over_there.write(", and a late word")
 
@@ -165,12 +160,7 @@ def _acquire(directory: str, host: str, ready: Any, results: Any) -> None:
     os.chdir(directory)
     lease = Lease(host)
     ready.wait()
-    try:
-        lease.acquire(now())
-    except HeldElsewhereError:
-        results.put((host, False))
-    else:
-        results.put((host, lease.beat()))
+    results.put((host, lease.take() is None and lease.beat()))
 
 
 @pytest.mark.parametrize("stale", [False, True])

@@ -61,7 +61,8 @@ def stop(cache_dir: str, *, timeout_seconds: float = 10.0) -> bool:
     """Stops the embedded server of ``cache_dir``, connected clients or not; its data are kept.
 
     Returns:
-        Whether one was running. When this returns, its supervisor has ended too.
+        Whether one was running. When this returns, its supervisor has ended too (if it runs in another
+        container, it is about to).
 
     Raises:
         IndexUnavailableError: it has not ended within ``timeout_seconds``.
@@ -72,16 +73,27 @@ def stop(cache_dir: str, *, timeout_seconds: float = 10.0) -> bool:
         return False
     place.make_reachable()
     running = False
-    while (lock := _lock.take(place.directory)) is None:
-        running = True
-        # It syncs the append-only file first; there is no other to save.
-        with contextlib.suppress(OSError), connect(place.socket, 1.0) as connection:
-            ask(connection, "SHUTDOWN NOSAVE")
+    while True:
+        reached = _shut_down(place.socket)
+        lock = _lock.take(place.directory)
+        running = running or reached or lock is None
+        if lock is not None:
+            lock.release()
+            if not reached:
+                return running
         if time.monotonic() > deadline:
             raise IndexUnavailableError(
                 f"the embedded index of {cache_dir} has not stopped within {timeout_seconds:g} s; see "
                 f"{os.path.join(place.directory, LOG)}"
             )
         time.sleep(0.005)
-    lock.release()
-    return running
+
+
+def _shut_down(path: str) -> bool:
+    """Tells the server to end; it syncs the append-only file first, and there is no other to save."""
+    try:
+        with connect(path, 1.0) as connection, contextlib.suppress(OSError):
+            ask(connection, "SHUTDOWN NOSAVE")
+    except OSError:
+        return False
+    return True

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
-import time
+from typing import NamedTuple
 
 from forebay.embedded import _data
 from forebay.embedded._settings import LEASE
@@ -31,14 +32,18 @@ NEAR_SECONDS = 6.0
 FAR_SECONDS = 300.0
 
 
-class HeldElsewhereError(Exception):
-    """Another machine runs, or may run, a server for this directory."""
+class Held(NamedTuple):
+    """Another machine runs, or may run, a server for this directory.
 
-    def __init__(self, host: str, age_seconds: float, free_after_seconds: float) -> None:
-        super().__init__(host)
-        self.host = host
-        self.age_seconds = age_seconds
-        self.free_after_seconds = free_after_seconds
+    Attributes:
+        host: its name.
+        age_seconds: since when it gave no sign of life.
+        free_after_seconds: how long it must go on giving none until its lease may be taken over.
+    """
+
+    host: str
+    age_seconds: float
+    free_after_seconds: float
 
 
 class Lease:
@@ -59,30 +64,24 @@ class Lease:
         }
         self._draft = f"{LEASE}.{self._token}"
 
-    def acquire(self, deadline: float) -> None:
-        """Takes the lease, and waits for that if it will be free before ``deadline`` (monotonic).
-
-        Raises:
-            HeldElsewhereError: another machine holds it.
-        """
+    def take(self) -> Held | None:
+        """Takes the lease; returns who holds it where it may not be taken."""
         foreign = False
         try:
             while not self._create():
                 held = _read(LEASE)
-                if held is None or held.get("token") == self._token:
+                if held is None:
                     continue
-                wait = self._must_wait(held)
-                if wait <= 0:
-                    foreign |= self._take(held) and held.get("host") != self._record["host"]
-                elif time.monotonic() + wait > deadline:
-                    host = str(held.get("host", "an unknown machine"))
-                    raise HeldElsewhereError(host, self._age(), wait)
-                else:
-                    time.sleep(min(wait, 0.1))
+                age = self._age()
+                patience = self._patience(held)
+                if age < patience:
+                    return Held(str(held.get("host", "an unknown machine")), age, patience - age)
+                foreign |= self._take_over(held) and held.get("host") != self._record["host"]
         finally:
             _unlink(self._draft)
         if foreign:
             _data.make_own()
+        return None
 
     def beat(self) -> bool:
         """Shows a sign of life; false when the lease is lost."""
@@ -115,15 +114,13 @@ class Lease:
             return _create_exclusively(LEASE, text)
         return True
 
-    def _must_wait(self, held: dict[str, object]) -> float:
-        """Seconds until the lease may be taken."""
-        here, there = self._record, held
-        same_kernel = here["boot"] == there.get("boot")
-        if here["host"] == there.get("host"):
-            if same_kernel and here["network"] == there.get("network"):
-                return 0.0
-            return NEAR_SECONDS - self._age()
-        return (NEAR_SECONDS if same_kernel and here["boot"] else FAR_SECONDS) - self._age()
+    def _patience(self, held: dict[str, object]) -> float:
+        """How old the last sign of life must be for the lease to be taken over."""
+        same_kernel = self._record["boot"] == held.get("boot")
+        if self._record["host"] != held.get("host"):
+            return NEAR_SECONDS if same_kernel and self._record["boot"] else FAR_SECONDS
+        # Where the lock reaches it has told already that nobody runs. Whatever the age, even below zero.
+        return -math.inf if same_kernel and self._record["network"] == held.get("network") else NEAR_SECONDS
 
     def _age(self) -> float:
         """Seconds since the last sign of life, by the file system's clock: those of hosts differ."""
@@ -133,7 +130,7 @@ class Lease:
         except FileNotFoundError:
             return FAR_SECONDS
 
-    def _take(self, held: dict[str, object]) -> bool:
+    def _take_over(self, held: dict[str, object]) -> bool:
         taken = self._draft + ".taken"
         try:
             os.rename(LEASE, taken)

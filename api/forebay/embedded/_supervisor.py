@@ -22,9 +22,10 @@ import json
 import os
 import socket
 import time
+from typing import Any
 
 from forebay.embedded import _data, _lock
-from forebay.embedded._lease import BEAT_SECONDS, HeldElsewhereError, Lease
+from forebay.embedded._lease import BEAT_SECONDS, Lease
 from forebay.embedded._process import Server, Signals
 from forebay.embedded._settings import CONFIG, LOG, SERVER_CONFIG, SOCKET
 from forebay.embedded._wire import connect, info, ping
@@ -62,20 +63,13 @@ def main(directory: str, binary: str, host: str, idle_seconds: float, patience_s
     os.dup2(2, 1)
     os.umask(0o077)
     os.chdir(directory)
-    if os.stat(LOG).st_size > _LOG_BYTES:
-        os.truncate(LOG, 0)
-    signals = Signals()
-    lock = _wait_for_lock(deadline)
-    if lock is None:
-        _tell(report, state="ready" if ping(SOCKET, _ANSWER_SECONDS) == "+PONG" else "busy")
-        return
-    lock.share()
-    lease = Lease(host)
+    signals, lease = Signals(), Lease(host)
     try:
-        lease.acquire(deadline)
+        answer = _settle(lease, deadline)
+        if answer is not None:
+            _tell(report, **answer)
+            return
         server, moved = _start(binary, lease, signals)
-    except HeldElsewhereError as error:
-        _tell(report, state="refused", **vars(error))
     except _KilledError as error:
         _tell(report, state="killed", trouble=str(error))
     except Exception as error:
@@ -96,15 +90,21 @@ def _tell(report: int, **facts: object) -> None:
     os.close(report)
 
 
-def _wait_for_lock(deadline: float) -> _lock.Lock | None:
-    """The lock, or ``None`` when a server answers or the deadline passes first."""
+def _settle(lease: Lease, deadline: float) -> dict[str, Any] | None:
+    """Waits until it is clear who keeps the server: ``None`` if this process, or else what to report."""
+    lock = None
     while True:
-        lock = _lock.take(".")
-        if lock is not None or time.monotonic() > deadline:
-            return lock
-        if ping(SOCKET, _ANSWER_SECONDS) == "+PONG":
+        lock = lock or _lock.take(".")
+        held = lease.take() if lock else None
+        if lock and not held:
+            lock.share()
             return None
-        time.sleep(0.005)
+        # Another's server that can be reached is on this machine, whatever its name is.
+        if ping(SOCKET, _ANSWER_SECONDS) == "+PONG":
+            return {"state": "ready"}
+        if time.monotonic() + (held.free_after_seconds if held else 0.0) > deadline:
+            return {"state": "refused", **held._asdict()} if held else {"state": "busy"}
+        time.sleep(0.05 if held else 0.005)
 
 
 def _start(binary: str, lease: Lease, signals: Signals) -> tuple[Server, list[str]]:
@@ -114,6 +114,8 @@ def _start(binary: str, lease: Lease, signals: Signals) -> tuple[Server, list[st
         _StartError: it does not start either way; nothing was set aside.
         _KilledError: somebody ended it.
     """
+    if os.stat(LOG).st_size > _LOG_BYTES:
+        os.truncate(LOG, 0)
     with open(CONFIG, "w") as file:
         file.write(SERVER_CONFIG)
     log_start = os.stat(LOG).st_size
