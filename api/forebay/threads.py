@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 def run_in_threads(function: Callable[[], None], count: int, name: str) -> None:
@@ -31,3 +35,41 @@ def run_in_threads(function: Callable[[], None], count: int, name: str) -> None:
         thread.join()
     if failures:
         raise failures[0]
+
+
+def map_in_threads(function: Callable[[_T], _R], items: Sequence[_T], count: int, name: str) -> list[_R]:
+    """What ``function`` gives for each item, in order, with up to ``count`` items at a time.
+
+    An interrupt of the caller does not wait for the calls under way.
+
+    Raises:
+        BaseException: the first that a call raised; items that were not begun by then are left out.
+    """
+    results: dict[int, _R] = {}
+    failures: list[BaseException] = []
+    numbers, lock = iter(range(len(items))), threading.Lock()
+
+    def work() -> None:
+        while not failures:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            try:
+                results[number] = function(items[number])
+            except BaseException as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=work, name=f"{name}-{n}", daemon=True) for n in range(count)]
+    threads = threads[: len(items)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException as error:
+        failures.append(error)
+        raise
+    if failures:
+        raise failures[0]
+    return [results[number] for number in range(len(items))]
