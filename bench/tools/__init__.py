@@ -1,0 +1,1 @@
+"""The tools that are measured, each as the command that its users would type."""
