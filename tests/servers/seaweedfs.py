@@ -160,6 +160,8 @@ def seaweedfs() -> Iterator[S3Server]:
         (home / "s3.json").write_text(json.dumps(_identities(server)))
         command = [weed, "mini", f"-dir={home / 'data'}", f"-s3.config={home / 's3.json'}", *flags]
         command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-admin.port={admin}", "-admin.ui=false"]
+        # Each bucket takes a volume of its own, of which there are as many as the disk's size suggests.
+        command += ["-volume.max=20000"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-master.telemetry=false"]
         with running(
             command, log=home / "log", ready=lambda: _serves(server), environment={"HOME": directory}

@@ -41,15 +41,15 @@ _NO_LOCATION = "redirect without LOCATION"
 
 
 class Credentials(Protocol):
-    """What a store shows to its server.
+    """What a store shows to its server."""
 
-    Attributes:
-        description: in words, for error messages, without secrets.
-        error: why the last attempt to renew them failed.
-    """
+    @property
+    def description(self) -> str:
+        """The credentials in words, for error messages, without secrets."""
 
-    description: str
-    error: Exception | None
+    @property
+    def error(self) -> Exception | None:
+        """Why the last attempt to renew them failed."""
 
 
 def keeps_key(key: str) -> bool:

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
-from forebay.sources.s3_access import Access, access, existing_file, new_session
+from forebay.sources.s3_access import Access, FixedKeys, Lender, Nobody, existing_file, session_with
 
 _VARIABLES = {
     "access_key": "MINIO_ACCESS_KEY",
@@ -40,24 +40,24 @@ def minio_access(config: MediaCacheConfig) -> Access:
         ConfigError: there is no endpoint, or the file or its section does not exist.
     """
     values = _values(config, os.environ)
-    extra = dict(config.extra_client_kwargs.get("minio", {}))
     endpoint = values.get("endpoint_url")
-    if not endpoint and not extra.get("endpoint_url"):
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise ConfigError(f"MinIO's endpoint_url={endpoint!r} must begin with http:// or https://")
+    keys = FixedKeys(values.get("access_key", ""), values.get("secret_access_key", ""))
+    found = Access(
+        make_session=session_with(keys),
+        endpoint=endpoint,
+        region=values.get("region") or "us-east-1",
+        # The AWS credentials of this machine are none of MinIO's business.
+        lender=Lender.of(keys, "the MinIO credentials") if keys.access_key else Nobody(),
+        path_style=True,
+    )
+    access = found.with_settings(config, config.extra_client_kwargs.get("minio", {}))
+    if access.endpoint is None:
         raise ConfigError(
             "minio:// needs the URL of a server; set endpoint_url in minio_config_file, or MINIO_ENDPOINT_URL"
         )
-    if endpoint and not endpoint.startswith(("http://", "https://")):
-        raise ConfigError(f"MinIO's endpoint_url={endpoint!r} must begin with http:// or https://")
-    session = new_session(None)
-    if values.get("access_key"):
-        extra.setdefault("aws_access_key_id", values["access_key"])
-        extra.setdefault("aws_secret_access_key", values.get("secret_access_key", ""))
-    if not extra.get("aws_access_key_id"):
-        # The AWS credentials of this machine are none of MinIO's business.
-        extra["anonymous"] = True
-    return access(
-        session, config, extra, endpoint=endpoint, region=values.get("region"), path_style=True, name="MinIO"
-    )
+    return access
 
 
 def _values(config: MediaCacheConfig, environment: Mapping[str, str]) -> dict[str, str]:

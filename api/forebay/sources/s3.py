@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from forebay.config import MediaCacheConfig
+from forebay.sources.aws import aws_access
 from forebay.sources.boto import BotoReader
 from forebay.sources.bucket import BucketSource
 from forebay.sources.fast import FastReader, client_options
 from forebay.sources.minio import minio_access
 from forebay.sources.process import PerProcess
-from forebay.sources.s3_access import Access, aws_access
+from forebay.sources.s3_access import Access, Lender
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -22,7 +23,7 @@ _REGION = re.compile(r"<Region>\s*([a-z0-9-]{1,40})\s*</Region>")
 
 
 def s3_source(config: MediaCacheConfig, *, obstore: bool = True) -> BucketSource:
-    """The source of ``s3://`` URIs; see `forebay.sources.s3_access` for what configures it.
+    """The source of ``s3://`` URIs; see `forebay.sources.aws` for what configures it.
 
     Args:
         obstore: whether bytes may move through obstore.
@@ -92,7 +93,7 @@ class _Stores:
             "endpoint": endpoint,
             "aws_endpoint_url_s3": endpoint,
             "virtual_hosted_style_request": in_host,
-            "skip_signature": access.credentials is None,
+            "skip_signature": not access.is_signed,
         }
         return S3Store(
             bucket,
@@ -104,5 +105,5 @@ class _Stores:
                 verify=access.verify,
             ),
             retry_config={"max_retries": 0},
-            credential_provider=access.credentials,  # type: ignore[arg-type]
+            credential_provider=access.lender if isinstance(access.lender, Lender) else None,  # type: ignore[arg-type]
         )

@@ -1,75 +1,142 @@
-"""How to reach S3: which endpoint, region and credentials, as boto3 would find them.
+"""What must be known to reach an S3 server, in the words of both boto3 and obstore.
 
-boto3 itself resolves profiles, SSO, roles, container and instance credentials, so whatever works for
-the AWS tools works here. On top of it come the settings:
-
-* ``aws_profile`` and ``aws_config_file`` take precedence over ``AWS_PROFILE`` and ``AWS_CONFIG_FILE``;
-  the file may be a config or a credentials file.
-* ``extra_client_kwargs["s3"]`` are arguments of boto3's client. ``endpoint_url``, ``region_name``,
-  ``verify``, ``aws_access_key_id``, ``aws_secret_access_key``, ``aws_session_token`` and
-  ``config={"s3": {"addressing_style": ...}}`` also apply to obstore. With any other argument, bytes
-  move through boto3, which alone honours it.
-* ``extra_client_kwargs["s3"]["anonymous"] = true`` sends unsigned requests although there are credentials.
-
-Where no credentials are found at all, requests are not signed, which is what public buckets want.
+``extra_client_kwargs["s3"]`` (or ``["minio"]``) are arguments of boto3's client. ``endpoint_url``,
+``region_name``, ``verify``, ``aws_access_key_id``, ``aws_secret_access_key``, ``aws_session_token`` and
+``config={"s3": {"addressing_style": ...}}`` also apply to obstore. With any other argument, bytes move
+through boto3, which alone honours it. ``anonymous=true`` sends unsigned requests although there are
+credentials.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials
     from botocore.session import Session
     from mypy_boto3_s3 import S3Client
 
-_FOR_BOTH = frozenset({"region_name", "endpoint_url", "verify"})
-_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 # The regions whose endpoints are s3.<region>.amazonaws.com.
 _ORDINARY_REGION = re.compile(r"(af|ap|ca|eu|il|me|mx|sa|us)(-gov)?-[a-z]+-\d+")
 _DNS_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-# botocore renews credentials that have less than 15 minutes left and never gives away any with less
-# than 10, so what it gives can be used that long.
+# botocore has an opinion about when keys are due for renewal, so it is asked again and again. obstore
+# takes keys for used up when less than 5 minutes are left, so it comes back after 5.
 _LENT_FOR = timedelta(minutes=10)
 
 
-@dataclass
-class Access:
-    """What is known about a way into S3 before the first request.
-
-    Attributes:
-        session: of botocore, with the credentials in it.
-        endpoint: a custom endpoint; ``None`` for AWS itself.
-        arguments: further arguments of boto3's client.
-        client_config: arguments of `botocore.config.Config`.
-        path_style: whether buckets are part of the path; ``None`` leaves it to boto3's rules.
-    """
-
-    session: Session
-    endpoint: str | None
-    region: str
-    credentials: Lender | None
-    verify: bool | str | None
-    path_style: bool | None
-    arguments: dict[str, Any]
-    client_config: dict[str, Any]
-    connect_timeout: float
-    read_timeout: float
-    verify_checksums: bool
-    anonymous: Anonymous = field(default_factory=lambda: Anonymous())  # noqa: PLW0108 - defined below
+class Keys(Protocol):
+    """What signs a request."""
 
     @property
-    def lender(self) -> Lender | Anonymous:
-        return self.credentials or self.anonymous
+    def access_key(self) -> str | None: ...
+
+    @property
+    def secret_key(self) -> str | None: ...
+
+    @property
+    def token(self) -> str | None: ...
+
+
+class FixedKeys(NamedTuple):
+    """Keys that never expire."""
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+
+
+class Lender:
+    """Lends obstore the keys that somebody else keeps fresh.
+
+    (`obstore.auth.boto3` would do, but needs Python 3.11.)
+
+    Args:
+        fetch: gives the keys, renewed if need be.
+        description: what they are, for error messages.
+        expiry: when the keys that were fetched last expire; ``None`` if they never do.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Keys],
+        description: str,
+        *,
+        expiry: Callable[[], datetime | None] = lambda: None,
+    ) -> None:
+        self.description = description
+        self.error: Exception | None = None
+        self._fetch = fetch
+        self._expiry = expiry
+
+    @classmethod
+    def of(cls, keys: FixedKeys, description: str) -> Lender:
+        """Lends fixed keys."""
+        return cls(lambda: keys, description)
+
+    def __call__(self) -> dict[str, Any]:
+        try:
+            keys = self._fetch()
+        except Exception as error:
+            self.error = error
+            raise
+        expiry = self._expiry()
+        return {
+            "access_key_id": keys.access_key,
+            "secret_access_key": keys.secret_key,
+            "token": keys.token,
+            "expires_at": min(expiry, datetime.now(timezone.utc) + _LENT_FOR) if expiry else None,
+        }
+
+
+@dataclass(frozen=True)
+class Nobody:
+    """Stands where a `Lender` would, if there were credentials."""
+
+    description: str = "no credentials (none were found, so the request was not signed)"
+    error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Access:
+    """A way into S3.
+
+    Attributes:
+        make_session: makes the botocore session of boto3's client, with the credentials in it.
+        endpoint: a custom endpoint; ``None`` for AWS itself.
+        lender: lends the keys that sign requests; a `Nobody` where none are signed.
+        verify: as boto3 takes it: ``False``, or the path of a bundle of authorities.
+        s3_options: the ``s3`` section of the AWS config file, and its like from the settings.
+        has_special_endpoint: the endpoint depends on switches such as dual-stack or FIPS.
+        path_style: whether buckets are part of the path; ``None`` leaves it to boto3's rules.
+        arguments: further arguments of boto3's client.
+        client_config: arguments of `botocore.config.Config`.
+    """
+
+    make_session: Callable[[], Session]
+    endpoint: str | None
+    region: str
+    lender: Lender | Nobody
+    verify: bool | str | None = None
+    s3_options: Mapping[str, Any] = field(default_factory=dict)
+    has_special_endpoint: bool = False
+    path_style: bool | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    client_config: Mapping[str, Any] = field(default_factory=dict)
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    verify_checksums: bool = False
+
+    @property
+    def is_signed(self) -> bool:
+        return isinstance(self.lender, Lender)
 
     @property
     def needs_boto(self) -> bool:
@@ -77,14 +144,46 @@ class Access:
         unknown = set(self.client_config) - {"s3", "max_pool_connections"}
         return bool(self.arguments or unknown or "signature_version" in self.s3_options)
 
-    @property
-    def s3_options(self) -> dict[str, Any]:
-        """The ``s3`` section of the AWS config file, with what the settings say about it."""
-        section = self.session.get_config_variable("s3") or {}
-        return {**section, **self.client_config.get("s3", {})}
+    def with_settings(self, config: MediaCacheConfig, extra: Mapping[str, Any]) -> Access:
+        """This way, as the user's settings change it.
+
+        Args:
+            extra: what ``extra_client_kwargs`` holds for this kind of source.
+        """
+        arguments = dict(extra)
+        client_config = dict(arguments.pop("config", {}))
+        access_key, secret_key, token = (
+            arguments.pop(f"aws_{name}", None)
+            for name in ("access_key_id", "secret_access_key", "session_token")
+        )
+        lender, make_session = self.lender, self.make_session
+        if access_key is not None:
+            keys = FixedKeys(access_key, secret_key or "", token)
+            lender = Lender.of(keys, "the credentials in extra_client_kwargs")
+            make_session = session_with(keys)
+        if arguments.pop("anonymous", False):
+            lender = Nobody("no credentials (extra_client_kwargs asks for unsigned requests)")
+        return replace(
+            self,
+            make_session=make_session,
+            endpoint=arguments.pop("endpoint_url", None) or self.endpoint,
+            region=arguments.pop("region_name", None) or self.region,
+            lender=lender,
+            verify=arguments.pop("verify", self.verify),
+            s3_options={**self.s3_options, **client_config.get("s3", {})},
+            arguments=arguments,
+            client_config=client_config,
+            connect_timeout=config.connect_timeout_seconds,
+            read_timeout=config.read_timeout_seconds,
+            verify_checksums=config.verify_checksums,
+        )
 
     def client(self, region: str | None = None) -> S3Client:
-        """Makes a boto3 client that tries everything once."""
+        """Makes a boto3 client that tries everything once.
+
+        Raises:
+            ConfigError: boto3 does not accept what ``extra_client_kwargs`` says.
+        """
         import boto3.session
         import botocore
         from botocore.config import Config
@@ -96,7 +195,7 @@ class Access:
             "max_pool_connections": 128,
             "response_checksum_validation": "when_supported" if self.verify_checksums else "when_required",
         }
-        if self.credentials is None:
+        if not self.is_signed:
             options["signature_version"] = botocore.UNSIGNED
         elif "signature_version" not in self.s3_options:
             # What boto3 signs URLs with otherwise, in some regions, is no longer accepted everywhere.
@@ -105,7 +204,7 @@ class Access:
             options["s3"] = {"addressing_style": "path" if self.path_style else "virtual"}
         try:
             config = Config(**options).merge(Config(**self.client_config))
-            client: S3Client = boto3.session.Session(botocore_session=self.session).client(
+            client: S3Client = boto3.session.Session(botocore_session=self.make_session()).client(
                 "s3",
                 region_name=region or self.region,
                 endpoint_url=self.endpoint,
@@ -119,24 +218,18 @@ class Access:
 
     def address(self, bucket: str, region: str) -> tuple[str, bool]:
         """Where obstore finds a bucket: the endpoint, and whether the bucket is part of its host."""
-        options = self.s3_options
-        virtual = options.get("addressing_style") == "virtual" and not self.path_style
+        style = self.s3_options.get("addressing_style")
         if self.endpoint is not None:
-            if not virtual:
+            if style != "virtual" or self.path_style:
                 return self.endpoint, False
             parts = urlsplit(self.endpoint)
             return parts._replace(netloc=f"{bucket}.{parts.netloc}").geturl(), True
-        if self._is_special(options) or not _ORDINARY_REGION.fullmatch(region):
+        if self.has_special_endpoint or not _ORDINARY_REGION.fullmatch(region):
             return self._ask_boto(bucket, region)
-        in_path = options.get("addressing_style") == "path" or not _DNS_NAME.fullmatch(bucket)
         host = f"s3.{region}.amazonaws.com"
-        return (f"https://{host}", False) if in_path else (f"https://{bucket}.{host}", True)
-
-    def _is_special(self, options: Mapping[str, Any]) -> bool:
-        names = ("use_dualstack_endpoint", "use_fips_endpoint")
-        switches = [options.get("use_accelerate_endpoint"), options.get("use_dualstack_endpoint")]
-        switches += [self.session.get_config_variable(name) for name in names]
-        return any(str(switch).lower() == "true" for switch in switches)
+        if style == "path" or not _DNS_NAME.fullmatch(bucket):
+            return f"https://{host}", False
+        return f"https://{bucket}.{host}", True
 
     def _ask_boto(self, bucket: str, region: str) -> tuple[str, bool]:
         # A signed URL follows every rule there is about endpoints.
@@ -145,108 +238,26 @@ class Access:
         return f"{parts.scheme}://{parts.netloc}", parts.path == "/k"
 
 
-class Lender:
-    """Lends obstore the credentials that botocore keeps fresh.
+def new_session(profile: str | None = None) -> Session:
+    """A botocore session of our own."""
+    import botocore.session
 
-    (`obstore.auth.boto3` would do, but needs Python 3.11.)
-    """
-
-    def __init__(self, credentials: Credentials, description: str) -> None:
-        from botocore.credentials import RefreshableCredentials
-
-        self.description = description
-        self.error: Exception | None = None
-        self._credentials = credentials
-        self._expires = isinstance(credentials, RefreshableCredentials)
-
-    def __call__(self) -> dict[str, Any]:
-        try:
-            keys = self._credentials.get_frozen_credentials()
-        except Exception as error:
-            self.error = error
-            raise
-        return {
-            "access_key_id": keys.access_key,
-            "secret_access_key": keys.secret_key,
-            "token": keys.token,
-            "expires_at": datetime.now(timezone.utc) + _LENT_FOR if self._expires else None,
-        }
+    session = botocore.session.Session(profile=profile)
+    # This disturbs nobody else's session; dateutil would take most of the time of a listing.
+    factory = session.get_component("response_parser_factory")
+    factory.set_parser_defaults(timestamp_parser=_timestamp)
+    return session
 
 
-@dataclass
-class Anonymous:
-    """No credentials."""
+def session_with(keys: FixedKeys) -> Callable[[], Session]:
+    """Makes sessions that sign with ``keys``."""
 
-    description: str = "no credentials (none were found, so the request was not signed)"
-    error: Exception | None = None
-
-
-def aws_access(config: MediaCacheConfig) -> Access:
-    """How to reach ``s3://`` URIs.
-
-    Raises:
-        ConfigError: the file or profile does not exist, or the AWS configuration is broken.
-    """
-    from botocore.exceptions import BotoCoreError, ProfileNotFound
-
-    extra = dict(config.extra_client_kwargs.get("s3", {}))
-    session = new_session(config.aws_profile)
-    if config.aws_config_file is not None:
-        path = existing_file("setting aws_config_file", config.aws_config_file)
-        # botocore tells the two kinds of file apart by the spelling of their sections.
-        session.set_config_variable("config_file", path)
-        session.set_config_variable("credentials_file", path)
-    try:
-        scoped = session.get_scoped_config()
-        return access(
-            session,
-            config,
-            extra,
-            endpoint=_configured_endpoint(session, scoped),
-            region=session.get_config_variable("region"),
-        )
-    except ProfileNotFound as error:
-        where = "setting aws_profile" if config.aws_profile else "environment variable AWS_PROFILE"
-        known = ", ".join(session.available_profiles) or "none"
-        raise ConfigError(f"{where}: {error}; there are: {known}") from None
-    except BotoCoreError as error:
-        raise ConfigError(f"the AWS configuration cannot be used: {error}") from None
-
-
-def access(
-    session: Session,
-    config: MediaCacheConfig,
-    extra: dict[str, Any],
-    *,
-    endpoint: str | None,
-    region: str | None,
-    path_style: bool | None = None,
-    name: str = "AWS",
-) -> Access:
-    """Puts together what a session found and what the user asked for besides."""
-    anonymous = bool(extra.pop("anonymous", False))
-    keys = [extra.pop(name, None) for name in _KEYS]
-    client_config = dict(extra.pop("config", {}))
-    shared = {name: extra.pop(name) for name in tuple(extra) if name in _FOR_BOTH}
-    if keys[0] is not None:
+    def make() -> Session:
+        session = new_session()
         session.set_credentials(*keys)
-    credentials = None if anonymous else session.get_credentials()
-    return Access(
-        session=session,
-        endpoint=shared.get("endpoint_url") or endpoint,
-        region=shared.get("region_name") or region or "us-east-1",
-        credentials=Lender(credentials, _describe(name, session, credentials)) if credentials else None,
-        verify=shared.get("verify", session.get_config_variable("ca_bundle")),
-        path_style=path_style,
-        arguments=extra,
-        client_config=client_config,
-        connect_timeout=config.connect_timeout_seconds,
-        read_timeout=config.read_timeout_seconds,
-        verify_checksums=config.verify_checksums,
-        anonymous=Anonymous("no credentials (extra_client_kwargs asks for unsigned requests)")
-        if anonymous
-        else Anonymous(),
-    )
+        return session
+
+    return make
 
 
 def existing_file(name: str, path: str) -> str:
@@ -261,17 +272,6 @@ def existing_file(name: str, path: str) -> str:
     return expanded
 
 
-def new_session(profile: str | None) -> Session:
-    """A botocore session of our own."""
-    import botocore.session
-
-    session = botocore.session.Session(profile=profile)
-    # This disturbs nobody else's session; dateutil would take most of the time of a listing.
-    factory = session.get_component("response_parser_factory")
-    factory.set_parser_defaults(timestamp_parser=_timestamp)
-    return session
-
-
 def _timestamp(value: Any) -> datetime:
     from botocore.utils import parse_timestamp
 
@@ -279,25 +279,3 @@ def _timestamp(value: Any) -> datetime:
         return datetime.fromisoformat(value[:-1] + "+00:00")
     parsed: datetime = parse_timestamp(value)
     return parsed
-
-
-def _configured_endpoint(session: Session, scoped: Mapping[str, Any]) -> str | None:
-    """A service-specific endpoint, in the order that AWS documents for its SDKs."""
-    if session.get_config_variable("ignore_configured_endpoint_urls"):
-        return None
-    services = session.full_config.get("services", {}).get(scoped.get("services"), {})
-    return (
-        os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL")
-        or services.get("s3", {}).get("endpoint_url")
-        or scoped.get("endpoint_url")
-    )
-
-
-def _describe(name: str, session: Session, credentials: Credentials) -> str:
-    method = credentials.method
-    if method == "env":
-        return f"the {name} credentials in the environment"
-    if method == "explicit":
-        return f"the {name} credentials that were configured"
-    return f"the {name} credentials of profile {session.profile or 'default'!r} ({method})"

@@ -1,0 +1,152 @@
+"""How to reach ``s3://``: the endpoint, region and credentials that boto3 would find.
+
+botocore itself resolves profiles, SSO, roles, container and instance credentials, so whatever works
+for the AWS tools works here. The settings ``aws_profile`` and ``aws_config_file`` take precedence over
+``AWS_PROFILE`` and ``AWS_CONFIG_FILE``; the file may be a config or a credentials file. Where no
+credentials are found at all, requests are not signed, which is what public buckets want.
+
+Importing botocore takes 100 ms, as long as fetching hundreds of objects. Where there is nothing but
+plain variables in the environment, `_from_environment` reads them without it; a test holds it to
+giving the same answers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from forebay.config import MediaCacheConfig
+from forebay.errors import ConfigError
+from forebay.sources.s3_access import (
+    Access,
+    FixedKeys,
+    Lender,
+    Nobody,
+    existing_file,
+    new_session,
+    session_with,
+)
+
+if TYPE_CHECKING:
+    from botocore.credentials import Credentials
+    from botocore.session import Session
+
+_DEFAULT_REGION = "us-east-1"
+_SIMPLE = frozenset(
+    {
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_DEFAULT_REGION",
+        "AWS_REGION",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_CA_BUNDLE",
+        "AWS_EC2_METADATA_DISABLED",
+    }
+)
+
+
+def aws_access(config: MediaCacheConfig) -> Access:
+    """How to reach ``s3://`` URIs.
+
+    Raises:
+        ConfigError: the file or profile does not exist, or the AWS configuration is broken.
+    """
+    found = None
+    if config.aws_profile is None and config.aws_config_file is None:
+        found = _from_environment(os.environ)
+    return (found or _from_session(config)).with_settings(config, config.extra_client_kwargs.get("s3", {}))
+
+
+def _from_environment(environment: Mapping[str, str]) -> Access | None:
+    """What boto3 would find, if nothing but the simplest variables decides it."""
+    present = {name for name in environment if name.startswith("AWS_")}
+    files = ("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
+    keys = FixedKeys(
+        environment.get("AWS_ACCESS_KEY_ID", ""),
+        environment.get("AWS_SECRET_ACCESS_KEY", ""),
+        environment.get("AWS_SESSION_TOKEN"),
+    )
+    if (
+        not (keys.access_key and keys.secret_key)
+        or present - _SIMPLE - {variable for variable, _ in files}
+        or any(os.path.exists(os.path.expanduser(environment.get(*file))) for file in files)
+    ):
+        return None
+    return Access(
+        make_session=session_with(keys),
+        endpoint=environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or None,
+        region=environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION") or _DEFAULT_REGION,
+        lender=Lender.of(keys, "the AWS credentials in the environment"),
+        verify=environment.get("AWS_CA_BUNDLE"),
+    )
+
+
+def _from_session(config: MediaCacheConfig) -> Access:
+    from botocore.exceptions import BotoCoreError, ProfileNotFound
+
+    session = new_session(config.aws_profile)
+    if config.aws_config_file is not None:
+        path = existing_file("setting aws_config_file", config.aws_config_file)
+        # botocore tells the two kinds of file apart by the spelling of their sections.
+        session.set_config_variable("config_file", path)
+        session.set_config_variable("credentials_file", path)
+    try:
+        return _found(session)
+    except ProfileNotFound as error:
+        where = "setting aws_profile" if config.aws_profile else "environment variable AWS_PROFILE"
+        known = ", ".join(session.available_profiles) or "none"
+        raise ConfigError(f"{where}: {error}; there are: {known}") from None
+    except BotoCoreError as error:
+        raise ConfigError(f"the AWS configuration cannot be used: {error}") from None
+
+
+def _found(session: Session) -> Access:
+    scoped = session.get_scoped_config()
+    options = session.get_config_variable("s3") or {}
+    region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or _DEFAULT_REGION
+    credentials = session.get_credentials()
+    return Access(
+        make_session=lambda: session,
+        endpoint=_configured_endpoint(session, scoped),
+        region=region,
+        lender=_lender(session, credentials) if credentials is not None else Nobody(),
+        verify=session.get_config_variable("ca_bundle"),
+        s3_options=options,
+        has_special_endpoint=_has_special_endpoint(session, options),
+    )
+
+
+def _lender(session: Session, credentials: Credentials) -> Lender:
+    description = "the AWS credentials in the environment"
+    if credentials.method != "env":
+        description = (
+            f"the AWS credentials of profile {session.profile or 'default'!r} ({credentials.method})"
+        )
+    # Only keys that can be renewed have an expiry, which botocore does not show otherwise.
+    return Lender(
+        credentials.get_frozen_credentials,
+        description,
+        expiry=lambda: getattr(credentials, "_expiry_time", None),
+    )
+
+
+def _configured_endpoint(session: Session, scoped: Mapping[str, Any]) -> str | None:
+    """A custom endpoint, looked for in the order that AWS documents for its SDKs."""
+    if session.get_config_variable("ignore_configured_endpoint_urls"):
+        return None
+    services = session.full_config.get("services", {}).get(scoped.get("services"), {})
+    return (
+        os.environ.get("AWS_ENDPOINT_URL_S3")
+        or os.environ.get("AWS_ENDPOINT_URL")
+        or services.get("s3", {}).get("endpoint_url")
+        or scoped.get("endpoint_url")
+    )
+
+
+def _has_special_endpoint(session: Session, options: Mapping[str, Any]) -> bool:
+    switches = [options.get("use_accelerate_endpoint"), options.get("use_dualstack_endpoint")]
+    switches += [session.get_config_variable(f"use_{kind}_endpoint") for kind in ("dualstack", "fips")]
+    return any(str(switch).lower() == "true" for switch in switches)
