@@ -227,11 +227,21 @@ class Job:
 
     def retry(self, *, wait: bool = True, progress: Callable[[JobStatus], object] | None = None) -> Job:
         """Tries the failed samples again, and those that a cancelled or abandoned job had left."""
+        self.reopen()
+        self.start()
+        return self.wait(progress=progress) if wait else self
+
+    def reopen(self) -> None:
+        """Makes the failed samples pending again, and a cancelled job one that can go on: what `retry`
+        does before it starts them."""
         self.status()
         self._ledger.write(self.id, cancelled="")
         self._ledger.retry(self.id)
-        self.start()
-        return self.wait(progress=progress) if wait else self
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether threads of this process work on it."""
+        return self._dispatcher.runs_here(self.id)
 
 
 def new_id() -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,7 +17,9 @@ from forebay.sizes import human
 if TYPE_CHECKING:
     from forebay.jobs import JobStatus
 
-_LINE_SECONDS = 5.0
+# Lines come every five seconds at first, and ever more rarely later, so that a log stays readable.
+_LINE_SECONDS = (5.0, 60.0)
+_WINDOW_SECONDS = 10.0
 
 
 class Progress:
@@ -23,21 +27,25 @@ class Progress:
 
     Args:
         stream: where to; stderr by default.
+        transient: whether the bar disappears at the end.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, *, transient: bool = False) -> None:
         self._stream = stream or sys.stderr
-        self._shown = 0.0
-        self._bar = _Bar(self._stream) if self._stream.isatty() else None
+        self._pace = Pace()
+        self._shown = time.monotonic()
+        self._pause = _LINE_SECONDS[0]
+        self._bar = _Bar(self._stream, transient) if self._stream.isatty() else None
 
     def show(self, status: JobStatus) -> None:
         """Shows how far a job is."""
+        status = self._pace.measure(status)
         if self._bar is not None:
             self._bar.show(status)
-        elif time.monotonic() - self._shown > _LINE_SECONDS and status.state == "running":
-            if self._shown:
-                print(line(status), file=self._stream, flush=True)
+        elif status.state == "running" and time.monotonic() - self._shown > self._pause:
+            print(line(status), file=self._stream, flush=True)
             self._shown = time.monotonic()
+            self._pause = min(self._pause * 1.5, _LINE_SECONDS[1])
 
     def __enter__(self) -> Self:
         return self
@@ -49,26 +57,59 @@ class Progress:
             self._bar.close()
 
 
+class Pace:
+    """How fast a job is right now, rather than since it was created, which may be long ago."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int, int]] = deque()
+
+    def measure(self, status: JobStatus, now: float | None = None) -> JobStatus:
+        """The status with rates and an estimate that come from the last seconds."""
+        now = time.monotonic() if now is None else now
+        ended = status.total - status.pending
+        self._seen.append((now, ended, status.bytes))
+        while len(self._seen) > 2 and self._seen[1][0] <= now - _WINDOW_SECONDS:
+            self._seen.popleft()
+        since, ended_before, bytes_before = self._seen[0]
+        if now <= since:
+            return replace(status, rate=0.0, samples_per_second=0.0, eta_seconds=None)
+        pace = (ended - ended_before) / (now - since)
+        return replace(
+            status,
+            rate=(status.bytes - bytes_before) / (now - since),
+            samples_per_second=pace,
+            eta_seconds=status.pending / pace if pace and status.state == "running" else None,
+        )
+
+
 class _Bar:
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, transient: bool) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
         self._progress = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rest]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[count]}"),
+            TextColumn("{task.fields[rest]}", style="dim"),
+            TextColumn("{task.fields[failed]}", style="red"),
             console=Console(file=stream),
+            transient=transient,
+            # What a command prints on stdout meanwhile is its result.
+            redirect_stdout=False,
         )
         self._progress.start()
-        self._task = self._progress.add_task("prefetch", total=None, rest="")
+        self._task = self._progress.add_task("", total=None, count="", rest="", failed="")
 
     def show(self, status: JobStatus) -> None:
         ended = status.total - status.pending
         self._progress.update(
-            self._task, total=status.total, completed=ended, rest=_rest(status), refresh=True
+            self._task,
+            total=status.total,
+            completed=ended,
+            count=f"{ended:,}/{status.total:,}",
+            rest="  ".join(_rest(status)),
+            failed=_failed(status),
         )
 
     def close(self) -> None:
@@ -77,16 +118,20 @@ class _Bar:
 
 def line(status: JobStatus) -> str:
     """A job's status in one line."""
-    return f"job {status.id}: {status.total - status.pending}/{status.total} samples, {_rest(status)}"
+    done = f"{status.total - status.pending:,}/{status.total:,} samples"
+    failed = [_failed(status)] if status.failed else []
+    return f"job {status.id}: {', '.join([done, *_rest(status), *failed])}"
 
 
-def _rest(status: JobStatus) -> str:
+def _rest(status: JobStatus) -> list[str]:
     parts = [human(status.bytes), f"{human(status.rate)}/s"]
     if status.eta_seconds is not None and status.pending:
         parts.append(f"{_clock(status.eta_seconds)} left")
-    if status.failed:
-        parts.append(f"{status.failed} failed")
-    return ", ".join(parts)
+    return parts
+
+
+def _failed(status: JobStatus) -> str:
+    return f"{status.failed:,} failed" if status.failed else ""
 
 
 def _clock(seconds: float) -> str:

@@ -65,6 +65,11 @@ class Dispatcher:
         else:
             self._run_here(job)
 
+    def runs_here(self, job: str) -> bool:
+        """Whether threads of this process work on a job."""
+        runner = self._runners.get(job)
+        return runner is not None and runner.running
+
     def enqueue(self, job: str) -> int:
         """Sends a message for every pack of a job that has pending samples; returns how many."""
         ledger = Ledger(self._volume.index)

@@ -1,0 +1,153 @@
+"""Following a job from the command line: until it has ended, or without waiting for that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from forebay.cli.output import count, emit, put, say, span
+
+if TYPE_CHECKING:
+    from forebay.cache import MediaCache
+    from forebay.cli.state import State
+    from forebay.jobs import Failure, Job, JobStatus
+
+# How many failures are listed at the end; `forebay job` lists all.
+MOST_FAILURES = 20
+INTERRUPTED = 130
+
+
+def introduce(job: Job) -> None:
+    """Says what a job has before it, and who does it."""
+    status = job.status()
+    parts = [count(status.total, "sample")]
+    if status.cached:
+        parts.append(f"{status.cached:,} cached already")
+    if status.pending:
+        parts.append(f"{status.pending:,} to fetch {_who(status)}")
+    say(f"job {status.id}: {', '.join(parts)}")
+
+
+def follow(state: State, job: Job, json: bool) -> int:
+    """Waits for a job's end with a progress bar, and reports how it ended.
+
+    Returns:
+        the exit status.
+    """
+    from forebay.progress import Progress
+
+    try:
+        if job.status().state == "running":
+            with Progress(transient=True) as progress:
+                job.wait(progress=progress.show)
+    except KeyboardInterrupt:
+        _interrupted(state, job)
+        if json:
+            emit(describe(job))
+        return INTERRUPTED
+    return report(state, job, json, most=MOST_FAILURES)
+
+
+def report(state: State, job: Job, json: bool, *, most: int | None = None) -> int:
+    """Says how a job is, or how it ended.
+
+    Args:
+        most: how many failures to list; all by default.
+
+    Returns:
+        the exit status.
+    """
+    status = job.status()
+    failures = job.failures() if status.failed else []
+    if json:
+        emit(describe(job, status, failures))
+    else:
+        for failure in failures[:most]:
+            say(f"failed: {failure.uri}: {failure.reason}{_attempts(failure)}")
+        if most is not None and len(failures) > most:
+            say(f"and {len(failures) - most:,} more: {state.command('job', job.id)}")
+        put(summary(status))
+        if status.state == "cancelled" or status.failed:
+            again = "what is left" if status.state == "cancelled" else "what failed"
+            say(f"to try {again} again: {state.command('job', job.id, '--retry')}")
+    return 1 if status.failed or status.state == "cancelled" else 0
+
+
+def leave(state: State, cache: MediaCache, job: Job, json: bool) -> int:
+    """Has a job done without waiting for it, and prints its id.
+
+    Returns:
+        the exit status.
+    """
+    status = job.status()
+    log = None
+    if status.pending and status.dispatch == "local":
+        from forebay.detached import go_on
+
+        process, log = go_on(cache.volume, job.id, state.environment())
+        say(f"process {process} fetches them in the background; its output goes to {log}")
+    else:
+        job.start()
+    if json:
+        emit(describe(job) | ({"log": log} if log else {}))
+    else:
+        put(job.id)
+        if status.pending:
+            say(f"to wait for it: {state.command('job', job.id, '--watch')}")
+    return 1 if status.failed else 0
+
+
+def describe(
+    job: Job, status: JobStatus | None = None, failures: list[Failure] | None = None
+) -> dict[str, Any]:
+    """A job for JSON."""
+    from dataclasses import asdict
+
+    status = status or job.status()
+    failures = job.failures() if failures is None and status.failed else failures or []
+    return status.as_dict() | {"failures": [asdict(failure) for failure in failures]}
+
+
+def summary(status: JobStatus) -> str:
+    """A job in one line."""
+    from forebay.sizes import human
+
+    there = status.cached + status.downloaded
+    parts = [f"{there:,} of {count(status.total, 'sample')} cached"]
+    if status.cached and there != status.cached:
+        parts.append(f"{status.cached:,} were there")
+    elif status.cached:
+        parts.append("all were there" if there == status.total else "they were there")
+    if status.downloaded:
+        parts.append(
+            f"{status.downloaded:,} downloaded ({human(status.bytes)} in {span(status.elapsed_seconds)})"
+        )
+    if status.failed:
+        parts.append(f"{status.failed:,} failed")
+    if status.state == "cancelled":
+        parts.append(f"cancelled with {status.pending:,} left")
+    elif status.pending:
+        parts.append(f"{status.pending:,} to go")
+    return ", ".join(parts)
+
+
+def _interrupted(state: State, job: Job) -> None:
+    status = job.status()
+    done = f"{status.total - status.pending:,} of {count(status.total, 'sample')} done"
+    if status.state != "running":
+        say(f"interrupted, but job {job.id} had ended: {done}")
+    elif job.runs_here:
+        job.cancel()
+        say(f"interrupted: job {job.id} stopped with {done}; what is downloaded stays")
+        say(f"  to go on with it: {state.command('job', job.id, '--retry')}")
+    else:
+        say(f"interrupted: job {job.id} goes on {_who(status)}, with {done}")
+        say(f"  to watch it:  {state.command('job', job.id, '--watch')}")
+        say(f"  to cancel it: {state.command('job', job.id, '--cancel')}")
+
+
+def _who(status: JobStatus) -> str:
+    return "through the fleet" if status.dispatch == "fleet" else "with local threads"
+
+
+def _attempts(failure: Failure) -> str:
+    return f" (after {failure.attempts} attempts)" if failure.attempts > 1 else ""

@@ -1,0 +1,84 @@
+"""``forebay jobs`` and ``forebay job``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from forebay.cli import following
+from forebay.cli.output import Json, ago, emit, put, say, table
+from forebay.cli.state import State, settings
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("jobs")(jobs)
+    app.command("job")(job)
+
+
+@settings()
+def jobs(ctx: typer.Context, json: Json = False) -> int:
+    """List the prefetch jobs of the volume, oldest first."""
+    from forebay.sizes import human
+
+    found = State.of(ctx).cache().jobs()
+    if json:
+        emit([status.as_dict() for status in found])
+    elif found:
+        rows = [
+            [
+                status.id,
+                status.state,
+                status.dispatch,
+                f"{status.total - status.pending:,}/{status.total:,}",
+                f"{status.failed:,}",
+                human(status.bytes),
+                ago(status.created),
+            ]
+            for status in found
+        ]
+        titles = ["job", "state", "by", "samples", "failed", "downloaded", "created"]
+        table(titles, rows, right=["samples", "failed", "downloaded"])
+    else:
+        say("no jobs")
+    return 0
+
+
+@settings()
+def job(
+    ctx: typer.Context,
+    job: Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)],
+    watch: Annotated[
+        bool, typer.Option("--watch", metavar="", help="Wait for its end, with its progress.")
+    ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", metavar="", help="Try again what failed, and go on with what is left.")
+    ] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", metavar="", help="Begin no more downloads of it.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", metavar="", help="With --retry: wait for its end.")
+    ] = True,
+    json: Json = False,
+) -> int:
+    """Show a job and everything that failed of it; or watch it, retry it, cancel it."""
+    if watch + retry + cancel > 1:
+        raise typer.BadParameter("choose one of --watch, --retry and --cancel")
+    state = State.of(ctx)
+    cache = state.cache()
+    handle = cache.job(job)
+    if cancel:
+        handle.cancel()
+        put(f"job {job} is cancelled: {following.summary(handle.status())}")
+        return 0
+    if retry:
+        handle.reopen()
+        following.introduce(handle)
+        if not wait:
+            return following.leave(state, cache, handle, json)
+        handle.start()
+    if watch or retry:
+        return following.follow(state, handle, json)
+    return following.report(state, handle, json)

@@ -1,0 +1,142 @@
+"""The application: its options, how it ends, and what becomes of errors.
+
+Exit status: 0 all is there, 1 something failed, 2 wrong usage or settings, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+import typer.core
+import typer.main
+
+from forebay.cli import contents, jobs, leases, prefetch, services, setup
+from forebay.cli.output import complain, say
+from forebay.cli.state import ALL_SETTINGS, State, settings
+
+# The base class of typer's usage errors, wherever this version of it keeps that.
+_UsageError: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
+
+
+class _Group(typer.core.TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever reads our output has had enough of it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(128 + signal.SIGPIPE) from None
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise typer.Exit(130) from None
+        return result
+
+
+def _log_to_stderr(verbose: int) -> None:
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    logging.getLogger("forebay").setLevel(levels[min(verbose, 2)])
+    logging.basicConfig(level=logging.ERROR if verbose < 2 else logging.INFO, handlers=[_Handler()])
+
+
+class _Handler(logging.Handler):
+    """Writes to what is stderr at the moment: a progress bar takes its place meanwhile."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        name = "" if record.name.startswith("forebay") else f"{record.name}: "
+        print(f"{record.levelname.lower()}: {name}{record.getMessage()}", file=sys.stderr, flush=True)
+
+
+_EPILOG = """
+[bold]Exit status:[/] 0 all is there, 1 something failed, 2 wrong usage or settings, 130 interrupted.
+"""
+
+app = typer.Typer(
+    name="forebay",
+    cls=_Group,
+    help="Keep cloud media right in front of your GPUs: a cache of bounded size, filled by many workers.",
+    epilog=_EPILOG,
+    rich_markup_mode="rich",
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+)
+for module in (prefetch, contents, jobs, leases, setup, services):
+    module.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from forebay import __version__
+
+        print(f"forebay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+@settings(*ALL_SETTINGS)
+def root(
+    ctx: typer.Context,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose", "-v", count=True, metavar="", show_default=False, help="Say more; twice: much more."
+        ),
+    ] = 0,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Without a command: help."""
+    State.of(ctx).verbose = verbose
+    _log_to_stderr(verbose)
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+        raise typer.Exit(2)
+
+
+def main() -> NoReturn:
+    """Runs the command that ``sys.argv`` asks for, and exits."""
+    sys.exit(run())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: those of the command line, by default.
+
+    Returns:
+        the exit status.
+    """
+    from forebay.errors import ForebayError
+
+    state = State()
+    try:
+        command = typer.main.get_command(app)
+        return command.main(arguments, prog_name="forebay", standalone_mode=False, obj=state) or 0
+    except ForebayError as error:
+        complain(str(error))
+        return error.exit_status
+    except _UsageError as error:
+        complain(error.format_message())
+        path = error.ctx.command_path if error.ctx else "forebay"
+        say(f"`{path} --help` shows how it is used")
+        return 2
+    except typer.Abort:
+        say("nothing was done")
+        return 130
+    except Exception as error:
+        if state.verbose:
+            raise
+        complain(f"{type(error).__name__}: {error}")
+        say("This is a bug in Forebay; with --verbose the command shows where it happened. Please report it.")
+        return 1

@@ -1,0 +1,85 @@
+"""What commands print: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON on stdout, for programs.")]
+
+
+def emit(value: Any, *, one_of_many: bool = False) -> None:
+    """Prints a JSON document, or one of many lines."""
+    text = json.dumps(value, ensure_ascii=False, indent=None if one_of_many else 2)
+    # Names that are not valid UTF-8 go out as the bytes that they are.
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
+
+
+def say(text: str = "") -> None:
+    """Prints a line for people, beside the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def complain(text: str) -> None:
+    """Prints an error."""
+    _mark("error:", typer.colors.RED, text)
+
+
+def warn(text: str) -> None:
+    """Prints a warning."""
+    _mark("warning:", typer.colors.YELLOW, text)
+
+
+def _mark(word: str, color: str, text: str) -> None:
+    shown = typer.style(word, fg=color, bold=True) if sys.stderr.isatty() else word
+    print(f"{shown} {text}", file=sys.stderr, flush=True)
+
+
+def put(text: str) -> None:
+    """Prints a line of the result."""
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Prints rows in columns.
+
+    Args:
+        right: the titles of the columns that are aligned to the right.
+    """
+    widths = [max(len(row[i]) for row in (titles, *rows)) for i in range(len(titles))]
+    for number, row in enumerate((titles, *rows)):
+        cells = [
+            cell.rjust(width) if title in right else cell.ljust(width)
+            for cell, width, title in zip(row, widths, titles, strict=True)
+        ]
+        text = "  ".join(cells).rstrip()
+        put(typer.style(text, dim=True) if number == 0 and sys.stdout.isatty() else text)
+
+
+def count(number: int, noun: str) -> str:
+    """``1 sample`` or ``2,000 samples``."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def span(seconds: float) -> str:
+    """A duration: ``0.4 s``, ``12 s``, ``3 min``, ``5 h``, ``2 days``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    for size, name in ((1, "s"), (60, "min"), (3600, "h")):
+        if seconds < 90 * size:
+            return f"{seconds / size:.0f} {name}"
+    if seconds < 36 * 3600:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:.0f} days"
+
+
+def ago(when: float) -> str:
+    """How long ago a time was, in seconds since the epoch."""
+    seconds = time.time() - when
+    return "just now" if seconds < 1 else f"{span(seconds)} ago"

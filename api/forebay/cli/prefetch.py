@@ -1,0 +1,106 @@
+"""``forebay prefetch`` and ``forebay get``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forebay.cli import following, targets
+from forebay.cli.output import Json, emit, put
+from forebay.cli.state import State, settings
+
+if TYPE_CHECKING:
+    from forebay.cache import MediaCache
+    from forebay.listing import Listing
+
+_EPILOG = """
+[bold]Examples[/]
+
+forebay prefetch s3://bucket/train/ --include '*.jpg'
+
+forebay prefetch @manifest.csv --column image --lease 24h
+
+cut -f2 table.tsv | forebay prefetch - --no-wait
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command(epilog=_EPILOG)(prefetch)
+    app.command()(get)
+
+
+@settings("dispatch", "num_workers", "volume")
+def prefetch(
+    ctx: typer.Context,
+    uris: targets.Targets,
+    include: targets.Include = None,
+    exclude: targets.Exclude = None,
+    column: targets.Column = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait/--no-wait", metavar="", help="Wait for the end, or print the job's id and leave."
+        ),
+    ] = True,
+    lease: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Keep all of it from eviction for so long: 90s, 30m, 24h, 7d."),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", metavar="", help="Fetch again what has changed at its source.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="Only say how much it is, and how much is missing.")
+    ] = False,
+    batch_size: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Samples in one message to the fleet.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Bring objects into the cache: through the fleet of workers, or with threads of this process."""
+    from forebay.sizes import parse_duration
+
+    state = State.of(ctx)
+    wanted = targets.read_targets(uris, column)
+    if lease is not None:
+        parse_duration(lease)
+    if batch_size is not None:
+        state.given["batch_size"] = batch_size
+    cache = state.cache()
+    listing = targets.expand_targets(cache, wanted, include, exclude)
+    if dry_run:
+        return _dry_run(cache, listing, update, json)
+    job = cache.create_job(listing.uris, update=update, lease=lease)
+    following.introduce(job)
+    if not wait:
+        return following.leave(state, cache, job, json)
+    job.start()
+    return following.follow(state, job, json)
+
+
+def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> int:
+    return 0
+
+
+@settings()
+def get(
+    ctx: typer.Context,
+    uri: Annotated[str, typer.Argument(metavar="URI", help="The object.", show_default=False)],
+    json: Json = False,
+) -> int:
+    """Print the path of a cached file; download it first where it is missing."""
+    path = State.of(ctx).cache().local_path(uri)
+    if not os.path.exists(path):
+        from forebay.errors import ObjectNotFoundError
+
+        raise ObjectNotFoundError(uri, "there is no such local file")
+    if json:
+        from forebay.uri import redact
+
+        emit({"uri": redact(uri), "path": path})
+    else:
+        put(path)
+    return 0

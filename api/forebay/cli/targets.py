@@ -1,0 +1,122 @@
+"""From what was named on the command line to URIs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forebay.cli.output import count, say
+
+if TYPE_CHECKING:
+    from forebay.cache import MediaCache
+    from forebay.listing import Listing
+
+_TELL_SECONDS = 5.0
+
+Targets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="URI|PREFIX/|@FILE|-...",
+        help="Objects; prefixes that end in / (or a bucket alone); @FILE for a file of URIs as text, JSON "
+        "lines or CSV; - for standard input.",
+        show_default=False,
+    ),
+]
+Column = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The CSV column, or JSON key, of the URI. [dim]default: filepath, uri, url or path[/]",
+        show_default=False,
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Only objects that match, as *.jpg or train/*; may be repeated."),
+]
+Exclude = Annotated[
+    list[str] | None, typer.Option(metavar="GLOB", help="No objects that match; may be repeated.")
+]
+
+
+def read_targets(targets: Sequence[str], column: str | None) -> list[str]:
+    """The URIs and prefixes that arguments stand for; nothing is listed yet.
+
+    Raises:
+        ManifestError: a manifest has a broken line.
+        UriError: an argument is no remote URI.
+    """
+    from forebay.errors import UriError
+    from forebay.listing import check_target
+    from forebay.manifest import STDIN, read_manifest
+    from forebay.uri import is_local
+
+    uris: list[str] = []
+    for target in targets:
+        if target == STDIN or target.startswith("@"):
+            uris += read_manifest(target.removeprefix("@"), column=column)
+        elif is_local(target):
+            hint = f"; to read URIs from that file, write @{target}" if os.path.isfile(target) else ""
+            raise UriError(
+                f"{target!r} is a local path, which needs no cache; expected for instance s3://bucket/key{hint}"
+            )
+        else:
+            check_target(target)
+            uris.append(target)
+    return uris
+
+
+def expand_targets(
+    cache: MediaCache, targets: Sequence[str], include: Sequence[str] | None, exclude: Sequence[str] | None
+) -> Listing:
+    """Lists the prefixes among URIs, and says meanwhile how far it is.
+
+    Raises:
+        UriError: none of the URIs is wanted.
+        SourceError: a prefix cannot be listed, or there is nothing below it.
+    """
+    from forebay.errors import UriError
+    from forebay.listing import Filter, expand, is_prefix
+
+    prefixes = sum(map(is_prefix, targets))
+    filters = Filter(include or (), exclude or ())
+    with _Counter(prefixes) as counter:
+        listing = expand(cache.sources, targets, filters, found=counter.show)
+    if not listing.uris:
+        raise UriError("none of these URIs passes --include and --exclude")
+    return listing
+
+
+class _Counter:
+    """How many objects have been found so far."""
+
+    def __init__(self, prefixes: int) -> None:
+        from rich.console import Console
+
+        self._what = count(prefixes, "prefix").replace("prefixs", "prefixes")
+        self._shown = time.monotonic()
+        self._console = Console(stderr=True)
+        self._status = None
+        if prefixes and sys.stderr.isatty():
+            self._status = self._console.status(f"listing {self._what} …")
+
+    def __enter__(self) -> _Counter:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def show(self, found: int) -> None:
+        if self._status is not None:
+            self._status.update(f"listing {self._what} … {count(found, 'object')}")
+        elif time.monotonic() - self._shown > _TELL_SECONDS:
+            self._shown = time.monotonic()
+            say(f"listing {self._what}: {count(found, 'object')} so far")
