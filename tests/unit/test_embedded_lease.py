@@ -36,7 +36,7 @@ def hold(directory: Path, age_seconds: float = 0.0, **record: Any) -> Path:
     """Puts a lease there, as another machine would, with its last sign of life some time ago."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "host.json"
-    path.write_text(json.dumps({"host": "gpu-1-abcdef01", "boot": "b", "network": 1, "token": "t"} | record))
+    path.write_text(json.dumps({"host": "gpu-1-abcdef01", "boot": "b", "lock": "l", "token": "t"} | record))
     then = time.time() - age_seconds
     os.utime(path, (then, then))
     return path
@@ -105,7 +105,7 @@ def test_a_holder_of_the_same_kernel_run_is_known_to_be_gone_by_the_lock(directo
     assert second.beat() and not first.beat()
 
 
-@pytest.mark.parametrize("change", [{"boot": "before"}, {"network": 1}, {"host": "container-2"}])
+@pytest.mark.parametrize("change", [{"boot": "before"}, {"lock": "another mount"}, {"host": "container-2"}])
 def test_after_a_restart_of_host_or_container_three_missed_beats_are_enough(
     directory: Path, change: dict[str, Any]
 ) -> None:
@@ -197,6 +197,15 @@ def test_a_volume_in_use_on_another_host_is_refused_with_the_remedies(cache_dir:
         f"{lease}"
     )
     eventually(lambda: not processes(cache_dir))
+
+
+def test_another_mount_on_the_same_machine_is_called_that(cache_dir: str) -> None:
+    hold(Path(cache_dir, ".forebay", "valkey"), host=_machine.name())
+
+    with pytest.raises(
+        VolumeError, match=f"{_machine.name()}, this machine, through another mount or container"
+    ):
+        embedded.ensure_running(cache_dir, timeout_seconds=1)
 
 
 def test_a_host_takes_over_the_data_of_one_that_is_gone(cache_dir: str) -> None:

@@ -10,8 +10,8 @@ Whose lease may be taken over, and when:
 the holder                                             may be taken
 =====================================================  ==============================================
 gave it back (the file is gone)                        at once
-same host, same run of the kernel, same namespace      at once: the lock tells that nobody runs there
-same host restarted, or another container of it        6 s after its last sign of life
+used the same lock, since the last boot                at once: the lock tells that nobody runs there
+same host restarted, or another container or mount     6 s after its last sign of life
 another host                                           300 s after its last sign of life
 =====================================================  ==============================================
 """
@@ -24,7 +24,7 @@ import math
 import os
 from typing import NamedTuple
 
-from forebay.embedded import _data
+from forebay.embedded import _data, _lock
 from forebay.embedded._settings import LEASE
 
 BEAT_SECONDS = 2.0
@@ -58,7 +58,7 @@ class Lease:
         self._record: dict[str, object] = {
             "host": host,
             "boot": _kernel_run(),
-            "network": _network_namespace(),
+            "lock": f"{_network_namespace()}/{_lock.name_of('.')}",
             "pid": os.getpid(),
             "token": self._token,
         }
@@ -116,11 +116,11 @@ class Lease:
 
     def _patience(self, held: dict[str, object]) -> float:
         """How old the last sign of life must be for the lease to be taken over."""
-        same_kernel = self._record["boot"] == held.get("boot")
-        if self._record["host"] != held.get("host"):
-            return NEAR_SECONDS if same_kernel and self._record["boot"] else FAR_SECONDS
-        # Where the lock reaches it has told already that nobody runs. Whatever the age, even below zero.
-        return -math.inf if same_kernel and self._record["network"] == held.get("network") else NEAR_SECONDS
+        ours, boot = self._record, held.get("boot")
+        if ours["boot"] == boot and ours["lock"] == held.get("lock") and ours["host"] == held.get("host"):
+            return -math.inf  # whatever the clock says
+        near = ours["host"] == held.get("host") or (ours["boot"] == boot and boot)
+        return NEAR_SECONDS if near else FAR_SECONDS
 
     def _age(self) -> float:
         """Seconds since the last sign of life, by the file system's clock: those of hosts differ."""

@@ -34,9 +34,18 @@ def take(directory: str) -> Lock | None:
     Raises:
         OSError: ``directory`` does not exist.
     """
-    found = os.stat(directory)
-    name = f"forebay-{os.geteuid()}-{found.st_dev:x}-{found.st_ino:x}"
+    name = name_of(directory)
     return _take_name(name) if sys.platform == "linux" else _take_file(f"/tmp/{name}.lock")
+
+
+def name_of(directory: str) -> str:
+    """The lock's name: the same for every path that leads to ``directory``, but not for another mount.
+
+    Raises:
+        OSError: ``directory`` does not exist.
+    """
+    found = os.stat(directory)
+    return f"forebay-{os.geteuid()}-{found.st_dev:x}-{found.st_ino:x}"
 
 
 def _take_name(name: str) -> Lock | None:
