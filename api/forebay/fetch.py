@@ -325,7 +325,7 @@ class _Run:
             return item, -1, ""
         with opened:
             info = opened.info
-            if kept is not None and _unchanged(info, *kept):
+            if kept is not None and unchanged(info, *kept):
                 return item, -1, ""
             return self._store(item, source, opened)
 
@@ -605,7 +605,7 @@ def _outcomes(item: _Item, state: State, size: int = 0, error: ForebayError | No
     ]
 
 
-def _unchanged(info: ObjectInfo, entry: Entry, modified: float) -> bool:
+def unchanged(info: ObjectInfo, entry: Entry, modified: float) -> bool:
     """Whether what the source says is what is cached: by etag, else by size and time."""
     if info.etag and entry.etag:
         return info.etag == entry.etag
