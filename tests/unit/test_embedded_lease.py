@@ -120,6 +120,13 @@ def test_after_a_restart_of_host_or_container_three_missed_beats_are_enough(
     assert json.loads((directory / "host.json").read_text())["host"] == "here"
 
 
+def test_a_time_in_the_future_is_no_sign_of_life(directory: Path) -> None:
+    # The clock was wrong, and was put right while the holder was gone
+    hold(directory, age_seconds=-FAR_SECONDS - 10)
+
+    assert Lease("here").take() is None
+
+
 def test_a_damaged_lease_counts_as_another_hosts(directory: Path) -> None:
     path = hold(directory)
     path.write_text("{")

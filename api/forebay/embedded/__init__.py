@@ -13,6 +13,9 @@ no client was connected for `IDLE_SECONDS`.
 - One index per volume: an owner record, for the embedded index and for Redis (`read_owner`,
   `write_owner`, `claim_volume`).
 
+Where a batch system or a container ends everything that was started in it, the server ends too; the next
+start finds its data.
+
 What a kill leaves behind: of the supervisor, a server that the kernel tells to stop (on Linux); of the
 server, a supervisor that ends by itself; of both, nothing that the next start would trip over. What the
 server acknowledged is in its append-only file, which a power failure may cut by the last second.

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from typing import NamedTuple
 
@@ -118,15 +117,19 @@ class Lease:
         """How old the last sign of life must be for the lease to be taken over."""
         ours, boot = self._record, held.get("boot")
         if ours["boot"] == boot and ours["lock"] == held.get("lock") and ours["host"] == held.get("host"):
-            return -math.inf  # whatever the clock says
+            return 0.0
         near = ours["host"] == held.get("host") or (ours["boot"] == boot and boot)
         return NEAR_SECONDS if near else FAR_SECONDS
 
     def _age(self) -> float:
-        """Seconds since the last sign of life, by the file system's clock: those of hosts differ."""
+        """Seconds since the last sign of life, by the file system's clock: those of hosts differ.
+
+        A time in the future is as old as it is far off: the clock was put right, and a holder that
+        lived would have noticed.
+        """
         os.utime(self._draft)
         try:
-            return os.stat(self._draft).st_mtime - os.stat(LEASE).st_mtime
+            return abs(os.stat(self._draft).st_mtime - os.stat(LEASE).st_mtime)
         except FileNotFoundError:
             return FAR_SECONDS
 

@@ -88,9 +88,16 @@ class Place:
         self.make_reachable()
 
     def make_reachable(self) -> None:
-        """Makes the link where `socket` needs one and somebody cleaned it away."""
+        """Makes the link where `socket` needs one and somebody cleaned it away.
+
+        Raises:
+            VolumeError: it cannot be made.
+        """
         if self._link is not None:
-            _make_link(self._link, self.directory)
+            try:
+                _make_link(self._link, self.directory)
+            except OSError as error:
+                raise self._unusable(f"the link {self._link} to it: {error.strerror}") from None
 
     def _unusable(self, reason: str) -> VolumeError:
         return VolumeError(f"the cache directory {self.cache_dir} cannot be used: {reason}; {_REMEDY}")

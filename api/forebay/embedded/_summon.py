@@ -64,7 +64,7 @@ def _run(place: Place, idle_seconds: float, deadline: float) -> dict[str, Any]:
     with (
         open(os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log,
         subprocess.Popen(
-            [sys.executable, "-I", "-S", _BOOT, *arguments],
+            [sys.executable or "python3", "-I", "-S", _BOOT, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
