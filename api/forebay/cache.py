@@ -50,7 +50,8 @@ class MediaCache:
     def __init__(self, config: MediaCacheConfig | None = None) -> None:
         self.config = MediaCacheConfig() if config is None else config
         self.volume = Volume(self.config)
-        atexit.register(_close, weakref.ref(self))
+        # An open volume is kept by its heartbeat, even when nothing refers to this object any more.
+        atexit.register(_close, weakref.ref(self.volume))
 
     def __repr__(self) -> str:
         return f"MediaCache({self.config.cache_dir!r}, volume={self.config.volume!r})"
@@ -429,7 +430,7 @@ def _label(uris: Sequence[str]) -> str:
     return places.most_common(1)[0][0] if places else ""
 
 
-def _close(reference: weakref.ref[MediaCache]) -> None:
-    cache = reference()
-    if cache is not None:
-        cache.close()
+def _close(reference: weakref.ref[Volume]) -> None:
+    volume = reference()
+    if volume is not None:
+        volume.close()
