@@ -2,23 +2,244 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-from forebay.cli.output import Json, count, emit, put
+from forebay.cli import targets
+from forebay.cli.output import Json, clock, count, emit, put, say, warn
 from forebay.cli.state import State, settings
+
+if TYPE_CHECKING:
+    from forebay.cache import MediaCache
+    from forebay.contents import CachedObject
+
+_BAR_WIDTH = 40
+
+
+class Order(str, Enum):
+    """What ``ls`` sorts by."""
+
+    uri = "uri"
+    size = "size"
+    used = "used"
+    fetched = "fetched"
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command()(stats)
+    app.command("ls")(ls)
+    app.command("stats")(stats)
+    app.command("verify")(verify)
+    app.command("clear")(clear)
+    app.command("evict")(evict)
+
+
+@settings()
+def ls(
+    ctx: typer.Context,
+    prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="Only URIs that begin so.")] = "",
+    sort: Annotated[
+        Order, typer.Option("--sort", help="uri, or the largest, last used, or last fetched first.")
+    ] = Order.uri,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", "-r", metavar="", help="The other way round.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The first N only.")] = None,
+    json: Json = False,
+) -> int:
+    """List what is cached: size, last use, URI. A * marks what a lease keeps."""
+    from forebay.contents import cached_objects
+    from forebay.sizes import human
+
+    found = list(cached_objects(State.of(ctx).cache().volume, prefix))
+    if sort is Order.uri:
+        found.sort(key=lambda item: item.uri, reverse=reverse)
+    else:
+        found.sort(key=lambda item: (getattr(item, sort.value), item.uri), reverse=not reverse)
+    for item in found[:limit]:
+        if json:
+            emit(asdict(item), one_of_many=True)
+        else:
+            put(f"{human(item.size):>9}  {clock(item.used)} {'*' if item.leased else ' '} {item.uri}")
+    return 0
 
 
 @settings()
 def stats(ctx: typer.Context, json: Json = False) -> int:
-    """Say how full the cache is."""
-    found = State.of(ctx).cache().stats()
+    """Say how full the cache is, and what holds its space."""
+    cache = State.of(ctx).cache()
+    found = cache.stats() | _more_stats(cache)
     if json:
         emit(found)
-    else:
-        put(f"{found['cache_dir']}: {count(found['current_count'], 'object')}, {found['current_size_str']}")
+        return 0
+    from forebay.sizes import human
+
+    put(f"{found['cache_dir']} (volume {cache.config.volume})")
+    if found["cache_size"] >= 0:
+        full = min(found["load_factor"], 1.0)
+        bar = ("━" * round(full * _BAR_WIDTH)).ljust(_BAR_WIDTH, "─")
+        put(f"{bar} {full:.0%}, {found['current_size_str']} of {found['cache_size_str']}")
+    rows = [("objects", f"{found['current_count']:,}, {found['current_size_str']}")]
+    if found["leases"]:
+        rows.append(("leased", f"{human(found['leased'])} by {count(found['leases'], 'lease')}"))
+    if found["reserved"]:
+        rows.append(("reserved", f"{human(found['reserved'])} for downloads under way"))
+    if found["unindexed"]:
+        rows.append(("unindexed", f"{human(found['unindexed'])} that the index does not know (yet)"))
+    rows.append(("disk", f"{human(found['disk_free'])} free"))
+    rows.append(("jobs", f"{found['jobs_running']:,} running"))
+    rows.append(("workers", f"{found['workers']:,} alive"))
+    for name, text in rows:
+        put(f"{name:<10} {text}")
     return 0
+
+
+def _more_stats(cache: MediaCache) -> dict[str, Any]:
+    from forebay.dispatch.fleet import workers
+
+    totals = cache.volume.index.totals()
+    return {
+        "leased": totals.leased,
+        "reserved": totals.reserved,
+        "unindexed": totals.unindexed,
+        "disk_free": cache.volume.free_bytes(),
+        "leases": len(cache.leases()),
+        "jobs_running": sum(status.state == "running" for status in cache.jobs()),
+        "workers": sum(worker.alive for worker in workers(cache.volume.index)),
+    }
+
+
+@settings()
+def verify(
+    ctx: typer.Context,
+    uris: targets.Targets,
+    include: targets.Include = None,
+    exclude: targets.Exclude = None,
+    column: targets.Column = None,
+    remote: Annotated[
+        bool,
+        typer.Option("--remote", metavar="", help="Ask the sources, too, whether what is cached is current."),
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Check that all of it is cached: compares with the index and the disk, and lists what is missing.
+
+    Objects below a prefix, which has to be listed, are compared with their source in any case.
+    """
+    from forebay.survey import verify as verify_all
+
+    cache = State.of(ctx).cache()
+    listing = targets.expand_targets(cache, targets.read_targets(uris, column), include, exclude)
+    with targets.Counter("asking the sources", "object") as counter:
+        findings = list(verify_all(cache, listing, remote=remote, asked=counter.show))
+    states = ["cached", "missing", "stale", "damaged", "unknown"]
+    counts = {state: sum(finding.state == state for finding in findings) for state in states}
+    wrong = [finding for finding in findings if finding.state != "cached"]
+    if json:
+        emit({"total": len(findings), **counts, "findings": [asdict(finding) for finding in wrong]})
+    else:
+        for finding in wrong:
+            put(f"{finding.state:<8} {finding.uri}{f': {finding.reason}' if finding.reason else ''}")
+        rest = [f"{number:,} {state}" for state, number in counts.items() if number or state == "cached"]
+        say(f"{count(len(findings), 'object')}: {', '.join(rest)}")
+    return 1 if wrong else 0
+
+
+@settings()
+def clear(
+    ctx: typer.Context,
+    uris: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[URI|PREFIX/|@FILE|-...]", help="What to remove; a prefix is not listed at its source."
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", metavar="", help="Remove everything.")] = False,
+    force: Annotated[bool, typer.Option("--force", metavar="", help="Also what a lease keeps.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")] = False,
+    column: targets.Column = None,
+    json: Json = False,
+) -> int:
+    """Remove files from the cache. The objects at their sources stay as they are."""
+    from forebay.eviction import clear as clear_entries
+    from forebay.sizes import human
+
+    if bool(uris) == everything:
+        raise typer.BadParameter("name what to remove, or give --all")
+    wanted = targets.read_targets(uris or [], column)
+    cache = State.of(ctx).cache()
+    if everything:
+        totals = cache.volume.index.totals()
+        entries, number, size = None, totals.count, totals.published
+    else:
+        chosen = _cached(cache, wanted)
+        entries, number, size = list(chosen), len(chosen), sum(chosen.values())
+    if number and not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("there is no terminal to ask on: give --yes")
+        typer.confirm(
+            f"Remove {count(number, 'object')} ({human(size)}) from the cache?", abort=True, err=True
+        )
+    removed = clear_entries(cache.volume, entries, force=force)
+    kept = max(0, number - removed)
+    if json:
+        emit({"removed": removed, "kept": kept})
+    else:
+        put(f"removed {count(removed, 'object')}")
+        if kept:
+            why = (
+                "being downloaded"
+                if force
+                else "kept by a lease (--force removes those), or being downloaded"
+            )
+            warn(f"{count(kept, 'object')} {'is' if kept == 1 else 'are'} still there: {why}")
+    return 1 if kept else 0
+
+
+def _cached(cache: MediaCache, wanted: list[str]) -> dict[str, int]:
+    """What is cached of URIs and below prefixes: entry and size."""
+    from forebay.contents import cached_objects
+    from forebay.listing import is_prefix
+    from forebay.uri import entry_of, is_local
+
+    prefixes = [uri.rstrip("/") + "/" for uri in wanted if is_prefix(uri)]
+    named = [entry_of(uri) for uri in wanted if not is_prefix(uri) and not is_local(uri)]
+    found: dict[str, CachedObject] = {}
+    for prefix in prefixes:
+        found.update((item.entry, item) for item in cached_objects(cache.volume, prefix))
+    values = dict(zip(named, cache.volume.index.values(named), strict=True))
+    known = {entry: value.size for entry, value in values.items() if value is not None}
+    return known | {entry: item.size for entry, item in found.items()}
+
+
+@settings()
+def evict(
+    ctx: typer.Context,
+    to: Annotated[str, typer.Option("--to", metavar="SIZE", help="How much may be left, as 50GB.")],
+    json: Json = False,
+) -> int:
+    """Evict what was used least recently, until the cache holds no more than a size."""
+    from forebay.sizes import human, parse_size
+    from forebay.uri import uri_of
+
+    state = State.of(ctx)
+    limit = parse_size(to)
+    cache = state.cache()
+    done = cache.evict(limit)
+    left = cache.volume.index.totals().published
+    names = [uri_of(entry) or entry for entry in done.entries]
+    if json:
+        emit({"freed": done.freed, "left": left, "evicted": names})
+    else:
+        if state.verbose:
+            for name in names:
+                put(name)
+        what = f"evicted {count(len(names), 'object')} ({human(done.freed)}), least recently used first"
+        put(f"{what if names else 'nothing had to be evicted'}; {human(left)} are left")
+        if left > limit:
+            warn("leases, downloads and readers keep the rest: `forebay lease ls` lists the leases")
+    return 1 if left > limit else 0

@@ -61,15 +61,25 @@ def report(state: State, job: Job, json: bool, *, most: int | None = None) -> in
     if json:
         emit(describe(job, status, failures))
     else:
-        for failure in failures[:most]:
-            say(f"failed: {failure.uri}: {failure.reason}{_attempts(failure)}")
-        if most is not None and len(failures) > most:
-            say(f"and {len(failures) - most:,} more: {state.command('job', job.id)}")
+        list_failures(failures, most=most, all_of_them=state.command("job", job.id))
         put(summary(status))
         if status.state == "cancelled" or status.failed:
             again = "what is left" if status.state == "cancelled" else "what failed"
             say(f"to try {again} again: {state.command('job', job.id, '--retry')}")
     return 1 if status.failed or status.state == "cancelled" else 0
+
+
+def list_failures(failures: list[Failure], *, most: int | None = None, all_of_them: str = "") -> None:
+    """Lists what failed, and why.
+
+    Args:
+        most: how many; all by default.
+        all_of_them: the command that lists all.
+    """
+    for failure in failures[:most]:
+        say(f"failed: {failure.uri}: {failure.reason}{_attempts(failure)}")
+    if most is not None and len(failures) > most:
+        say(f"and {len(failures) - most:,} more{all_of_them and f': {all_of_them}'}")
 
 
 def leave(state: State, cache: MediaCache, job: Job, json: bool) -> int:

@@ -5,7 +5,6 @@ Exit status: 0 all is there, 1 something failed, 2 wrong usage or settings, 130 
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -18,7 +17,7 @@ import typer.main
 
 from forebay.cli import contents, jobs, leases, prefetch, services, setup
 from forebay.cli.output import complain, say
-from forebay.cli.state import ALL_SETTINGS, State, settings
+from forebay.cli.state import State, settings
 
 # The base class of typer's usage errors, wherever this version of it keeps that.
 _UsageError: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
@@ -37,20 +36,6 @@ class _Group(typer.core.TyperGroup):
             say("interrupted")
             raise typer.Exit(130) from None
         return result
-
-
-def _log_to_stderr(verbose: int) -> None:
-    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
-    logging.getLogger("forebay").setLevel(levels[min(verbose, 2)])
-    logging.basicConfig(level=logging.ERROR if verbose < 2 else logging.INFO, handlers=[_Handler()])
-
-
-class _Handler(logging.Handler):
-    """Writes to what is stderr at the moment: a progress bar takes its place meanwhile."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        name = "" if record.name.startswith("forebay") else f"{record.name}: "
-        print(f"{record.levelname.lower()}: {name}{record.getMessage()}", file=sys.stderr, flush=True)
 
 
 _EPILOG = """
@@ -79,15 +64,9 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-@settings(*ALL_SETTINGS)
+@settings(everything=True)
 def root(
     ctx: typer.Context,
-    verbose: Annotated[
-        int,
-        typer.Option(
-            "--verbose", "-v", count=True, metavar="", show_default=False, help="Say more; twice: much more."
-        ),
-    ] = 0,
     version: Annotated[
         bool,
         typer.Option(
@@ -96,8 +75,6 @@ def root(
     ] = False,
 ) -> None:
     """Without a command: help."""
-    State.of(ctx).verbose = verbose
-    _log_to_stderr(verbose)
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
         raise typer.Exit(2)

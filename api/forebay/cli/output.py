@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -33,6 +34,26 @@ def complain(text: str) -> None:
 def warn(text: str) -> None:
     """Prints a warning."""
     _mark("warning:", typer.colors.YELLOW, text)
+
+
+def log_to_stderr(verbose: int) -> None:
+    """Shows what the library logs.
+
+    Args:
+        verbose: 0 for warnings, 1 for what it does, 2 for everything.
+    """
+    logger = logging.getLogger("forebay")
+    logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
+    logging.basicConfig(handlers=[_Handler()], level=logging.ERROR)
+    logging.getLogger().setLevel(logging.ERROR if verbose < 2 else logging.INFO)
+
+
+class _Handler(logging.Handler):
+    """Writes to what is stderr at the moment: a progress bar takes its place meanwhile."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        name = "" if record.name.startswith("forebay") else f"{record.name}: "
+        say(f"{record.levelname.lower()}: {name}{record.getMessage()}")
 
 
 def _mark(word: str, color: str, text: str) -> None:
@@ -77,6 +98,11 @@ def span(seconds: float) -> str:
     if seconds < 36 * 3600:
         return f"{seconds / 3600:.0f} h"
     return f"{seconds / 86400:.0f} days"
+
+
+def clock(when: float) -> str:
+    """A time of this time zone, to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(when))
 
 
 def ago(when: float) -> str:

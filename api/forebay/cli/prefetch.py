@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forebay.cli import following, targets
-from forebay.cli.output import Json, emit, put
+from forebay.cli.output import Json, count, emit, put, say, warn
 from forebay.cli.state import State, settings
 
 if TYPE_CHECKING:
@@ -82,7 +82,28 @@ def prefetch(
 
 
 def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> int:
-    return 0
+    from dataclasses import asdict
+
+    from forebay.sizes import human
+    from forebay.survey import estimate
+
+    with targets.Counter("asking for sizes", "object") as counter:
+        found = estimate(cache, listing, update=update, asked=counter.show)
+    if json:
+        emit(asdict(found))
+    else:
+        following.list_failures(found.failures, most=following.MOST_FAILURES)
+        put(f"{count(found.total, 'object')}, {human(found.bytes)}")
+        put(f"  cached     {found.cached:>9,}  {human(found.cached_bytes):>8}")
+        put(f"  to fetch   {found.missing:>9,}  {human(found.missing_bytes):>8}")
+        if found.failures:
+            put(f"  failing    {len(found.failures):>9,}")
+        if found.unsized:
+            say(f"the sources of {count(found.unsized, 'object')} do not tell a size")
+        limit = cache.config.limit
+        if limit is not None and found.bytes > limit:
+            warn(f"this is more than the cache may hold, {human(limit)}: only the last of it would stay")
+    return 1 if found.failures else 0
 
 
 @settings()

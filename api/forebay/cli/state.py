@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, get_type_h
 
 import typer
 
+from forebay.cli.output import log_to_stderr
+
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
     from forebay.config import MediaCacheConfig
@@ -19,32 +21,43 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 _PANEL = "Settings"
+_DEFAULTS = {"verbose": 0}
 
 
-def _option(name: str, kind: Any, metavar: str, text: str) -> Callable[[bool], Any]:
+def _option(
+    *names: str,
+    metavar: str,
+    text: str,
+    kind: type = str,
+    panel: str | None = _PANEL,
+    count: bool = False,
+) -> Callable[[bool], Any]:
     def make(hidden: bool) -> Any:
-        return Annotated[
-            kind,
-            typer.Option(
-                name, metavar=metavar, help=text, rich_help_panel=_PANEL, hidden=hidden, show_default=False
-            ),
-        ]
+        option = typer.Option(
+            *names,
+            metavar=metavar,
+            help=text,
+            rich_help_panel=panel,
+            hidden=hidden,
+            show_default=False,
+            count=count,
+        )
+        return Annotated[kind, option]
 
     return make
 
 
 # By the name of the parameter; the settings are those of `MediaCacheConfig`.
 _OPTIONS: dict[str, Callable[[bool], Any]] = {
-    "cache_dir": _option("--cache-dir", str | None, "DIR", "The directory that holds the cached media."),
-    "cache_size": _option(
-        "--cache-size", str | None, "SIZE", "The most it may hold, as 50GB; -1 for no limit."
+    "verbose": _option(
+        "--verbose", "-v", metavar="", text="Say more; twice: much more.", kind=int, panel=None, count=True
     ),
-    "redis_url": _option(
-        "--redis-url", str | None, "URL", "The Redis of the index, where it is not embedded."
-    ),
-    "volume": _option("--volume", str | None, "NAME", "The volume's name, and its queue's."),
-    "num_workers": _option("--num-workers", int | None, "N", "Download threads of this process."),
-    "dispatch": _option("--dispatch", str | None, "auto|local|fleet", "Who downloads: threads, or workers."),
+    "cache_dir": _option("--cache-dir", metavar="DIR", text="The directory that holds the cached media."),
+    "cache_size": _option("--cache-size", metavar="SIZE", text="The most it may hold, as 50GB, or -1."),
+    "redis_url": _option("--redis-url", metavar="URL", text="The Redis of the index, if it is not embedded."),
+    "volume": _option("--volume", metavar="NAME", text="The volume's name, and its queue's."),
+    "num_workers": _option("--num-workers", metavar="N", kind=int, text="Download threads of this process."),
+    "dispatch": _option("--dispatch", metavar="auto|local|fleet", text="Who downloads: threads, or workers."),
 }
 
 
@@ -64,6 +77,12 @@ class State:
     def of(ctx: typer.Context) -> State:
         state: State = ctx.obj
         return state
+
+    def take(self, options: dict[str, Any]) -> None:
+        """Takes note of options that were given."""
+        self.verbose += options.pop("verbose")
+        log_to_stderr(self.verbose)
+        self.given.update((name, value) for name, value in options.items() if value is not None)
 
     def settings(self) -> dict[str, Any]:
         """The settings that were given, as arguments of `MediaCacheConfig`.
@@ -116,23 +135,21 @@ class State:
         return shlex.join(words)
 
 
-def settings(*shown: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+def settings(*shown: str, everything: bool = False) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Gives a command the options that override settings.
 
     They work before the command and after it. Only the help of ``forebay`` itself shows all of them.
 
     Args:
         shown: the options that this command's help shows, too.
+        everything: whether it shows all of them.
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
         @functools.wraps(function)
         def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             ctx: Any = kwargs["ctx"]
-            for name in _OPTIONS:
-                value = kwargs.pop(name)
-                if value is not None:
-                    State.of(ctx).given[name] = value
+            State.of(ctx).take({name: kwargs.pop(name) for name in _OPTIONS})
             return function(*args, **kwargs)
 
         signature = inspect.signature(function)
@@ -140,7 +157,10 @@ def settings(*shown: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
         own = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values()]
         added = [
             inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=make(name not in shown)
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=_DEFAULTS.get(name),
+                annotation=make(not everything and name not in shown),
             )
             for name, make in _OPTIONS.items()
         ]
@@ -150,6 +170,3 @@ def settings(*shown: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
         return wrapper
 
     return decorate
-
-
-ALL_SETTINGS = tuple(_OPTIONS)

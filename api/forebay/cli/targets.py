@@ -83,29 +83,28 @@ def expand_targets(
     from forebay.errors import UriError
     from forebay.listing import Filter, expand, is_prefix
 
-    prefixes = sum(map(is_prefix, targets))
     filters = Filter(include or (), exclude or ())
-    with _Counter(prefixes) as counter:
+    with Counter("listing", "object", shown=any(map(is_prefix, targets))) as counter:
         listing = expand(cache.sources, targets, filters, found=counter.show)
     if not listing.uris:
         raise UriError("none of these URIs passes --include and --exclude")
     return listing
 
 
-class _Counter:
-    """How many objects have been found so far."""
+class Counter:
+    """Says how far something is that cannot tell how much there is."""
 
-    def __init__(self, prefixes: int) -> None:
-        from rich.console import Console
-
-        self._what = count(prefixes, "prefix").replace("prefixs", "prefixes")
-        self._shown = time.monotonic()
-        self._console = Console(stderr=True)
+    def __init__(self, doing: str, noun: str, *, shown: bool = True) -> None:
+        self._doing = doing
+        self._noun = noun
+        self._said = time.monotonic()
         self._status = None
-        if prefixes and sys.stderr.isatty():
-            self._status = self._console.status(f"listing {self._what} …")
+        if shown and sys.stderr.isatty():
+            from rich.console import Console
 
-    def __enter__(self) -> _Counter:
+            self._status = Console(stderr=True).status(f"{doing} …", spinner_style="dim")
+
+    def __enter__(self) -> Counter:
         if self._status is not None:
             self._status.start()
         return self
@@ -114,9 +113,10 @@ class _Counter:
         if self._status is not None:
             self._status.stop()
 
-    def show(self, found: int) -> None:
+    def show(self, number: int) -> None:
+        text = f"{self._doing} … {count(number, self._noun)}"
         if self._status is not None:
-            self._status.update(f"listing {self._what} … {count(found, 'object')}")
-        elif time.monotonic() - self._shown > _TELL_SECONDS:
-            self._shown = time.monotonic()
-            say(f"listing {self._what}: {count(found, 'object')} so far")
+            self._status.update(text)
+        elif time.monotonic() - self._said > _TELL_SECONDS:
+            self._said = time.monotonic()
+            say(text)
