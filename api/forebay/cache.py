@@ -381,11 +381,11 @@ class MediaCache:
     def _missing(self, remote: Sequence[str], entries: Sequence[str]) -> list[str]:
         """What is not cached; what is counts as used now."""
         present = self.volume.index.present(entries)
-        locate = self.volume.locate
+        use = self.volume.use
         return [
             uri
             for uri, entry, there in zip(remote, entries, present, strict=True)
-            if not there or locate(entry) is None
+            if not there or use(entry) is None
         ]
 
     def _keep(self, name: str, entries: Sequence[str], ttl: float) -> None:

@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING
 from forebay.errors import CacheFullError
 from forebay.index import Reservation
 from forebay.index.index import batches
+from forebay.maintenance import maintain
+from forebay.recovery import needs_sweep
 
 if TYPE_CHECKING:
     from forebay.volume import Volume
@@ -149,9 +151,6 @@ def make_room(volume: Volume, size: int, what: str) -> None:
         CacheFullError: there is no room, and none can be made.
         SessionLostError: the session is gone, and with it the caller's claims.
     """
-    from forebay.maintenance import maintain
-    from forebay.recovery import needs_sweep
-
     limit = volume.config.limit
     slack = 0 if limit is None else min(limit // 100, 64 << 20)
     changed, last = time.monotonic(), None
@@ -179,8 +178,6 @@ def make_room(volume: Volume, size: int, what: str) -> None:
 
 def _may_change(shortage: Reservation, done: Evicted, volume: Volume) -> bool:
     """Whether room will come by waiting alone."""
-    from forebay.recovery import needs_sweep
-
     if done.locked or done.in_use or done.claimed or done.wait_until is not None:
         return True
     # What is reserved by others is released or published sooner or later. What we ourselves hold
@@ -221,7 +218,7 @@ def clear(volume: Volume, entries: Iterable[str] | None, *, force: bool = False)
     Returns:
         how many were removed.
     """
-    index, session = volume.index, volume.session
+    index = volume.index
     pages: Iterable[list[str]]
     if entries is None:
         pages = ([entry for entry, _ in page] for page in index.scan())
@@ -232,8 +229,7 @@ def clear(volume: Volume, entries: Iterable[str] | None, *, force: bool = False)
         chosen = page
         if not force:
             chosen = [e for e, leased in zip(page, index.leased(page), strict=True) if not leased]
-        token = session.evictor_token()
-        answers = index.claim(session.id, [(entry, token) for entry in chosen], always=True)
+        token, answers = volume.session.claim_to_evict(chosen)
         mine = [entry for entry, answer in zip(chosen, answers, strict=True) if answer.granted]
         for entry in mine:
             path = volume.locate(entry)

@@ -31,7 +31,7 @@ from forebay.errors import (
     TransientSourceError,
 )
 from forebay.eviction import make_room
-from forebay.index import Claimed, Entry, SessionLostError
+from forebay.index import Claimed, Download, Entry, SessionLostError
 from forebay.session import ended_here
 from forebay.sizes import human
 from forebay.threads import run_in_threads
@@ -89,8 +89,8 @@ class _Item:
     attempts: int = 0
 
 
-# An item, its size in bytes (-1: the cached copy is still current) and its value for the index.
-_Finished = tuple[_Item, int, str]
+# An item and its download; none where the cached copy is still current.
+_Finished = tuple[_Item, "Download | None"]
 
 
 @dataclass(slots=True)
@@ -202,18 +202,10 @@ class _Run:
         return None
 
     def _claim(self, batch: list[_Item]) -> None:
-        session = self._volume.session
-        for item in batch:
-            item.token = session.token()
-        wanted = [(item.entry, item.token) for item in batch]
-        try:
-            answers = self._volume.index.claim(session.id, wanted, always=self._update)
-        except SessionLostError:
-            session.renew(wanted[0][1].rpartition(".")[0])
-            self._work.pending.extendleft(reversed(batch))
-            return
+        answers = self._volume.session.claim([item.entry for item in batch], always=self._update)
         outcomes: list[Outcome] = []
-        for item, answer in zip(batch, answers, strict=True):
+        for item, (token, answer) in zip(batch, answers, strict=True):
+            item.token = token
             if answer.granted:
                 item.old = answer.value or self._adopt(item)
                 if item.old and not self._update:
@@ -322,11 +314,11 @@ class _Run:
         try:
             opened = self._open(source, item.uri, kept)
         except NotModifiedError:
-            return item, -1, ""
+            return item, None
         with opened:
             info = opened.info
             if kept is not None and unchanged(info, *kept):
-                return item, -1, ""
+                return item, None
             return self._store(item, source, opened)
 
     def _open(self, source: Source, uri: MediaURI, kept: tuple[Entry, float] | None) -> Opened:
@@ -363,7 +355,9 @@ class _Run:
                 raise _disk_error(error, item) from None
             raise
         uri = "" if uri_of(item.entry) else item.uri.redacted
-        return item, size, Entry(size, info.etag or "", int(time.time()), uri).format()
+        now = time.time()
+        value = Entry(size, info.etag or "", int(now), uri).format()
+        return item, Download(item.entry, item.token, size, now, value)
 
     def _write(
         self, descriptor: int, item: _Item, source: Source, opened: Opened, reserved: _Reserved
@@ -492,23 +486,20 @@ class _Run:
             if not work.done:
                 return
             done, work.done = work.done, []
-            kept = [item for item, size, _ in done if size < 0]
-            stored = [(item, size, value) for item, size, value in done if size >= 0]
+            kept = [item for item, download in done if download is None]
+            stored = [(item, download) for item, download in done if download is not None]
             outcomes: list[Outcome] = []
             if kept:
                 self._volume.index.release((item.entry, item.token) for item in kept)
                 self._volume.index.present([item.entry for item in kept])
                 for item in kept:
                     outcomes += _outcomes(item, "cached")
-            if stored:
-                published = self._volume.session.commit(
-                    [(item.entry, item.token, size, value) for item, size, value in stored]
-                )
-                for (item, size, _), ours in zip(stored, published, strict=True):
-                    if ours:
-                        outcomes += _outcomes(item, "downloaded", size)
-                    else:
-                        self._again(item)
+            published = self._volume.session.commit([download for _, download in stored]) if stored else []
+            for (item, download), ours in zip(stored, published, strict=True):
+                if ours:
+                    outcomes += _outcomes(item, "downloaded", download.size)
+                else:
+                    self._again(item)
             if outcomes:
                 self._report(outcomes)
 

@@ -338,18 +338,6 @@ def all_jobs(volume: Volume) -> list[JobStatus]:
     return [JobStatus.parse(job, fields) for job, fields in found if fields]
 
 
-def forget_old(volume: Volume) -> int:
-    """Forgets jobs that ended, or were last heard of, longer ago than ``job_ttl_seconds``."""
-    ledger = Ledger(volume.index)
-    forgotten = 0
-    for job in ledger.jobs():
-        fields = ledger.read(job)
-        if not fields or time.time() - float(fields["updated"]) > volume.config.job_ttl_seconds:
-            ledger.delete(job)
-            forgotten += 1
-    return forgotten
-
-
 def _first_failure(failures: list[Failure], status: JobStatus) -> str:
     first = failures[0]
     return (

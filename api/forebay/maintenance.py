@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from forebay import recovery
+from forebay.index.ledger import Ledger
 
 if TYPE_CHECKING:
     from forebay.volume import Volume
@@ -47,9 +48,7 @@ def maintain(volume: Volume, *, force: bool = False) -> bool:
                 log.info(
                     "swept %s: %d files indexed, %d entries dropped", index.keys.prefix, adopted, dropped
                 )
-        from forebay.jobs import forget_old
-
-        forget_old(volume)
+        Ledger(index).forget_old(volume.config.job_ttl_seconds)
     finally:
         index.lock(lock, token, 0)
     return True

@@ -15,10 +15,11 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from forebay.index import Index, Reservation, SessionLostError
+from forebay.index import Claimed, Download, Index, Reservation, SessionLostError
 
 # Reserving in blocks saves a round trip for nearly every object.
 _LARGEST_BLOCK = 32 << 20
@@ -84,6 +85,34 @@ class Session:
             if self.id == lost:
                 self._begin()
 
+    def claim(self, entries: Sequence[str], *, always: bool = False) -> list[tuple[str, Claimed]]:
+        """Claims entries, each with a new token; where the session was lost, with a new one.
+
+        Args:
+            always: claim entries that are published, too: they will be replaced.
+
+        Returns:
+            for each entry the token, and the index's answer.
+        """
+        while True:
+            wanted = [(entry, self.token()) for entry in entries]
+            try:
+                answers = self._index.claim(self.id, wanted, always=always)
+            except SessionLostError:
+                self.renew(wanted[0][1].rpartition(".")[0])
+            else:
+                return [(token, answer) for (_, token), answer in zip(wanted, answers, strict=True)]
+
+    def claim_to_evict(self, entries: Sequence[str]) -> tuple[str, list[Claimed]]:
+        """Claims entries that are to be removed; all of them with one token."""
+        token = self.evictor_token()
+        while True:
+            try:
+                return token, self._index.claim(self.id, [(e, token) for e in entries], always=True)
+            except SessionLostError:
+                self.renew(token.rpartition(".")[0])
+                token = self.evictor_token()
+
     def take(self, size: int) -> Reservation | None:
         """Reserves ``size`` bytes for one download.
 
@@ -117,18 +146,16 @@ class Session:
             if self._held > self._used:
                 self._held = self._reserve(self._used, self._used).granted
 
-    def commit(self, done: list[tuple[str, str, int, str]]) -> list[bool]:
-        """Publishes downloads: entry, token, size in bytes and value of each.
+    def commit(self, done: Sequence[Download]) -> list[bool]:
+        """Publishes downloads.
 
         Returns:
             for each whether it was published; not so when its claim was lost.
         """
         with self._lock:
-            answers = self._index.commit(self.id, done, time.time())
-            ours = sum(size for _, token, size, _ in done if token.startswith(self.id))
-            spent = sum(size for (_, _, size, _), published in zip(done, answers, strict=True) if published)
-            self._used -= ours
-            self._held -= spent
+            answers = self._index.commit(self.id, done)
+            self._used -= sum(d.size for d in done if d.token.startswith(self.id))
+            self._held -= sum(d.size for d, published in zip(done, answers, strict=True) if published)
             return answers
 
     def end(self) -> None:

@@ -126,13 +126,10 @@ class Volume:
         opened = self._open()
         if opened.connection.losses != opened.losses_seen:
             self.recover()
-        session = self.session
-        shortage = session.take(size)
-        if shortage is None and self.disk_is_short(size):
-            session.give_back(size, session.id)
+        if self.disk_is_short(size):
             totals = opened.index.totals()
             return Reservation(-1, totals.published, totals.reserved, totals.unindexed, totals.leased)
-        return shortage
+        return self.session.take(size)
 
     def recover(self) -> None:
         """Accounts for what lies on the volume, if the index has lost track of it."""

@@ -198,7 +198,7 @@ class TestDownloadMedia:
     ) -> None:
         missing = f"s3://{s3_bucket}/none.jpg"
 
-        with pytest.raises(DownloadError, match="none.jpg"):
+        with pytest.raises(DownloadError, match=r"none\.jpg"):
             cache.download_media([missing], skip_failures=False)
 
     def test_a_job_is_seen_from_another_program(

@@ -1,5 +1,5 @@
 """Everything that Redis knows about a volume."""
 
-from forebay.index.index import Claimed, Entry, Index, Reservation, SessionLostError, Totals
+from forebay.index.index import Claimed, Download, Entry, Index, Reservation, SessionLostError, Totals
 
-__all__ = ["Claimed", "Entry", "Index", "Reservation", "SessionLostError", "Totals"]
+__all__ = ["Claimed", "Download", "Entry", "Index", "Reservation", "SessionLostError", "Totals"]

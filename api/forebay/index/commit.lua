@@ -1,14 +1,15 @@
 -- Publishes what a session has downloaded: the claim ends, reserved bytes become published bytes.
 -- KEYS  1 entries (hash)  2 atime (zset)  3 atime:leased (zset)  4 leased (hash)  5 claims (hash)
 --       6 reserved (hash)  7 meta (hash)
--- ARGV  1 session  2 now, seconds  3.. entry, token, size in bytes, value, entry …
+-- ARGV  1 session  2.. entry, token, size in bytes, time of access in seconds, value, entry …
 -- Returns for each entry 1, or 0 when the claim is no longer this token's: nothing was published.
-local session, now = ARGV[1], ARGV[2]
+local session = ARGV[1]
 local held = tonumber(redis.call('HGET', KEYS[6], session) or 0)
 local grown, added, leased, spent = 0, 0, 0, 0
 local results = {}
-for i = 3, #ARGV, 4 do
-  local entry, token, size, value = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
+for i = 2, #ARGV, 5 do
+  local entry, token, size = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+  local atime, value = ARGV[i + 3], ARGV[i + 4]
   if redis.call('HGET', KEYS[5], entry) == token then
     local old = redis.call('HGET', KEYS[1], entry)
     local change = size
@@ -19,10 +20,10 @@ for i = 3, #ARGV, 4 do
     end
     redis.call('HSET', KEYS[1], entry, value)
     if redis.call('HEXISTS', KEYS[4], entry) == 1 then
-      redis.call('ZADD', KEYS[3], now, entry)
+      redis.call('ZADD', KEYS[3], atime, entry)
       leased = leased + change
     else
-      redis.call('ZADD', KEYS[2], now, entry)
+      redis.call('ZADD', KEYS[2], atime, entry)
     end
     redis.call('HDEL', KEYS[5], entry)
     grown = grown + change

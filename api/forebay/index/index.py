@@ -68,6 +68,25 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Download:
+    """A download that is complete, and whose file is in its place.
+
+    Attributes:
+        entry: what was downloaded.
+        token: of the claim on it.
+        size: bytes.
+        time: when it was done, in seconds since the epoch; it counts as the first use.
+        value: what the index keeps of it.
+    """
+
+    entry: str
+    token: str
+    size: int
+    time: float
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reservation:
     """The answer to a reservation; all in bytes. ``granted`` is -1 when there was no room."""
 
@@ -276,11 +295,11 @@ class Index:
         )
         return Reservation(*map(int, answer))
 
-    def commit(self, session: str, done: Sequence[tuple[str, str, int, str]], now: float) -> list[bool]:
-        """Publishes entries: entry, token, size in bytes and value of each.
+    def commit(self, session: str, done: Sequence[Download]) -> list[bool]:
+        """Publishes entries.
 
         Returns:
-            for each entry whether it was published; not so when its claim was no longer the token's.
+            for each whether it was published; not so when its claim was no longer the token's.
         """
         k = self.keys
         return [
@@ -289,7 +308,7 @@ class Index:
             for published in self._script(
                 "commit",
                 [k.entries, k.atime, k.atime_leased, k.leased, k.claims, k.reserved, k.meta],
-                [session, now, *(part for item in batch for part in item)],
+                [session, *(part for d in batch for part in (d.entry, d.token, d.size, d.time, d.value))],
             )
         ]
 

@@ -165,3 +165,13 @@ class Ledger:
         self._connection.pipeline(
             *(("unlink", self._keys.job(job, part)) for part in _PARTS), ("zrem", self._keys.jobs, job)
         )
+
+    def forget_old(self, seconds: float) -> int:
+        """Forgets jobs that were last heard of so many seconds ago; returns how many."""
+        forgotten = 0
+        for job in self.jobs():
+            fields = self.read(job)
+            if not fields or time.time() - float(fields["updated"]) > seconds:
+                self.delete(job)
+                forgotten += 1
+        return forgotten

@@ -1,0 +1,179 @@
+"""Eviction: least recently used first, and never what is leased, claimed or was just used."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from forebay.cache import MediaCache
+from forebay.eviction import evict
+from forebay.maintenance import end_expired_leases, maintain
+from forebay.uri import entry_of
+from tests.integration.conftest import MakeCache
+from tests.servers.embedded import eventually
+from tests.servers.proxy import Proxy
+from tests.servers.seaweedfs import S3Server
+
+pytestmark = pytest.mark.usefixtures("s3_environment")
+
+
+@pytest.fixture
+def full(make_cache: MakeCache, s3_server: S3Server, s3_bucket: str) -> tuple[MediaCache, list[str]]:
+    """A cache of ten objects that is full, used in the order of their numbers; and 15 objects."""
+    uris = s3_server.put_many(s3_bucket, {f"{n:02}.bin": b"x" * 1000 for n in range(15)})
+    cache = make_cache(cache_size_bytes=10_000, num_workers=1)
+    for uri in uris[:10]:
+        cache.local_path(uri)
+    return cache, uris
+
+
+def cached(cache: MediaCache, uris: list[str]) -> list[int]:
+    """The numbers of those that lie on the disk."""
+    return [n for n, uri in enumerate(uris) if cache.volume.locate(entry_of(uri)) is not None]
+
+
+def test_the_least_recently_used_goes_first(full: tuple[MediaCache, list[str]]) -> None:
+    cache, uris = full
+
+    cache.local_path(uris[10])
+
+    # One percent of the limit is freed beyond what is needed.
+    assert cached(cache, uris) == [*range(2, 11)]
+
+
+def test_a_hit_counts_as_a_use_without_a_round_trip(full: tuple[MediaCache, list[str]]) -> None:
+    cache, uris = full
+    cache.local_path(uris[0])
+    cache.volume._used.clear()  # The index is never told; the file itself bears the mark.
+
+    cache.local_path(uris[10])
+
+    assert cached(cache, uris) == [0, *range(3, 11)]
+
+
+def test_a_hit_of_another_process_that_died_since_counts_too(
+    full: tuple[MediaCache, list[str]], make_cache: MakeCache
+) -> None:
+    cache, uris = full
+    reader = os.fork()
+    if reader == 0:
+        cache.local_path(uris[0])
+        os._exit(0)
+    os.waitpid(reader, 0)
+
+    cache.local_path(uris[10])
+
+    assert 0 in cached(cache, uris)
+
+
+def test_what_was_just_used_is_waited_for(make_cache: MakeCache, full: tuple[MediaCache, list[str]]) -> None:
+    _, uris = full
+    patient = make_cache(cache_size_bytes=10_000, grace_seconds=0.5)
+    began = time.time()
+    for uri in uris[:10]:
+        patient.local_path(uri)
+
+    patient.local_path(uris[10])
+
+    # The oldest had half a second from its last use.
+    assert time.time() - began >= 0.5
+    assert 0 not in cached(patient, uris)
+    assert set(cached(patient, uris)) >= {9, 10}
+
+
+def test_a_lease_keeps_entries_until_it_ends_or_expires(full: tuple[MediaCache, list[str]]) -> None:
+    cache, uris = full
+    lease = cache.lease(uris[:2], ttl=60)
+    short = cache.lease(uris[1:3], ttl=60)
+
+    cache.download_media(uris[10:12])
+    assert set(cached(cache, uris)) >= {0, 1, 2, 10, 11}
+
+    lease.end()
+    cache.download_media(uris[12:14])
+    assert set(cached(cache, uris)) >= {1, 2, 12, 13}
+    assert 0 not in cached(cache, uris)
+
+    # An expired lease is ended by the maintenance.
+    short.renew(0.001)
+    eventually(lambda: end_expired_leases(cache.volume) == 1)
+    cache.download_media(uris[:9])
+    assert 1 in cached(cache, uris)
+    assert cache.volume.index.totals().leased == 0
+
+
+def test_a_lease_keeps_what_is_cached_only_later(
+    full: tuple[MediaCache, list[str]],
+) -> None:
+    cache, uris = full
+    with cache.lease(uris[10:12], ttl=60):
+        cache.download_media(uris[10:12])
+        cache.download_media(uris[:9])
+        cache.download_media(uris[9:10])
+
+        assert set(cached(cache, uris)) >= {10, 11}
+        assert cache.volume.index.totals().leased == 2000
+
+
+def test_a_request_waits_for_downloads_under_way(
+    make_cache: MakeCache,
+    s3_proxy: Proxy,
+    s3_server: S3Server,
+    s3_bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given another process that has reserved the whole cache for a download,
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
+    uri = s3_server.put(s3_bucket, "a.bin", b"y" * 9000)
+    busy = make_cache(cache_size_bytes=10_000).volume.session
+    assert busy.take(9000) is None
+
+    # when an object needs the room,
+    cache = make_cache(cache_size_bytes=10_000)
+    request = threading.Thread(target=cache.local_path, args=(uri,))
+    request.start()
+    eventually(lambda: s3_proxy.count("GET") == 1)
+    assert request.is_alive()
+
+    # then it waits, and gets it when the other gives up.
+    busy.give_back(9000, busy.id)
+    busy.trim()
+    request.join()
+    assert cached(cache, [uri]) == [0]
+
+
+def test_evict_frees_what_it_is_asked_for_oldest_first(full: tuple[MediaCache, list[str]]) -> None:
+    cache, uris = full
+
+    done = evict(cache.volume, 2500)
+
+    assert done.freed == 3000
+    assert [entry.rsplit("/", 1)[1] for entry in done.entries] == ["00.bin", "01.bin", "02.bin"]
+    assert cached(cache, uris) == [*range(3, 10)]
+
+
+def test_only_one_evicts_at_a_time(full: tuple[MediaCache, list[str]], make_cache: MakeCache) -> None:
+    cache, _ = full
+    cache.volume.index.lock(cache.volume.index.keys.evictor, "somebody", 5.0)
+
+    assert evict(make_cache().volume, 1000).locked
+
+
+def test_nothing_but_copies_of_remote_objects_is_removed(full: tuple[MediaCache, list[str]]) -> None:
+    cache, uris = full
+    notes = Path(cache.volume.layout.media_dir) / "notes.txt"
+    notes.write_text("mine")
+    beside = Path(cache.config.cache_dir) / "beside.txt"
+    beside.write_text("mine, too")
+    eventually(lambda: maintain(cache.volume, force=True))
+    cache.download_media(uris)
+    cache.clear(force=True)
+
+    assert notes.read_text() == "mine"
+    assert beside.read_text() == "mine, too"
+    # What is not ours still takes room.
+    assert cache.volume.index.totals().unindexed == 4

@@ -1,0 +1,120 @@
+"""The cache never takes more than its limit, partial files included."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import MakeCache
+from tests.servers.seaweedfs import S3Server
+
+pytestmark = pytest.mark.usefixtures("s3_environment")
+
+MB = 1_000_000
+FORK = multiprocessing.get_context("fork")
+
+
+def bytes_below(directory: Path) -> int:
+    """The sizes of all files below a directory, but for the record that says whose the volume is."""
+    total = 0
+    pending = [str(directory)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as found:
+                for item in found:
+                    if item.is_dir(follow_symlinks=False):
+                        pending.append(item.path)
+                    elif item.name != "volume.json":
+                        try:
+                            total += item.stat().st_size
+                        except FileNotFoundError:
+                            continue
+        except FileNotFoundError:
+            continue
+    return total
+
+
+class Watcher:
+    """Sums a directory's bytes every 10 ms, and keeps the largest sum."""
+
+    def __init__(self, directory: Path) -> None:
+        self.largest = 0
+        self.looks = 0
+        self._directory = directory
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(0.01):
+            self.largest = max(self.largest, bytes_below(self._directory))
+            self.looks += 1
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+
+def test_four_processes_put_500_mb_through_a_cache_of_50_mb(
+    make_cache: MakeCache, tmp_path: Path, s3_server: S3Server, s3_bucket: str
+) -> None:
+    # Given 500 MB of objects, from 10 KB to 20 MB, the large ones fetched in parallel ranges.
+    sizes = [20 * MB] * 10 + [3 * MB] * 60 + [100_000] * 1100 + [10_000] * 1000
+    body = os.urandom(20 * MB)
+    uris = s3_server.put_many(s3_bucket, {f"{n:05}.bin": body[:size] for n, size in enumerate(sizes)})
+    assert sum(sizes) == 500 * MB
+    limit = 50 * MB
+
+    def fetch(share: list[str]) -> None:
+        cache = make_cache(cache_size_bytes=limit, num_workers=4, grace_seconds=0.2, range_size_bytes=4 * MB)
+        status = cache.download_media(share).status()
+        cache.close()
+        assert (status.failed, status.downloaded) == (0, len(share))
+
+    # When four processes fetch them all, each another quarter.
+    processes = [FORK.Process(target=fetch, args=(uris[n::4],)) for n in range(4)]
+    with Watcher(tmp_path / "cache") as watcher:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(150)
+
+    # Then all of it came, and the directory never held more than the limit.
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert watcher.looks > 50
+    assert watcher.largest <= limit
+    # And what the index says is what lies there.
+    cache = make_cache(cache_size_bytes=limit)
+    assert cache.stats()["current_size"] == bytes_below(Path(cache.volume.layout.media_dir))
+    assert cache.volume.index.totals().reserved == 0
+
+
+def test_the_disk_keeps_its_floor_of_free_space(
+    make_cache: MakeCache, s3_server: S3Server, s3_bucket: str
+) -> None:
+    uris = s3_server.put_many(s3_bucket, {f"{n}.bin": b"x" * 1000 for n in range(3)})
+    cache = make_cache(min_free_bytes=1 << 60, cache_size_bytes=-1)
+
+    job = cache.download_media(uris)
+
+    assert job.status().failed == 3
+    assert job.failures()[0].reason == (
+        f"no room for 1000B on {cache.config.cache_dir}: downloads leave 1024.0PB of the disk free, "
+        "and nothing is left to evict; free some space, or lower FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES"
+    )
+
+
+def test_no_limit_means_no_limit(make_cache: MakeCache, s3_server: S3Server, s3_bucket: str) -> None:
+    uris = s3_server.put_many(s3_bucket, {f"{n}.bin": b"x" * 1000 for n in range(30)})
+    cache = make_cache(cache_size_bytes=-1)
+
+    assert cache.download_media(uris).status().downloaded == 30
+    assert cache.stats()["load_factor"] == 0.0
+    assert cache.stats()["cache_size_str"] == "no limit"
