@@ -77,8 +77,14 @@ class _Handler(BaseHTTPRequestHandler):
         if body is None:
             self._send(404, b"<Error><Code>NoSuchKey</Code></Error>", {"Content-Type": "application/xml"})
             return
-        etag = f'"{hashlib.md5(body).hexdigest()}"'
-        self._send(200, body, {"ETag": etag, "Last-Modified": _MODIFIED})
+        headers = {"ETag": f'"{hashlib.md5(body).hexdigest()}"', "Last-Modified": _MODIFIED}
+        if "range" in self.headers:
+            first, last = (int(n) for n in self.headers["range"].removeprefix("bytes=").split("-"))
+            part = body[first : last + 1]
+            headers["Content-Range"] = f"bytes {first}-{first + len(part) - 1}/{len(body)}"
+            self._send(206, part, headers)
+            return
+        self._send(200, body, headers)
 
     do_HEAD = do_GET  # noqa: N815
 

@@ -58,9 +58,18 @@ class GCSServer:
         self._request("POST", "/storage/v1/b?project=test", json.dumps({"name": name}).encode())
         return name
 
-    def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "text/plain") -> str:
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        content_type: str = "text/plain",
+        content_encoding: str | None = None,
+    ) -> str:
         """Writes one object and returns its ``gs://`` URI."""
         path = f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={quote(key, safe='')}"
+        path += f"&contentEncoding={content_encoding}" if content_encoding else ""
         self._request("POST", path, body, {"Content-Type": content_type})
         return f"gs://{bucket}/{key}"
 

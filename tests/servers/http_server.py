@@ -37,6 +37,7 @@ class Resource:
         status, location: of a redirect or an error.
         authorization: the only Authorization header that is let in.
         encoding: sent as Content-Encoding, whatever the client accepts.
+        cookie: sent as Set-Cookie.
     """
 
     body: bytes = b""
@@ -51,6 +52,7 @@ class Resource:
     location: str | None = None
     authorization: str | None = None
     encoding: str | None = None
+    cookie: str | None = None
 
 
 @dataclass
@@ -87,9 +89,9 @@ class HTTPServer:
         self.resources[target] = replace(resource, **options)  # type: ignore[arg-type]
         return self.endpoint + target
 
-    def redirect(self, target: str, location: str, *, status: int = 302) -> str:
+    def redirect(self, target: str, location: str, *, status: int = 302, cookie: str | None = None) -> str:
         """Answers ``target`` with a redirect."""
-        self.resources[target] = Resource(status=status, location=location)
+        self.resources[target] = Resource(status=status, location=location, cookie=cookie)
         return self.endpoint + target
 
     def count(self, target: str, method: str = "GET") -> int:
@@ -136,6 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         site = self.server.site
         headers = {name.lower(): value for name, value in self.headers.items()}
+        self.rfile.read(int(headers.get("content-length", 0)))
         request = Request(self.command, self.path, self.path.partition("?")[0], headers)
         site.requests.append(request)
         resource = site.resources.get(self.path, Resource(body=b"no such page", status=404))
@@ -144,12 +147,15 @@ class _Handler(BaseHTTPRequestHandler):
         request.status = self._answer(resource, headers)
 
     do_HEAD = do_GET  # noqa: N815
+    do_POST = do_GET  # noqa: N815
 
     def _answer(self, resource: Resource, headers: dict[str, str]) -> int:
         if self.command == "HEAD" and resource.head_status is not None:
             return self._send(resource.head_status, {"Content-Length": "0"}, b"")
         if resource.location is not None:
-            return self._send(resource.status, {"Location": resource.location, "Content-Length": "0"}, b"")
+            answer = {"Location": resource.location, "Content-Length": "0"}
+            answer |= {"Set-Cookie": resource.cookie} if resource.cookie else {}
+            return self._send(resource.status, answer, b"")
         answer = _describe(resource)
         if resource.status == 200 and _is_current(resource, headers):
             return self._send(304, answer, b"")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -119,11 +120,12 @@ def _credentials(
     path = config.google_application_credentials
     try:
         if path is not None:
-            found, _ = auth.load_credentials_from_file(os.path.expanduser(path), scopes=_SCOPES)
-            return found, _describe(found, f"of {path}")
+            return _from_file(auth, path), f"the Google credentials of {path}"
         if emulator:
             return None, "no credentials (STORAGE_EMULATOR_HOST is set)"
         found, _ = auth.default(scopes=_SCOPES)
+        account = getattr(found, "service_account_email", None)
+        return found, "the Google credentials found by default" + (f" ({account})" if account else "")
     except (auth.exceptions.GoogleAuthError, OSError, ValueError) as error:
         variable = "GOOGLE_APPLICATION_CREDENTIALS"
         if path is not None:
@@ -131,12 +133,15 @@ def _credentials(
         if os.environ.get(variable):
             raise ConfigError(f"environment variable {variable}: {error}") from None
         return None, "no credentials (no application default credentials were found)"
-    return found, _describe(found, "found by default")
 
 
-def _describe(credentials: Credentials, origin: str) -> str:
-    account = getattr(credentials, "service_account_email", None)
-    return f"the Google credentials {origin}" + (f" ({account})" if account else "")
+def _from_file(auth: Any, path: str) -> Credentials:
+    with warnings.catch_warnings():
+        # It warns of files from people one does not trust; this one is the user's own.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found: Credentials
+        found, _ = auth.load_credentials_from_file(os.path.expanduser(path), scopes=_SCOPES)
+        return found
 
 
 def _aware(moment: datetime | None) -> datetime | None:

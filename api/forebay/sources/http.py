@@ -27,6 +27,7 @@ from forebay.uri import MediaURI, parse
 
 if TYPE_CHECKING:
     from requests import Response, Session
+    from requests.cookies import RequestsCookieJar
 
 _MOST_REDIRECTS = 10
 _OPTIONS = frozenset({"headers", "auth", "verify", "cert", "proxies"})
@@ -78,10 +79,11 @@ class HTTPSource:
         if response.status_code in _NO_HEAD:
             response = self._request("GET", uri, {"Range": "bytes=0-0"})
             response.close()
-        # An empty object has no first byte: 416.
-        if response.status_code not in (200, 206) and web.describe(uri, response).size != 0:
+        info = web.describe(uri, response)
+        is_empty = response.status_code == 416 and info.size == 0  # it has no first byte
+        if response.status_code not in (200, 206) and not is_empty:
             raise self._refusal(uri, response)
-        return web.describe(uri, response)
+        return info
 
     def read_range(self, uri: MediaURI, start: int, end: int, *, etag: str | None = None) -> Buffer:
         if start >= end:
@@ -109,6 +111,7 @@ class HTTPSource:
         """The first answer that is no redirect."""
         target, auth = uri, _user(uri) or self._auth()
         private = {**headers, **self._options.get("headers", {})}
+        cookies: RequestsCookieJar | None = None
         for _ in range(_MOST_REDIRECTS + 1):
             session = self._session(target)
             session.cookies.clear()
@@ -118,6 +121,7 @@ class HTTPSource:
                     _url(target),
                     headers=private,
                     auth=auth,
+                    cookies=cookies,
                     timeout=self._timeout,
                     allow_redirects=False,
                     stream=True,
@@ -128,6 +132,7 @@ class HTTPSource:
             if location is None:
                 return response
             response.close()
+            cookies = _kept(cookies, response)
             following = self._follow(uri, target, location)
             if (following.scheme, following.bucket) != (target.scheme, target.bucket):
                 auth, private = None, dict(headers)
@@ -208,6 +213,15 @@ class HTTPSource:
 def _url(uri: MediaURI) -> str:
     """The URL without the parts that are not for the server, put together from what was checked."""
     return f"{uri.scheme}://{uri.bucket}/{uri.key}" + (f"?{uri.query}" if uri.query else "")
+
+
+def _kept(cookies: RequestsCookieJar | None, response: Response) -> RequestsCookieJar:
+    """The cookies of one chain of redirects, which some log-ins are made of; nothing outlives the chain."""
+    from requests.cookies import RequestsCookieJar
+
+    cookies = cookies or RequestsCookieJar()
+    cookies.update(response.cookies)
+    return cookies
 
 
 def _user(uri: MediaURI) -> tuple[str, str] | None:

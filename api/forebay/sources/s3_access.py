@@ -87,12 +87,13 @@ class Lender:
         except Exception as error:
             self.error = error
             raise
-        expiry = self._expiry()
+        now, expiry = datetime.now(timezone.utc), self._expiry()
         return {
             "access_key_id": keys.access_key,
             "secret_access_key": keys.secret_key,
             "token": keys.token,
-            "expires_at": min(expiry, datetime.now(timezone.utc) + _LENT_FOR) if expiry else None,
+            # obstore knows no time zones but this one.
+            "expires_at": min(expiry.astimezone(timezone.utc), now + _LENT_FOR) if expiry else None,
         }
 
 

@@ -28,11 +28,11 @@ _GOOGLE_MD5 = re.compile(r"\bmd5=([A-Za-z0-9+/]{22}==)")
 # it may; the first name that is found along an exception's base classes decides.
 _HOPELESS = {
     "SSLError": "the server's TLS certificate is not trusted",
-    "InvalidURL": "the URL is not valid",
-    "LocationParseError": "the URL is not valid",
     "InvalidProxyURL": "the proxy's URL is not valid",
     "ContentDecodingError": "the body is not encoded as its Content-Encoding says",
     "DecodeError": "the body is not encoded as its Content-Encoding says",
+    "JSONDecodeError": "the answer is not the JSON that it should be",
+    "ValueError": "the URL, or the one that it redirects to, is not valid",
 }
 _PASSING = {
     "ConnectTimeout": "timed out: cannot connect",
