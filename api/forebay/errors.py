@@ -64,6 +64,12 @@ class JobNotFoundError(ForebayError, LookupError):
     exit_status = 2
 
 
+class LeaseNotFoundError(ForebayError, LookupError):
+    """No lease has this name (it may have expired)."""
+
+    exit_status = 2
+
+
 class DownloadError(ForebayError):
     """Some samples of a job could not be cached and ``skip_failures`` was false."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
+from forebay.errors import LeaseNotFoundError
 from forebay.sizes import parse_duration
 
 if TYPE_CHECKING:
@@ -70,6 +71,20 @@ class Lease:
 def all_leases(volume: Volume) -> list[LeaseStatus]:
     """Every lease that has not expired, the first to do so first."""
     return [LeaseStatus(*found) for found in volume.index.leases() if found[1] > 0]
+
+
+def find_lease(volume: Volume, name: str) -> LeaseStatus:
+    """The lease of that name.
+
+    Raises:
+        LeaseNotFoundError: there is none (any more).
+    """
+    for lease in all_leases(volume):
+        if lease.name == name:
+            return lease
+    raise LeaseNotFoundError(
+        f"there is no lease {name!r} on volume {volume.config.volume!r} (any more): `forebay lease ls` lists them"
+    )
 
 
 def keep(volume: Volume, name: str, entries: Sequence[str], ttl: float) -> None:

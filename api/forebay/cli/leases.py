@@ -1,9 +1,120 @@
-"""To come."""
+"""``forebay lease``: what keeps entries from eviction for a while."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Annotated
+
 import typer
+
+from forebay.cli import targets
+from forebay.cli.output import Json, count, emit, put, say, span, table
+from forebay.cli.state import State, settings
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The lease's name.", show_default=False)]
+Time = Annotated[str, typer.Option("--for", metavar="TIME", help="How long, from now on: 90s, 30m, 24h, 7d.")]
+
+_EPILOG = """
+[bold]Examples[/]
+
+forebay lease add @manifest.txt --for 24h --name run-7
+
+forebay lease renew run-7 --for 24h
+
+forebay lease end run-7
+"""
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
+    group = typer.Typer(help="Keep objects from eviction: list, add, renew and end leases.", epilog=_EPILOG)
+    group.callback(invoke_without_command=True)(default)
+    group.command("ls")(ls)
+    group.command("add")(add)
+    group.command("renew")(renew)
+    group.command("end")(end)
+    app.add_typer(group, name="lease")
+
+
+@settings()
+def default(ctx: typer.Context, json: Json = False) -> int:
+    """Keep objects from eviction: list, add, renew and end leases."""
+    return _list(ctx, json) if ctx.invoked_subcommand is None else 0
+
+
+@settings()
+def ls(ctx: typer.Context, json: Json = False) -> int:
+    """List the leases, the first to expire first."""
+    return _list(ctx, json)
+
+
+def _list(ctx: typer.Context, json: bool) -> int:
+    found = State.of(ctx).cache().leases()
+    if json:
+        emit([asdict(lease) for lease in found])
+    elif found:
+        rows = [[lease.name, f"{lease.entries:,}", span(lease.seconds_left)] for lease in found]
+        table(["lease", "objects", "time left"], rows, right=["objects"])
+    else:
+        say("no leases")
+    return 0
+
+
+@settings()
+def add(
+    ctx: typer.Context,
+    uris: targets.Targets,
+    ttl: Time,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Its name; one that exists is extended.")
+    ] = None,
+    include: targets.Include = None,
+    exclude: targets.Exclude = None,
+    column: targets.Column = None,
+    json: Json = False,
+) -> int:
+    """Keep objects, cached or not yet, from eviction; prints the lease's name."""
+    from forebay.sizes import parse_duration
+
+    wanted, seconds = targets.read_targets(uris, column), parse_duration(ttl)
+    cache = State.of(ctx).cache()
+    listing = targets.expand_targets(cache, wanted, include, exclude)
+    lease = cache.lease(listing.uris, seconds, name)
+    if json:
+        emit({"name": lease.name, "entries": len(set(listing.uris)), "seconds_left": seconds})
+    else:
+        say(f"{count(len(set(listing.uris)), 'object')} kept for {span(seconds)}")
+        put(lease.name)
+    return 0
+
+
+@settings()
+def renew(ctx: typer.Context, name: Name, ttl: Time, json: Json = False) -> int:
+    """Let a lease last longer, or shorter."""
+    from forebay.leases import Lease, find_lease
+    from forebay.sizes import parse_duration
+
+    seconds = parse_duration(ttl)
+    volume = State.of(ctx).cache().volume
+    lease = find_lease(volume, name)
+    Lease(name, volume).renew(seconds)
+    if json:
+        emit({"name": name, "entries": lease.entries, "seconds_left": seconds})
+    else:
+        put(f"{name} keeps {count(lease.entries, 'object')} for another {span(seconds)}")
+    return 0
+
+
+@settings()
+def end(ctx: typer.Context, name: Name, json: Json = False) -> int:
+    """End a lease now: what no other lease keeps may be evicted again."""
+    from forebay.leases import Lease, find_lease
+
+    volume = State.of(ctx).cache().volume
+    lease = find_lease(volume, name)
+    Lease(name, volume).end()
+    if json:
+        emit({"name": name, "entries": lease.entries})
+    else:
+        put(f"{name} has ended; it kept {count(lease.entries, 'object')}")
+    return 0

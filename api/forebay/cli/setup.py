@@ -1,9 +1,69 @@
-"""To come."""
+"""``forebay config`` and ``forebay doctor``."""
 
 from __future__ import annotations
 
+import json as json_module
+from dataclasses import asdict
+from typing import Annotated
+
 import typer
+
+from forebay.cli.output import Json, emit, say, table
+from forebay.cli.state import State, settings
+
+_COLORS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "wrong": typer.colors.RED}
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
+    app.command("config")(config)
+    app.command("doctor")(doctor)
+
+
+@settings(everything=True)
+def config(ctx: typer.Context, json: Json = False) -> int:
+    """Print every setting, its value, and where it came from; secrets are masked."""
+    from forebay.config import config_path
+
+    state = State.of(ctx)
+    found = state.config()
+    values, origins = found.masked(), found.origins()
+    for name in state.settings():
+        origins[name] = "--" + ("cache-size" if name == "cache_size_bytes" else name.replace("_", "-"))
+    if json:
+        emit({name: {"value": values[name], "origin": origins[name]} for name in values})
+        return 0
+    rows = [[name, _shown(values[name]), origins[name]] for name in values]
+    table(["setting", "value", "from"], rows)
+    path = config_path()
+    if not path.exists():
+        say(f"{path} does not exist; settings can be written there as JSON, or set in the environment")
+    return 0
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json_module.dumps(value)
+
+
+@settings()
+def doctor(
+    ctx: typer.Context,
+    uri: Annotated[
+        str | None, typer.Argument(metavar="[URI]", help="An object or a prefix/ that must be readable.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Check Redis, the volume, its disk, the workers, and access to a URI; say what to do where it fails."""
+    from forebay.doctor import examine
+
+    findings = []
+    for finding in examine(State.of(ctx).cache(), uri):
+        findings.append(finding)
+        if not json:
+            word = typer.style(f"{finding.state:<8}", fg=_COLORS[finding.state])
+            typer.echo(f"{word} {finding.name:<8} {finding.message}")
+    if json:
+        emit([asdict(finding) for finding in findings])
+    return 1 if any(finding.state == "wrong" for finding in findings) else 0
