@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-    model_validator,
+from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
 )
 
 from forebay.errors import ConfigError
@@ -46,7 +44,7 @@ def env_name(field: str) -> str:
     return _ENV_NAMES.get(field, ENV_PREFIX + field.upper())
 
 
-class MediaCacheConfig(BaseModel):
+class MediaCacheConfig(BaseSettings):
     """All settings of one cache.
 
     Raises:
@@ -54,7 +52,7 @@ class MediaCacheConfig(BaseModel):
             file, variable or argument, the value, and what is allowed.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     cache_dir: str = Field(
         default="~/fiftyone/__cache__", description="The volume: the directory that holds the cached media."
@@ -139,7 +137,7 @@ class MediaCacheConfig(BaseModel):
         default=60.0, gt=0, le=3600, description="Time-out between two packets."
     )
     range_size_bytes: int = Field(
-        default=16777216,
+        default=8388608,
         ge=1048576,
         description="Objects of at least twice this size are fetched in parallel ranges.",
     )
@@ -157,16 +155,29 @@ class MediaCacheConfig(BaseModel):
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **arguments: Any) -> None:
-        variables, path = _read_environment(), config_path()
-        values = _read_json(path)
-        origins = dict.fromkeys(values, str(path))
-        origins.update((name, env_name(name)) for name in variables)
+        path = config_path()
+        origins = dict.fromkeys(_read_json(path), str(path))
+        origins.update((name, env_name(name)) for name in _read_environment())
         origins.update(dict.fromkeys(arguments, "argument"))
         try:
-            super().__init__(**{**values, **variables, **arguments})
+            super().__init__(**arguments)
         except ValidationError as error:
             raise ConfigError(_explain(error, origins)) from None
         self._origins = origins
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The library's own sources overlook a variable that is misspelt, and do not say which variable
+        # has a bad value.
+        environment = InitSettingsSource(settings_cls, _read_environment())
+        return init_settings, environment, InitSettingsSource(settings_cls, _read_json(config_path()))
 
     @field_validator("cache_dir")
     @classmethod
