@@ -19,6 +19,7 @@ file's own access time, which a reader sets on every hit: a hit costs no round t
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Iterable
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from forebay.errors import CacheFullError
 from forebay.index import Reservation
-from forebay.index.index import batches
+from forebay.index.index import Candidate, batches
 from forebay.maintenance import maintain
 from forebay.recovery import needs_sweep
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _ROUND = 256
 _LOCK_SECONDS = 15.0
 _PAUSE_SECONDS = 0.01
+# A download is marked a moment before the index is told of it.
+_SAME_TIME = 1e-3
 # How long a request waits while nothing at all changes. Downloads under way end by then: their
 # sources have time-outs.
 _PATIENCE_SECONDS = 120.0
@@ -81,7 +84,7 @@ def evict(volume: Volume, wanted: int) -> Evicted:
                 done.wait_until = in_grace + volume.config.grace_seconds
             if not victims:
                 break
-            verdicts = [(v.entry, _remove(volume, v.entry, v.atime, newest)) for v in victims]
+            verdicts = _remove(volume, victims, newest)
             done.freed += volume.index.commit_victims(token, verdicts)
             gone = [entry for entry, verdict in verdicts if verdict == "gone"]
             done.entries += gone
@@ -113,19 +116,30 @@ def evict_to(volume: Volume, size: int) -> Evicted:
     return total
 
 
-def _remove(volume: Volume, entry: str, atime: float, newest: float) -> str:
-    """Removes an entry's file; returns ``"gone"``, or its access time if it was used since."""
-    path = volume.locate(entry)
-    if path is None:
-        return "gone"
-    try:
-        mark = os.stat(path).st_atime
-        if mark > newest or mark > atime + 1e-3:
-            return repr(mark)
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    return "gone"
+def _remove(volume: Volume, victims: Iterable[Candidate], newest: float) -> list[tuple[str, str]]:
+    """Removes the files of victims, oldest first.
+
+    Returns:
+        for each entry ``"gone"``, or the access time that it keeps: its file's own where that was used
+        since the index was told, and its old one where somebody else's turn has come before.
+    """
+    verdicts = []
+    next_in_turn = math.inf
+    for victim in victims:
+        verdict = "gone"
+        path = volume.locate(victim.entry)
+        if victim.atime > next_in_turn:
+            verdict = repr(victim.atime)
+        elif path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                mark = os.stat(path).st_atime
+                if mark > newest or mark > victim.atime + _SAME_TIME:
+                    next_in_turn = min(next_in_turn, mark)
+                    verdict = repr(mark)
+                else:
+                    os.unlink(path)
+        verdicts.append((victim.entry, verdict))
+    return verdicts
 
 
 def prune(volume: Volume, entries: Iterable[str]) -> None:
