@@ -83,7 +83,8 @@ def find_lease(volume: Volume, name: str) -> LeaseStatus:
         if lease.name == name:
             return lease
     raise LeaseNotFoundError(
-        f"there is no lease {name!r} on volume {volume.config.volume!r} (any more): `forebay lease ls` lists them"
+        f"there is no lease {name!r} on volume {volume.config.volume!r}, or no longer: "
+        "`forebay lease ls` lists those that there are"
     )
 
 
