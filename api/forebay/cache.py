@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from forebay import jobs
 from forebay.config import MediaCacheConfig
-from forebay.errors import ConfigError, ForebayError
+from forebay.errors import ConfigError, ForebayError, NoWorkersError
 from forebay.progress import reporter
 from forebay.sizes import human, parse_duration, parse_size
 from forebay.uri import entry_of, is_local, local_file, redact
@@ -172,12 +172,17 @@ class MediaCache:
         uris = [os.fspath(uri) for uri in uris]
         remote, entries, broken = _understand(uris)
         job = jobs.new_id()
-        dispatch, threads = self.dispatcher.choose()
         name = None
         if lease is not None:
             name = f"job-{job}"
             self._keep(name, entries, parse_duration(lease))
         missing = remote if update else self._missing(remote, entries)
+        try:
+            dispatch, threads = self.dispatcher.choose() if missing else ("local", 1)
+        except NoWorkersError:
+            if name is not None:
+                self.volume.index.end_lease(name)
+            raise
         packs = self._pack_size(batch_size, len(missing), threads)
         jobs.create(
             self.volume,

@@ -172,7 +172,9 @@ def make_room(volume: Volume, size: int, what: str) -> None:
         volume.session.trim()
         missing = size + slack
         if limit is not None:
-            used = shortage.published + shortage.reserved + shortage.unindexed
+            # Without what this process had reserved in advance.
+            totals = volume.index.totals()
+            used = totals.published + totals.reserved + totals.unindexed
             missing = max(1, used + size - limit) + slack
         done = evict(volume, missing)
         if done.freed:

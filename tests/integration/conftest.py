@@ -1,52 +1,5 @@
-"""What the integration tests share: a Redis, and caches on it."""
+"""A Redis, and caches on it."""
 
-from __future__ import annotations
+from tests.caches import cache, make_cache, valkey
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
-import pytest
-
-from forebay.cache import MediaCache
-from forebay.config import MediaCacheConfig
-from tests.servers.valkey import Valkey
-from tests.servers.valkey import valkey as running_valkey
-
-MakeCache = Callable[..., MediaCache]
-
-
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    """A new Redis server: `url`, `client`, `restart`, `stop`, `pause`."""
-    with running_valkey(tmp_path / "valkey") as server:
-        yield server
-
-
-@pytest.fixture
-def make_cache(tmp_path: Path, valkey: Valkey) -> Iterator[MakeCache]:
-    """Makes caches on one volume, as several programs would; settings are arguments."""
-    made: list[MediaCache] = []
-
-    def make(**settings: Any) -> MediaCache:
-        defaults: dict[str, Any] = {
-            "cache_dir": str(tmp_path / "cache"),
-            "redis_url": valkey.url,
-            "dispatch": "local",
-            "num_workers": 4,
-            "grace_seconds": 0.0,
-            "min_free_bytes": 0,
-            "allowed_sources": ["s3://", "gs://", "http://127.0.0.1/"],
-        }
-        made.append(MediaCache(MediaCacheConfig(**(defaults | settings))))
-        return made[-1]
-
-    yield make
-    for cache in made:
-        cache.close()
-
-
-@pytest.fixture
-def cache(make_cache: MakeCache) -> MediaCache:
-    """One cache with local dispatch and no grace period."""
-    return make_cache()
+__all__ = ["cache", "make_cache", "valkey"]

@@ -16,7 +16,7 @@ from forebay.errors import (
     ObjectTooLargeError,
     UriError,
 )
-from tests.integration.conftest import MakeCache
+from tests.caches import MakeCache
 from tests.servers.proxy import Fault, Proxy
 from tests.servers.seaweedfs import S3Server
 

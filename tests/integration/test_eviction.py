@@ -13,7 +13,7 @@ from forebay.cache import MediaCache
 from forebay.eviction import evict
 from forebay.maintenance import end_expired_leases, maintain
 from forebay.uri import entry_of
-from tests.integration.conftest import MakeCache
+from tests.caches import MakeCache
 from tests.servers.embedded import eventually
 from tests.servers.proxy import Proxy
 from tests.servers.seaweedfs import S3Server

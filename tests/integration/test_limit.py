@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import MakeCache
+from tests.caches import MakeCache
 from tests.servers.seaweedfs import S3Server
 
 pytestmark = pytest.mark.usefixtures("s3_environment")

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from forebay.cache import MediaCache
-from tests.integration.conftest import MakeCache
-from tests.integration.workers import worker
+from tests.caches import MakeCache
 from tests.servers.proxy import Proxy
 from tests.servers.seaweedfs import S3Server
+from tests.servers.workers import worker
 
 pytestmark = pytest.mark.usefixtures("s3_environment")
 
