@@ -4,31 +4,52 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from bench import small
-from bench.report import print_budgets
+from bench import again, index, large, small
+from bench.report import Budget, print_budgets
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures Forebay.")
+    parser.add_argument("what", nargs="*", metavar="WHAT", help=f"{', '.join(_names())}; default: small")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is run (default: 5)")
-    parser.add_argument("--objects", type=int, default=5000)
-    parser.add_argument("--size", type=int, default=100_000, help="of an object, in bytes")
-    parser.add_argument("--concurrency", type=int, default=16, help="objects at a time, for every tool")
     parser.add_argument("--dir", type=Path, help="where to put the files (default: in memory)")
-    parser.add_argument("--only", nargs="+", default=(), help="only tools whose names contain one of these")
+    group = parser.add_argument_group("small")
+    group.add_argument("--objects", type=int, default=5000)
+    group.add_argument("--size", type=int, default=100_000, help="of an object, in bytes")
+    group.add_argument("--concurrency", type=int, default=16, help="objects at a time, for every tool")
+    group.add_argument("--only", nargs="+", default=(), help="tools whose names contain one of these")
     options = parser.parse_args()
-    budgets = small.measure(
-        objects=options.objects,
-        size=options.size,
-        concurrency=options.concurrency,
-        rounds=options.rounds,
-        directory=options.dir,
-        only=options.only,
-    )
+    unknown = [name for name in options.what if name not in _names()]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is none of {', '.join(_names())}")
+    measurements = _measurements(options)
+    budgets: list[Budget] = []
+    for name in measurements if "all" in options.what else options.what or ["small"]:
+        print(f"\n{name}\n")
+        budgets += measurements[name](rounds=options.rounds, directory=options.dir)
     print_budgets(budgets)
     return 0
+
+
+def _names() -> list[str]:
+    return [*_measurements(argparse.Namespace(objects=0, size=0, concurrency=0, only=())), "all"]
+
+
+def _measurements(options: argparse.Namespace) -> dict[str, Callable[..., list[Budget]]]:
+    shape = {name: getattr(options, name) for name in ("objects", "size", "concurrency", "only")}
+    return {
+        "small": partial(small.measure, **shape),
+        "large": large.measure,
+        "second": again.second,
+        "hit": again.hit,
+        "startup": again.startup,
+        "index": index.size,
+        "evict": index.evict,
+    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """nginx as an S3 server that can do one thing, fast: objects and listings of one bucket, path-style.
 
 Objects have their MD5 as ETag, as they do on S3, and the bucket can be listed: without either, rclone
-asks for the headers of every object before it fetches it.
+asks for the headers of every object before it fetches it. As nginx cannot check an ``If-Match`` against
+such an ETag, ranges of large objects need those that it makes itself.
 """
 
 from __future__ import annotations
@@ -57,15 +58,18 @@ http {{
         location = /.ready {{ return 204; }}
         location ~ ^/(?<bucket>[^/]+)/?$ {{ rewrite ^ /.pages/$bucket/$page last; }}
         location /.pages/ {{ internal; default_type application/xml; root {scratch}; }}
-        location / {{ root {root}; etag off; add_header ETag $object_etag; }}
+        location / {{ root {root}; {etag} }}
     }}
 }}
 """
 
 
 @contextlib.contextmanager
-def serving(root: Path, scratch: Path, *corpora: Corpus) -> Iterator[str]:
+def serving(root: Path, scratch: Path, *corpora: Corpus, md5_etags: bool = True) -> Iterator[str]:
     """Serves the buckets below ``root``; gives the endpoint, ``http://127.0.0.1:port``.
+
+    Args:
+        md5_etags: false for nginx's own ETags.
 
     Raises:
         RuntimeError: nginx is not installed, or does not come up.
@@ -81,7 +85,13 @@ def serving(root: Path, scratch: Path, *corpora: Corpus) -> Iterator[str]:
     _write_listings(scratch, corpora)
     configuration = scratch / "nginx.conf"
     configuration.write_text(
-        _CONFIGURATION.format(scratch=scratch, root=root, port=port, user=getpass.getuser())
+        _CONFIGURATION.format(
+            scratch=scratch,
+            root=root,
+            port=port,
+            user=getpass.getuser(),
+            etag="etag off; add_header ETag $object_etag;" if md5_etags else "",
+        )
     )
 
     def serves() -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.alternate import alternate
 from bench.corpus import Corpus
 from bench.place import scratch
 from bench.process import Run
@@ -46,23 +45,9 @@ def measure(
         warm_up = Corpus.make(place / "root", "warm-up", 256, size)
         with serving(place / "root", place / "nginx", corpus, warm_up) as endpoint:
             task = Task(corpus, warm_up, endpoint, concurrency, place)
-            runs = _alternate(tools, task, place / "destination", rounds)
+            runs = alternate(tools, task, place / "destination", rounds)
     _print(runs, objects)
     return _budgets(runs, objects)
-
-
-def _alternate(tools: Sequence[Tool], task: Task, destination: Path, rounds: int) -> dict[str, list[Run]]:
-    runs: dict[str, list[Run]] = {tool.name: [] for tool in tools}
-    for number in range(rounds):
-        print(f"round {number + 1}:", end="", file=sys.stderr, flush=True)
-        for tool in tools:
-            done = tool.run(task, destination)
-            task.corpus.check(tool.files(task, destination))
-            shutil.rmtree(destination)
-            runs[tool.name].append(done)
-            print(f" {tool.name} {done.wall:.2f} s", end=";", file=sys.stderr, flush=True)
-        print(file=sys.stderr)
-    return runs
 
 
 def _print(runs: dict[str, list[Run]], objects: int) -> None:

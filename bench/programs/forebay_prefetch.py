@@ -1,5 +1,9 @@
-"""What a job script does; fails unless every sample was downloaded. Argument: a file of URIS."""
+"""What a job script does; fails unless every sample was downloaded. Argument: a file of URIs.
 
+Prints the job's status as JSON.
+"""
+
+import json
 import sys
 
 import forebay
@@ -8,5 +12,6 @@ with open(sys.argv[1]) as file:
     uris = file.read().split()
 job = forebay.download_media(uris, progress=False)
 status = job.status()
-print(status)
-sys.exit(status.downloaded != len(uris))
+print(json.dumps(status.as_dict()))
+if status.downloaded != len(uris):
+    sys.exit(f"not everything was downloaded: {job.failures()[:3]}")

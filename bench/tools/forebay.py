@@ -23,9 +23,11 @@ def _files(task: Task, destination: Path) -> Path:
     return destination / "media" / "s3" / task.corpus.bucket
 
 
-def _environment(task: Task, cache_dir: Path, dispatch: str) -> dict[str, str]:
+def environment(task: Task, cache_dir: Path, dispatch: str) -> dict[str, str]:
+    """What a process needs to use a cache directory and the task's server."""
     settings = {"DIR": str(cache_dir), "NUM_WORKERS": str(task.concurrency), "DISPATCH": dispatch}
-    return {**task.environment, **{f"FIFTYONE_MEDIA_CACHE_{name}": value for name, value in settings.items()}}
+    named = {f"FIFTYONE_MEDIA_CACHE_{name}": value for name, value in settings.items()}
+    return {**task.environment, **named}
 
 
 def _servers(cache_dir: Path) -> list[psutil.Process]:
@@ -34,7 +36,7 @@ def _servers(cache_dir: Path) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def _stopping(cache_dir: Path) -> Iterator[None]:
+def stopping(cache_dir: Path) -> Iterator[None]:
     """Stops the embedded Valkey of a cache afterwards, and waits until it is gone."""
     try:
         yield
@@ -45,14 +47,15 @@ def _stopping(cache_dir: Path) -> Iterator[None]:
         psutil.wait_procs(_servers(cache_dir), timeout=10)
 
 
-def _prefetch(uris: Path) -> list[str]:
+def prefetch(uris: Path) -> list[str]:
+    """The command that fetches a list of URIs, and prints the job's status as JSON."""
     return [sys.executable, str(PROGRAMS / "forebay_prefetch.py"), str(uris)]
 
 
 def _local(task: Task, destination: Path) -> Run:
     uris = task.corpus.write_list(task.scratch / "uris")
-    with _stopping(destination):
-        done = run(_prefetch(uris), _environment(task, destination, "local"))
+    with stopping(destination):
+        done = run(prefetch(uris), environment(task, destination, "local"))
         # Its Valkey was started by it and lives on: the whole of it counts.
         return replace(done, cpu=done.cpu + cpu_seconds(_servers(destination)))
 
@@ -60,21 +63,21 @@ def _local(task: Task, destination: Path) -> Run:
 def _fleet(task: Task, destination: Path) -> Run:
     uris = task.corpus.write_list(task.scratch / "uris")
     others = task.warm_up.write_list(task.scratch / "other-uris")
-    environment = _environment(task, destination, "fleet")
-    with _stopping(destination), _worker(environment, task.scratch / "worker.log") as worker:
-        _wait_for_worker(_prefetch(others), environment, worker)
+    settings = environment(task, destination, "fleet")
+    with stopping(destination), _worker(settings, task.scratch / "worker.log") as worker:
+        _wait_for_worker(prefetch(others), settings, worker)
         fleet = [worker, *worker.children(recursive=True), *_servers(destination)]
         before = cpu_seconds(fleet)
-        done = run(_prefetch(uris), environment)
+        done = run(prefetch(uris), settings)
         return replace(done, cpu=done.cpu + cpu_seconds(fleet) - before)
 
 
 @contextlib.contextmanager
-def _worker(environment: dict[str, str], log: Path) -> Iterator[psutil.Process]:
+def _worker(settings: dict[str, str], log: Path) -> Iterator[psutil.Process]:
     command = [sys.executable, "-m", "celery", "-A", "forebay_worker.app", "worker", "--loglevel", "warning"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT
+            command, env={**os.environ, **settings}, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         yield psutil.Process(process.pid)
@@ -87,12 +90,12 @@ def _worker(environment: dict[str, str], log: Path) -> Iterator[psutil.Process]:
             process.wait()
 
 
-def _wait_for_worker(command: list[str], environment: dict[str, str], worker: psutil.Process) -> None:
+def _wait_for_worker(command: list[str], settings: dict[str, str], worker: psutil.Process) -> None:
     """Has the worker fetch something else, as soon as it is there."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            run(command, environment)
+            run(command, settings)
         except Exception:
             if time.monotonic() > deadline or not worker.is_running():
                 raise
