@@ -1,9 +1,89 @@
-"""To come."""
+"""``forebay worker`` and ``forebay up``."""
 
 from __future__ import annotations
 
+import importlib
+import os
+from enum import Enum
+from typing import Annotated, Any
+
 import typer
+
+from forebay.cli.logs import JsonLines, Lines, log_worker
+from forebay.cli.output import Json
+from forebay.cli.state import State, settings
+
+Concurrency = Annotated[
+    int | None,
+    typer.Option("--concurrency", "-c", metavar="N", help="Downloads at a time; by default one per CPU."),
+]
+
+
+class Pool(str, Enum):
+    """The pools of Celery that a worker may use."""
+
+    threads = "threads"
+    prefork = "prefork"
+    solo = "solo"
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
+    app.command("worker")(worker)
+    app.command("up")(up)
+
+
+@settings("volume", "redis_url", "cache_dir", "cache_size")
+def worker(
+    ctx: typer.Context,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", "-c", metavar="N", help="Downloads at a time; by default one per CPU."),
+    ] = None,
+    pool: Annotated[Pool, typer.Option("--pool", help="What runs the downloads.")] = Pool.threads,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", "-n", metavar="NAME", help="By default, the volume and the process id."),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Work for the fleet: a Celery worker of the volume. Ctrl-C ends it in good order, twice at once.
+
+    With --json, its log is JSON lines on stdout.
+    """
+    state = State.of(ctx)
+    if concurrency is not None:
+        state.given["num_workers"] = concurrency
+    config = state.config()
+    # The application reads its settings from there, and so do the children of a prefork pool.
+    os.environ.update(state.environment())
+    application: Any = importlib.import_module("forebay_worker.app").app
+    application.conf.worker_pool = pool.value
+    log_worker(JsonLines() if json else Lines(), state.verbose)
+    arguments = ["--quiet", "worker", "--hostname", f"{name or f'{config.volume}.{os.getpid()}'}@%h"]
+    return int(application.start(arguments) or 0)
+
+
+@settings("volume", "redis_url", "cache_dir", "cache_size")
+def up(
+    ctx: typer.Context,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", "-c", metavar="N", help="Downloads at a time; by default one per CPU."),
+    ] = None,
+    flower: Annotated[
+        bool, typer.Option("--flower/--no-flower", metavar="", help="Start Flower, too, if it is installed.")
+    ] = True,
+    flower_port: Annotated[
+        int | None,
+        typer.Option(metavar="PORT", help="Flower's port on 127.0.0.1; by default 5555, or a free one."),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Start all that one machine needs: the embedded index, a worker, and Flower. Ctrl-C stops it all."""
+    from forebay.cli.stack import Stack
+
+    state = State.of(ctx)
+    if concurrency is not None:
+        state.given["num_workers"] = concurrency
+    return Stack(state, flower=flower, flower_port=flower_port, json=json).run()
