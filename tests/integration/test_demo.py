@@ -1,0 +1,87 @@
+"""The demo does what it says, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
+
+
+def test_the_demo_tells_its_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = _finished(_start(tmp_path), timeout=120)
+
+    assert done.returncode == 0, done.stdout
+    told = done.stdout
+    assert "600 samples, 600 to fetch through the fleet" in told
+    assert "600 of 600 samples cached, 600 downloaded" in told
+    assert "600 of 600 samples cached, all were there" in told
+    assert "All 600 were opened and are byte for byte what was uploaded" in told
+    assert "200 of 200 samples cached, 200 downloaded" in told
+    held = re.search(r"never held more than ([\d,]+) of the ([\d,]+) bytes", told)
+    assert held is not None
+    assert 0 < _number(held[1]) <= _number(held[2])
+    assert re.search(r"\d+ had to go, oldest first: exactly those that were read before all others", told)
+    assert "monday/astronaut/0000.jpg" in told
+    assert told.endswith("Nothing is left behind: no process, no file.\n")
+    assert _left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("heading", ["A fleet of one worker", "Prefetch through the worker"])
+def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, heading: str) -> None:
+    process = _start(tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if heading in line:
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    done = _finished(process, timeout=60)
+
+    assert done.returncode == 130, done.stdout
+    assert done.stdout.endswith("Nothing is left behind: no process, no file.\n")
+    assert _left_behind(tmp_path) == []
+
+
+def _start(directory: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-u", str(DEMO)],
+        env={"PATH": "/usr/bin:/bin", "HOME": str(directory), "TMPDIR": str(directory)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _finished(process: subprocess.Popen[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        output, _ = process.communicate()
+        pytest.fail(f"the demo did not end within {timeout} s:\n{output}")
+    return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+
+def _left_behind(directory: Path) -> list[str]:
+    """Files below a directory, and processes that were given it as their home."""
+    found = [str(path) for path in directory.rglob("forebay-*")]
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("TMPDIR") == str(directory):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
+def _number(text: str) -> int:
+    return int(text.replace(",", ""))
