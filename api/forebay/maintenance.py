@@ -32,6 +32,7 @@ def maintain(volume: Volume, *, force: bool = False) -> bool:
     Returns:
         whether this process did the round.
     """
+    volume.recover()
     index = volume.index
     lock, token = index.keys.maintenance, f"maintenance.{os.getpid()}.{time.monotonic_ns()}"
     if not index.lock(lock, token, _LOCK_SECONDS):

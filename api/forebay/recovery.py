@@ -82,9 +82,11 @@ def recover(volume: Volume, run_id: str | None = None) -> None:
     """
     connection, keys = volume.index.connection, volume.index.keys
     run_id = run_id or connection.run_id()
+    # A lock of an earlier start may have come back with the server; it is not this one.
+    lock = f"{keys.recovery}:{run_id}"
     while connection.command("hget", keys.meta, "run_id") != run_id:
         token = f"recovery.{os.getpid()}.{time.monotonic_ns()}"
-        if not volume.index.lock(keys.recovery, token, _LOCK_SECONDS):
+        if not volume.index.lock(lock, token, _LOCK_SECONDS):
             time.sleep(0.02)
             continue
         try:
@@ -92,8 +94,10 @@ def recover(volume: Volume, run_id: str | None = None) -> None:
             unindexed = max(0, on_disk - volume.index.totals().published)
             state = {"unindexed": unindexed, "run_id": run_id, "swept": int(not unindexed)}
             connection.command("hset", keys.meta, mapping=state)
+            # Redis may have forgotten that a lock was given back. Two that hold one do no harm.
+            connection.command("unlink", keys.maintenance, keys.evictor)
         finally:
-            volume.index.lock(keys.recovery, token, 0)
+            volume.index.lock(lock, token, 0)
 
 
 def needs_sweep(volume: Volume) -> bool:

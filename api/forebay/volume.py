@@ -123,22 +123,21 @@ class Volume:
         Raises:
             SessionLostError: the session is gone, and with it every claim of this process.
         """
-        opened = self._open()
-        if opened.connection.losses != opened.losses_seen:
-            self.recover()
+        self.recover()
         if self.disk_is_short(size):
-            totals = opened.index.totals()
+            totals = self.index.totals()
             return Reservation(-1, totals.published, totals.reserved, totals.unindexed, totals.leased)
         return self.session.take(size)
 
     def recover(self) -> None:
-        """Accounts for what lies on the volume, if the index has lost track of it."""
+        """Accounts for what lies on the volume, if Redis may have been started anew since."""
         from forebay.recovery import recover
 
         opened = self._open()
         losses = opened.connection.losses
-        recover(self)
-        opened.losses_seen = losses
+        if losses != opened.losses_seen:
+            recover(self)
+            opened.losses_seen = losses
 
     def flush_used(self) -> None:
         """Tells the index which entries were used."""

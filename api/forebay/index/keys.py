@@ -26,7 +26,7 @@ class Keys:
     ``reserved``        hash   session -> reserved bytes
     ``evictor``         string the eviction lock
     ``maintenance``     string the lock of the maintenance
-    ``recovery``        string the lock of whoever counts what lies on the volume
+    ``recovery:<run>``  string the lock of whoever counts what lies on the volume
     ``workers``         hash   worker -> its last sign of life, as JSON
     ``jobs``            zset   job -> time of creation
     ``job:<id>``        hash   a job's options and counts
