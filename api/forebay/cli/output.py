@@ -92,11 +92,9 @@ def span(seconds: float) -> str:
     """A duration: ``0.4 s``, ``12 s``, ``3 min``, ``5 h``, ``2 days``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    for size, name in ((1, "s"), (60, "min"), (3600, "h")):
-        if seconds < 90 * size:
+    for size, name, most in ((1, "s", 90), (60, "min", 90), (3600, "h", 48)):
+        if seconds / size < most:
             return f"{seconds / size:.0f} {name}"
-    if seconds < 36 * 3600:
-        return f"{seconds / 3600:.0f} h"
     return f"{seconds / 86400:.0f} days"
 
 
