@@ -147,12 +147,8 @@ class MediaCache:
         handle = self.create_job(uris, update=update, lease=lease, batch_size=batch_size)
         handle.start()
         if wait:
-            display, show = reporter(progress)
-            try:
+            with reporter(progress) as show:
                 handle.wait(skip_failures=skip_failures, progress=show)
-            finally:
-                if display is not None:
-                    display.__exit__(None, None, None)
         return handle
 
     def create_job(

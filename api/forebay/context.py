@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 from typing_extensions import Self
 
 from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError
+from forebay.jobs import JobStatus
+from forebay.progress import reporter
 from forebay.uri import entry_of, is_local, redact
 
 if TYPE_CHECKING:
@@ -67,14 +70,17 @@ class DownloadContext:
         self._clear = clear
         self._update = update
         self._skip_failures = skip_failures
-        self._progress = progress
+        self._opened = ExitStack()
+        self._show = self._opened.enter_context(reporter(progress))
+        self._passed = 0
+        self._total = len(self._rest)
         limit = cache.config.limit
         target = target_size_bytes or cache.config.download_size_bytes
         # All batches at hand, and the one before, must find room beside each other.
         self._target = target if limit is None else max(1, min(target, limit // (self._lookahead + 2)))
         self._ahead: deque[_Batch] = deque()
         self._sizes = (0, 0)
-        self._renewed = time.monotonic()
+        self._began = self._renewed = time.monotonic()
         self.failures: list[tuple[str, Exception]] = []
 
     def __enter__(self) -> Self:
@@ -87,6 +93,7 @@ class DownloadContext:
 
     def close(self) -> None:
         """Ends the leases on what was fetched ahead."""
+        self._opened.close()
         self._rest.clear()
         while self._ahead:
             self._leave(self._ahead.popleft())
@@ -97,6 +104,7 @@ class DownloadContext:
                 batch = self._ahead[0]
                 for uri in batch.uris:
                     yield self._path(uri, batch)
+                    self._pass_by()
                     self._renew()
                     self._look_ahead()
                 self._ahead.popleft()
@@ -104,6 +112,19 @@ class DownloadContext:
                 self._leave(batch)
         finally:
             self.close()
+
+    def _pass_by(self) -> None:
+        """Counts a sample that the loop has left."""
+        self._passed += 1
+        if self._show is not None:
+            self._show(
+                JobStatus.of_loop(
+                    total=self._total,
+                    passed=self._passed,
+                    failed=len(self.failures),
+                    elapsed_seconds=time.monotonic() - self._began,
+                )
+            )
 
     def _look_ahead(self) -> bool:
         """Sends the next batches on their way; false when the loop is at its end."""

@@ -107,6 +107,28 @@ class JobStatus:
             lease=fields.get("lease") or None,
         )
 
+    @classmethod
+    def of_loop(cls, *, total: int, passed: int, failed: int, elapsed_seconds: float) -> JobStatus:
+        """What a loop over paths shows of itself, in the terms of a job."""
+        pace = passed / max(elapsed_seconds, 1e-9)
+        return cls(
+            id="",
+            state="running" if passed < total else "done",
+            dispatch="",
+            total=total,
+            cached=passed - failed,
+            downloaded=0,
+            failed=failed,
+            pending=total - passed,
+            bytes=0,
+            elapsed_seconds=elapsed_seconds,
+            rate=0.0,
+            samples_per_second=pace,
+            eta_seconds=(total - passed) / pace,
+            created=time.time() - elapsed_seconds,
+            lease=None,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)

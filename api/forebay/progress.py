@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
@@ -140,17 +141,19 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+@contextmanager
 def reporter(
     progress: bool | Callable[[JobStatus], object] | None,
-) -> tuple[Progress | None, Callable[[JobStatus], object] | None]:
+) -> Iterator[Callable[[JobStatus], object] | None]:
     """What ``progress=`` means: a bar, nothing, the default (a bar on a terminal), or a callback.
 
-    Returns:
-        the display to close afterwards, if any, and what to call with each status.
+    Yields:
+        what to call with each status, if anything.
     """
     if callable(progress):
-        return None, progress
-    if progress or (progress is None and sys.stderr.isatty()):
-        display = Progress()
-        return display, display.show
-    return None, None
+        yield progress
+    elif progress or (progress is None and sys.stderr.isatty()):
+        with Progress() as display:
+            yield display.show
+    else:
+        yield None

@@ -22,6 +22,8 @@ from forebay.uri import Layout
 
 log = logging.getLogger(__name__)
 
+_MOST_USED = 100_000
+
 
 class Volume:
     """One process's view of a volume; safe to use from many threads, and after a fork.
@@ -75,7 +77,10 @@ class Volume:
             pass
         except (FileNotFoundError, NotADirectoryError):
             return None
-        self._used[entry] = now
+        # Bounded for a process that only ever hits, and so never talks to the index; its marks are on
+        # the files.
+        if len(self._used) < _MOST_USED:
+            self._used[entry] = now
         return path
 
     def temporary(self, token: str) -> str:

@@ -165,3 +165,31 @@ def test_a_local_job_whose_process_was_killed_is_gone_on_with_by_whoever_waits(
     assert (status.downloaded + status.cached, status.failed) == (400, 0)
     # Nothing that had been finished was fetched again.
     assert slow.count("GET") <= 400 + 8
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_sample_that_takes_workers_down_fails_in_the_end_and_alone(
+    make_cache: MakeCache, s3_proxy: Proxy, s3_bucket: str, uris: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
+    cache = make_cache(dispatch="fleet", num_workers=1, worker_timeout_seconds=60)
+    poison = f"/{s3_bucket}/0003.bin"
+    s3_proxy.fault(poison, Fault(delay=60.0))
+    job = None
+
+    # Whoever asks for that one object is killed, again and again.
+    for attempt in range(1, 6):
+        with worker(cache, name=f"w{attempt}") as victim:
+            job = job or cache.download_media(uris[:8], wait=False, batch_size=8)
+            cache.dispatcher.enqueue(job.id)
+            eventually(lambda n=attempt: s3_proxy.count("GET", poison) >= n, 20)
+            victim.kill()
+    assert job is not None
+    with worker(cache, name="last"):
+        cache.dispatcher.enqueue(job.id)
+        status = job.wait(60).status()
+
+    assert (status.downloaded + status.cached, status.failed) == (7, 1)
+    [failure] = job.failures()
+    assert failure.uri == uris[3]
+    assert "times while they fetched it; it is not tried again" in failure.reason

@@ -380,3 +380,16 @@ class TestDownloadContext:
         assert [uri for uri, _ in context.failures] == [uris[1]]
         with pytest.raises(ObjectNotFoundError):
             list(cache.download_context(uris, skip_failures=False))
+
+    def test_progress_tells_how_far_the_loop_is(
+        self, cache: MediaCache, s3_server: S3Server, s3_bucket: str
+    ) -> None:
+        seen: list[tuple[int, int]] = []
+
+        list(
+            cache.download_context(
+                objects(s3_server, s3_bucket, 3), progress=lambda s: seen.append((s.total, s.pending))
+            )
+        )
+
+        assert seen == [(3, 2), (3, 1), (3, 0)]

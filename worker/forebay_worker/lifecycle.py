@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forebay.dispatch import fleet
@@ -37,8 +38,17 @@ _working: Counter[str] = Counter()
 # not done goes back into the queue.
 stopping = threading.Event()
 _pid = 0
-_name = ""
-_concurrency = 1
+
+
+@dataclass
+class _Self:
+    """What this worker is called, and how many tasks it runs at a time."""
+
+    name: str = ""
+    concurrency: int = 1
+
+
+_self = _Self()
 
 
 def register(app: Celery, cache: MediaCache) -> None:
@@ -46,20 +56,18 @@ def register(app: Celery, cache: MediaCache) -> None:
     from celery import signals
 
     def ready(sender: Any, **_: Any) -> None:
-        global _name, _concurrency  # noqa: PLW0603
-        _name, _concurrency = str(sender.hostname), int(sender.pool.limit or 1)
-        fleet.announce(cache.volume.index, _name, _concurrency, samples=0)
+        _self.name, _self.concurrency = str(sender.hostname), int(sender.pool.limit or 1)
+        fleet.announce(cache.volume.index, _self.name, _self.concurrency, samples=0)
         threading.Thread(target=_look_after, args=(cache,), name="forebay-upkeep", daemon=True).start()
 
     def init(sender: Any, **_: Any) -> None:
-        global _name
-        _name = str(sender)
+        _self.name = str(sender)
         _check(app, cache)
 
     def ending(**_: Any) -> None:
         stopping.set()
         try:
-            fleet.retire(cache.volume.index, _name)
+            fleet.retire(cache.volume.index, _self.name)
         except ForebayError as error:
             log.warning("could not sign off: %s", error)
 
@@ -96,8 +104,8 @@ def working_on(cache: MediaCache, job: str) -> Iterator[None]:
 
 def progressed(cache: MediaCache, samples: int) -> None:
     """Notes that this worker has ended some samples."""
-    name = _name or f"celery@{socket.gethostname()}"
-    fleet.announce(cache.volume.index, name, _concurrency, samples=samples)
+    name = _self.name or f"celery@{socket.gethostname()}"
+    fleet.announce(cache.volume.index, name, _self.concurrency, samples=samples)
 
 
 def _start_beat(cache: MediaCache) -> None:
@@ -124,7 +132,7 @@ def _look_after(cache: MediaCache) -> None:
     """Says that the worker lives; and one worker of the volume enqueues again what got lost."""
     while True:
         try:
-            fleet.announce(cache.volume.index, _name, _concurrency)
+            fleet.announce(cache.volume.index, _self.name, _self.concurrency)
             # The session is what takes part in the volume's maintenance.
             cache.volume.session  # noqa: B018
             _requeue(cache)
@@ -135,7 +143,7 @@ def _look_after(cache: MediaCache) -> None:
 
 def _requeue(cache: MediaCache) -> None:
     index = cache.volume.index
-    lock, token = index.keys.prefix + "upkeep", f"{_name}.{os.getpid()}"
+    lock, token = index.keys.prefix + "upkeep", f"{_self.name}.{os.getpid()}"
     if not index.lock(lock, token, _UPKEEP_LOCK_SECONDS):
         return
     try:

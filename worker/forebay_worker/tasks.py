@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from forebay.dispatch import fleet
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from forebay.cache import MediaCache
 
+Samples = list[tuple[int, str]]
+
 log = logging.getLogger(__name__)
 
 # A message is far shorter than the visibility timeout, after which it would be delivered again.
@@ -33,12 +36,12 @@ def register(app: Celery, cache: MediaCache) -> None:
     """Adds the task to a Celery application."""
 
     def fetch(job: str, pack: int) -> None:
-        work_off(app, cache, job, pack)
+        work_off(cache, job, pack)
 
     app.task(fetch, name=fleet.TASK, ignore_result=True, max_retries=None)
 
 
-def work_off(app: Celery, cache: MediaCache, job: str, number: int) -> None:
+def work_off(cache: MediaCache, job: str, number: int) -> None:
     """Downloads what is pending of one pack, and writes down how each sample ended."""
     ledger = Ledger(cache.volume.index)
     pack = ledger.begin(job, number)
@@ -64,18 +67,18 @@ def work_off(app: Celery, cache: MediaCache, job: str, number: int) -> None:
     lifecycle.progressed(cache, ended)
     if ended < len(pack.samples) and not cancelled():
         ledger.unbegin(job, number)
-        fleet.enqueue(app, cache.config, job, [number], "")
+        cache.dispatcher.enqueue(job, [number])
 
 
-def _portions(ledger: Ledger, job: str, pack: Pack, report: lifecycle.Report) -> list[list[tuple[int, str]]]:
+def _portions(ledger: Ledger, job: str, pack: Pack, report: lifecycle.Report) -> Iterator[Samples]:
     """What to fetch at a time: all of a pack, or one by one where a sample may be killing workers."""
     if pack.attempts <= _PACK_ATTEMPTS:
-        return [pack.samples]
-    portions = []
+        yield pack.samples
+        return
     for number, uri in pack.samples:
+        # Counted only when its turn has come: those behind it are not to blame.
         if ledger.suspect(job, number) <= _SAMPLE_ATTEMPTS:
-            portions.append([(number, uri)])
+            yield [(number, uri)]
         else:
             reason = f"workers ended {pack.attempts - 1} times while they fetched it; it is not tried again"
             report([Outcome(number, uri, "failed", error=SourceError(redact(uri), reason))])
-    return portions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from forebay.dispatch import fleet
@@ -70,10 +70,15 @@ class Dispatcher:
         runner = self._runners.get(job)
         return runner is not None and runner.running
 
-    def enqueue(self, job: str) -> int:
-        """Sends a message for every pack of a job that has pending samples; returns how many."""
+    def enqueue(self, job: str, packs: Sequence[int] | None = None) -> int:
+        """Sends a message for each of a job's packs; by default for those that have pending samples.
+
+        Returns:
+            how many messages were sent.
+        """
         ledger = Ledger(self._volume.index)
-        packs = ledger.pending_packs(job)
+        if packs is None:
+            packs = ledger.pending_packs(job)
         ledger.write(job, enqueued=time.time(), updated=time.time())
         if packs:
             label = ledger.read(job).get("label", "")
