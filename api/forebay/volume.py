@@ -139,10 +139,10 @@ class Volume:
         from forebay.recovery import recover
 
         opened = self._open()
-        losses = opened.connection.losses
-        if losses != opened.losses_seen:
+        connections = opened.connection.opened
+        if connections != opened.connections_seen:
             recover(self)
-            opened.losses_seen = losses
+            opened.connections_seen = connections
 
     def flush_used(self) -> None:
         """Tells the index which entries were used."""
@@ -209,7 +209,7 @@ class _Opened:
         self.index = Index(self.connection, config.volume)
         self.session: Session | None = None
         self.pulse = Pulse(volume)
-        self.losses_seen = 0
+        self.connections_seen = 0
 
     def join(self) -> None:
         from forebay.ownership import join

@@ -7,6 +7,7 @@ result when it is sent twice. An embedded server is started again when it is gon
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -27,7 +28,8 @@ class Connection:
         restart: for an embedded server, starts it when it is not running.
 
     Attributes:
-        losses: how often the connection was lost; after that, Redis may not be what it was.
+        opened: how many connections have been opened so far; behind a new one, Redis may not be what it
+            was.
     """
 
     def __init__(self, url: str, restart: Callable[[], str] | None = None) -> None:
@@ -36,6 +38,7 @@ class Connection:
         from redis.retry import Retry
 
         self.url = url
+        self.opened = 0
         self._restart = restart
         self.redis: Any = redis.Redis.from_url(
             _for_redis_py(url),
@@ -44,8 +47,8 @@ class Connection:
             socket_connect_timeout=5.0,
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
+            redis_connect_func=self._on_connect,
         )
-        self.losses = 0
 
     def check(self) -> str:
         """Makes sure that Redis answers, and that it keeps what it is given.
@@ -114,6 +117,10 @@ class Connection:
         self.redis.close()
         self.redis.connection_pool.disconnect()
 
+    def _on_connect(self, connection: Any) -> None:
+        self.opened += 1
+        connection.on_connect()
+
     def _patiently(self, operation: Callable[[], _T], patience: float = PATIENCE_SECONDS) -> _T:
         import redis
 
@@ -123,17 +130,13 @@ class Connection:
             try:
                 return operation()
             except redis.AuthenticationError as error:
-                raise IndexUnavailableError(
-                    f"Redis at {mask_url(self.url)} refuses the password or user name ({error}): "
-                    "check FIFTYONE_MEDIA_CACHE_REDIS_URL"
-                ) from None
+                raise self._refused(error) from None
             except (
                 redis.ConnectionError,
                 redis.TimeoutError,
                 redis.exceptions.BusyLoadingError,
                 redis.exceptions.ReadOnlyError,
             ) as error:
-                self.losses += 1
                 if time.monotonic() >= deadline:
                     raise IndexUnavailableError(
                         f"Redis at {mask_url(self.url)} cannot be reached ({_reason(error)}): "
@@ -142,15 +145,24 @@ class Connection:
                 self.redis.connection_pool.disconnect(inuse_connections=False)
             except redis.ResponseError as error:
                 if "noauth" in str(error).lower() or "authentication" in str(error).lower():
-                    raise IndexUnavailableError(
-                        f"Redis at {mask_url(self.url)} wants a password: put it into "
-                        "FIFTYONE_MEDIA_CACHE_REDIS_URL, as in redis://:password@host:6379/0"
-                    ) from None
+                    raise self._refused(error) from None
                 raise
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 0.5)
             if self._restart is not None:
                 self._restart()
+
+    def _refused(self, error: Exception) -> IndexUnavailableError:
+        # Without a password, already the greeting of the protocol is refused, in many words.
+        if re.search("noauth|hello must be called|authentication required", str(error), re.IGNORECASE):
+            return IndexUnavailableError(
+                f"Redis at {mask_url(self.url)} wants a password: put it into "
+                "FIFTYONE_MEDIA_CACHE_REDIS_URL, as in redis://:password@host:6379/0"
+            )
+        return IndexUnavailableError(
+            f"Redis at {mask_url(self.url)} refuses the password or user name ({_reason(error)}): "
+            "check FIFTYONE_MEDIA_CACHE_REDIS_URL"
+        )
 
 
 def _for_redis_py(url: str) -> str:
