@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from forebay.errors import DownloadError, JobNotFoundError
 from forebay.fetch import Outcome
 from forebay.index.ledger import Ledger
+from forebay.session import ended_here
 from forebay.uri import redact
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = (0.02, 0.5)
 _ASK_SECONDS = 0.5
+_START_SECONDS = 10.0
 
 JobState = Literal["running", "done", "cancelled"]
 
@@ -261,6 +263,11 @@ class Job:
         self._ledger.retry(self.id)
 
     @property
+    def abandoned(self) -> bool:
+        """Whether it is a local job that has not ended, and whose process is gone."""
+        return self.id in abandoned(self._volume, [self.id])
+
+    @property
     def runs_here(self) -> bool:
         """Whether threads of this process work on it."""
         return self._dispatcher.runs_here(self.id)
@@ -358,6 +365,28 @@ def all_jobs(volume: Volume) -> list[JobStatus]:
     ledger = Ledger(volume.index)
     found = [(job, ledger.read(job)) for job in ledger.jobs()]
     return [JobStatus.parse(job, fields) for job, fields in found if fields]
+
+
+def abandoned(volume: Volume, jobs: Sequence[str] | None = None) -> set[str]:
+    """Which local jobs have not ended although their process is gone; they stand still until somebody
+    waits for them, or retries them.
+
+    Args:
+        jobs: ids of jobs; all of the volume by default.
+    """
+    ledger = Ledger(volume.index)
+    sessions = volume.index.sessions()
+    alive = {session for session, seconds in sessions if seconds > 0 and not ended_here(session)}
+    found = set()
+    for job in ledger.jobs() if jobs is None else jobs:
+        fields = ledger.read(job)
+        if fields.get("dispatch") == "local" and JobStatus.parse(job, fields).state == "running":
+            runner = fields.get("runner")
+            # One that has been made a moment ago is about to be started.
+            late = time.time() - float(fields["updated"]) > _START_SECONDS
+            if (runner not in alive) if runner else late:
+                found.add(job)
+    return found
 
 
 def _first_failure(failures: list[Failure], status: JobStatus) -> str:

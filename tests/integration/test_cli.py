@@ -440,7 +440,7 @@ class TestJobs:
         assert done.out == f"job {job} is cancelled: 0 of 12 samples cached, cancelled with 12 left\n"
         shown = forebay("job", job)
         assert shown.status == 1
-        assert shown.err == f"to try what is left again: forebay job {job} --retry\n"
+        assert shown.err == f"to go on with it: forebay job {job} --retry\n"
         assert forebay("job", job, "--retry").status == 0
 
     def test_one_thing_at_a_time(self, forebay: Forebay) -> None:

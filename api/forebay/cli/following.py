@@ -58,15 +58,17 @@ def report(state: State, job: Job, json: bool, *, most: int | None = None) -> in
     """
     status = job.status()
     failures = job.failures() if status.failed else []
+    stopped = job.abandoned
     if json:
-        emit(describe(job, status, failures))
+        emit(describe(job, status, failures) | {"abandoned": stopped})
     else:
         list_failures(failures, most=most, all_of_them=state.command("job", job.id))
         put(summary(status))
-        if status.state == "cancelled" or status.failed:
-            again = "what is left" if status.state == "cancelled" else "what failed"
-            say(f"to try {again} again: {state.command('job', job.id, '--retry')}")
-    return 1 if status.failed or status.state == "cancelled" else 0
+        if status.state == "cancelled" or stopped:
+            say(f"to go on with it: {state.command('job', job.id, '--retry')}")
+        elif status.failed:
+            say(f"to try what failed again: {state.command('job', job.id, '--retry')}")
+    return 1 if status.failed or stopped or status.state == "cancelled" else 0
 
 
 def list_failures(failures: list[Failure], *, most: int | None = None, all_of_them: str = "") -> None:

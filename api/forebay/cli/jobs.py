@@ -20,16 +20,18 @@ def register(app: typer.Typer) -> None:
 @settings()
 def jobs(ctx: typer.Context, json: Json = False) -> int:
     """List the prefetch jobs of the volume, oldest first."""
+    from forebay.jobs import abandoned
     from forebay.sizes import human
 
-    found = State.of(ctx).cache().jobs()
+    cache = State.of(ctx).cache()
+    found, alone = cache.jobs(), abandoned(cache.volume)
     if json:
-        emit([status.as_dict() for status in found])
+        emit([status.as_dict() | {"abandoned": status.id in alone} for status in found])
     elif found:
         rows = [
             [
                 status.id,
-                status.state,
+                "stopped" if status.id in alone else status.state,
                 status.dispatch,
                 f"{status.total - status.pending:,}/{status.total:,}",
                 f"{status.failed:,}",

@@ -57,6 +57,8 @@ def log_worker(formatter: logging.Formatter, verbose: int) -> None:
         for name in ("forebay", "forebay_worker"):
             logging.getLogger(name).setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
 
+    # Celery says a few things there, past every log.
+    sys.__stdout__ = sys.__stderr__  # type: ignore[misc]
     # Meant for those who accept pickles; nothing but JSON is accepted here.
     warnings.filterwarnings("ignore", message=".*superuser privileges")
     signals.setup_logging.connect(set_up, weak=False)

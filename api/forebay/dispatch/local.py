@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from forebay.errors import ForebayError
 from forebay.index.ledger import Ledger
 from forebay.jobs import Cancellation, record
 
@@ -30,19 +29,21 @@ class LocalRunner:
         self._volume = volume
         self._fetcher = fetcher
         self._ledger = Ledger(volume.index)
-        self.error: ForebayError | None = None
-        self._thread = threading.Thread(target=self._run, name=f"forebay-job-{job}", daemon=True)
+        self.error: Exception | None = None
+        # Not the thread itself: an interrupt of its join() makes it look as if it had ended.
+        self._ended = threading.Event()
+        thread = threading.Thread(target=self._run, name=f"forebay-job-{job}", daemon=True)
         self._ledger.write(job, runner=volume.session.id)
-        self._thread.start()
+        thread.start()
 
     @property
     def running(self) -> bool:
         """Whether it is still at it."""
-        return self._thread.is_alive()
+        return not self._ended.is_set()
 
     def join(self, seconds: float) -> None:
         """Waits for its end, for at most ``seconds``."""
-        self._thread.join(seconds)
+        self._ended.wait(seconds)
 
     def _run(self) -> None:
         try:
@@ -53,10 +54,12 @@ class LocalRunner:
                 threads=self._volume.config.num_workers,
                 cancelled=Cancellation(self._ledger, self._job),
             )
-        except ForebayError as error:
+        except Exception as error:
             # Whoever waits for the job sees it; the job can be gone on with by anybody.
             self.error = error
             log.error("job %s stopped: %s", self._job, error)
+        finally:
+            self._ended.set()
 
     def _record(self, outcomes: list[Outcome]) -> None:
         record(self._ledger, self._job, outcomes)
