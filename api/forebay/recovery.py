@@ -75,13 +75,18 @@ def reap_ended(volume: Volume) -> int:
     return len(ended)
 
 
-def recover(volume: Volume, run_id: str | None = None) -> None:
+def recover(volume: Volume, run_id: str) -> None:
     """Accounts for what lies on the volume, unless that was done since Redis was started.
 
+    Redis may have forgotten its last moments: which claims had ended, which bytes were reserved. So all
+    sessions end, and whoever had one begins another; what they had under way is fetched again.
+
     Downloads wait for this, hits do not. Counting 100,000 files takes a fraction of a second.
+
+    Args:
+        run_id: what tells this start of Redis from others.
     """
     connection, keys = volume.index.connection, volume.index.keys
-    run_id = run_id or connection.run_id()
     # A lock of an earlier start may have come back with the server; it is not this one.
     lock = f"{keys.recovery}:{run_id}"
     while connection.command("hget", keys.meta, "run_id") != run_id:
@@ -90,6 +95,8 @@ def recover(volume: Volume, run_id: str | None = None) -> None:
             time.sleep(0.02)
             continue
         try:
+            for session in _remembered_sessions(volume):
+                reap(volume, session)
             on_disk = sum(size for _, size in _files(volume.layout.media_dir))
             unindexed = max(0, on_disk - volume.index.totals().published)
             state = {"unindexed": unindexed, "run_id": run_id, "swept": int(not unindexed)}
@@ -98,6 +105,13 @@ def recover(volume: Volume, run_id: str | None = None) -> None:
             connection.command("unlink", keys.maintenance, keys.evictor)
         finally:
             volume.index.lock(lock, token, 0)
+
+
+def _remembered_sessions(volume: Volume) -> set[str]:
+    index = volume.index
+    claiming = {token.rpartition(".")[0] for token in index.claims().values()}
+    reserving = set(index.connection.command("hkeys", index.keys.reserved))
+    return claiming | reserving | {session for session, _ in index.sessions()}
 
 
 def needs_sweep(volume: Volume) -> bool:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from forebay.errors import ForebayError, ObjectNotFoundError, SourceError, TransientSourceError
-from forebay.fetch import unchanged
 from forebay.index import Entry
 from forebay.jobs import Failure
 from forebay.threads import map_in_threads
+from forebay.transfer import unchanged
 from forebay.uri import entry_of, is_local, local_file, parse, redact
 
 if TYPE_CHECKING:

@@ -111,6 +111,7 @@ class Volume:
             with self._lock:
                 if opened.session is None:
                     opened.session = Session(opened.index, self.config.claim_ttl_seconds, self.config.limit)
+                    opened.session_seen = opened.session.id
                     opened.pulse.start()
         return opened.session
 
@@ -140,9 +141,16 @@ class Volume:
 
         opened = self._open()
         connections = opened.connection.opened
-        if connections != opened.connections_seen:
-            recover(self)
-            opened.connections_seen = connections
+        if connections == opened.connections_seen:
+            return
+        run_id = opened.connection.run_id()
+        if run_id != opened.run_id:
+            recover(self, run_id)
+            if opened.session is not None:
+                opened.session.renew(opened.session_seen)
+            opened.run_id = run_id
+        opened.session_seen = opened.session.id if opened.session is not None else ""
+        opened.connections_seen = connections
 
     def flush_used(self) -> None:
         """Tells the index which entries were used."""
@@ -210,14 +218,16 @@ class _Opened:
         self.session: Session | None = None
         self.pulse = Pulse(volume)
         self.connections_seen = 0
+        self.run_id = ""
+        self.session_seen = ""
 
     def join(self) -> None:
         from forebay.ownership import join
         from forebay.recovery import recover
 
-        run_id = self.connection.check()
+        self.run_id = self.connection.check()
         join(self.volume, self.index)
-        recover(self.volume, run_id)
+        recover(self.volume, self.run_id)
 
 
 def _mark(path: str, now: float) -> bool:

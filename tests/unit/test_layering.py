@@ -21,7 +21,7 @@ LAYERS = (
     {"index", "sources", "embedded"},
     # the volume, and what keeps index and disk together
     {"volume", "session", "ownership", "pulse", "recovery", "maintenance"},
-    {"fetch", "eviction"},
+    {"fetch", "transfer", "eviction"},
     {"dispatch", "jobs", "leases", "progress"},
     {"cache", "context", "listing", "manifest"},
 )

@@ -1,0 +1,337 @@
+"""One object's way from its source to its place on the volume: open, reserve, stream, verify, publish.
+
+Whoever transfers an object has a claim on it, whose token names the partial file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from forebay.errors import (
+    CacheFullError,
+    ForebayError,
+    NotModifiedError,
+    ObjectChangedError,
+    ObjectTooLargeError,
+    TransientSourceError,
+)
+from forebay.index import Download, Entry, SessionLostError
+from forebay.sizes import human
+from forebay.threads import run_in_threads
+from forebay.uri import MediaURI, uri_of
+
+if TYPE_CHECKING:
+    from forebay.sources.base import Buffer, ObjectInfo, Opened, Source
+    from forebay.sources.registry import Sources
+    from forebay.volume import Volume
+
+log = logging.getLogger(__name__)
+
+# How much is reserved at a time for an object whose size its source does not tell.
+_GROWTH = 1 << 20
+_T = TypeVar("_T")
+
+
+class Transfer:
+    """The transfer of one object.
+
+    Args:
+        uri: the object.
+        entry: the entry that it becomes.
+        token: of the caller's claim on it.
+        old: the index's value of the copy that is to be replaced if the object has changed; or empty.
+        volume: where to.
+        reserve: reserves bytes for the sample that it is told of, and makes room for them.
+
+    Attributes:
+        attempts: how many attempts have been made so far.
+    """
+
+    def __init__(
+        self,
+        uri: MediaURI,
+        entry: str,
+        token: str,
+        old: str,
+        volume: Volume,
+        reserve: Callable[[int, str], None],
+    ) -> None:
+        self._uri = uri
+        self._entry = entry
+        self._token = token
+        self._old = Entry.parse(old) if old else None
+        self._volume = volume
+        self._reserve = reserve
+        self._reserved = 0
+        self.attempts = 0
+
+    def run(self, sources: Sources) -> Download | None:
+        """Transfers the object; tries until that works, fails for good, or has been tried often enough.
+
+        Returns:
+            the download, whose file is in its place; ``None`` where the cached copy is still current.
+
+        Raises:
+            SourceError: the source does not give it.
+            CacheFullError: there is no room for it.
+            SessionLostError: the claim was lost meanwhile.
+        """
+        source = sources.for_uri(self._uri)
+        return self._persistently(lambda: self._attempt(source), lambda error: not error.exhausted)
+
+    def _persistently(
+        self, attempt: Callable[[], _T], worthwhile: Callable[[TransientSourceError], bool]
+    ) -> _T:
+        """Repeats an attempt that failed for the moment, with growing and random pauses between."""
+        most = self._volume.config.max_attempts
+        try:
+            return attempt()
+        except TransientSourceError as error:
+            if most == 1 or not worthwhile(error):
+                raise
+            log.debug("%s", error)
+        # Imported here: most objects arrive at the first attempt.
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+        retrying = Retrying(
+            retry=retry_if_exception(lambda e: isinstance(e, TransientSourceError) and worthwhile(e)),
+            stop=stop_after_attempt(most - 1),
+            wait=wait_random_exponential(multiplier=0.2, min=0.05, max=15.0),
+            reraise=True,
+        )
+        time.sleep(random.uniform(0.05, 0.2))
+        return retrying(attempt)
+
+    def _attempt(self, source: Source) -> Download | None:
+        self.attempts += 1
+        kept = self._kept()
+        try:
+            opened = self._open(source, kept)
+        except NotModifiedError:
+            return None
+        with opened:
+            if kept is not None and unchanged(opened.info, *kept):
+                return None
+            return self._store(source, opened)
+
+    def _kept(self) -> tuple[Entry, float] | None:
+        """The copy that is there, and when it was modified at its source."""
+        path = None if self._old is None else self._volume.locate(self._entry)
+        if self._old is None or path is None:
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            return self._old, os.stat(path).st_mtime
+        return None
+
+    def _open(self, source: Source, kept: tuple[Entry, float] | None) -> Opened:
+        if kept is None:
+            return source.open(self._uri)
+        entry, modified = kept
+        if entry.etag:
+            return source.open(self._uri, if_none_match=entry.etag)
+        return source.open(self._uri, if_modified_since=modified)
+
+    def _store(self, source: Source, opened: Opened) -> Download:
+        info = opened.info
+        temporary = self._volume.temporary(self._token)
+        try:
+            self._grow(info.size or 0)
+            descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o644)
+            try:
+                size = self._write(descriptor, source, opened)
+                self._verify(descriptor, info, size)
+            finally:
+                os.close(descriptor)
+            self._shrink(size)
+            self._publish(temporary, info)
+        except BaseException as error:
+            _remove(temporary)
+            self._shrink(0)
+            if isinstance(error, OSError) and not isinstance(error, ForebayError):
+                raise self._disk_error(error) from None
+            raise
+        # From here on the bytes belong to the file, until it is committed.
+        self._reserved = 0
+        now = time.time()
+        uri = "" if uri_of(self._entry) else self._uri.redacted
+        value = Entry(size, info.etag or "", int(now), uri).format()
+        return Download(self._entry, self._token, size, now, value)
+
+    # Bytes
+
+    def _write(self, descriptor: int, source: Source, opened: Opened) -> int:
+        size = opened.info.size
+        if size is not None and size >= 2 * self._volume.config.range_size_bytes:
+            return self._write_ranges(descriptor, source, opened, size)
+        written = 0
+        for chunk in opened:
+            if size is None:
+                self._grow(written + len(chunk))
+            self._write_at(descriptor, chunk, written)
+            written += len(chunk)
+        if size is not None and written != size:
+            raise TransientSourceError(
+                self._uri.redacted, f"the source sent {written} bytes of {size} and ended"
+            )
+        return written
+
+    def _write_ranges(self, descriptor: int, source: Source, opened: Opened, size: int) -> int:
+        """Fetches a large object in parallel ranges into a preallocated file."""
+        part, etag = self._volume.config.range_size_bytes, opened.info.etag
+        opened.close()
+        _allocate(descriptor, size)
+        starts = iter(range(0, size, part))
+        lock = threading.Lock()
+
+        def fetch(start: int) -> None:
+            end = min(start + part, size)
+            chunk = source.read_range(self._uri, start, end, etag=etag)
+            if len(chunk) != end - start:
+                reason = f"the source sent {len(chunk)} bytes of the range from {start} to {end}"
+                raise TransientSourceError(self._uri.redacted, reason)
+            self._write_at(descriptor, chunk, start)
+
+        def work() -> None:
+            while True:
+                with lock:
+                    start = next(starts, None)
+                if start is None:
+                    return
+                try:
+                    self._persistently(partial(fetch, start), _same_object)
+                except BaseException as error:
+                    with lock:
+                        for _ in starts:
+                            pass
+                    if isinstance(error, TransientSourceError):
+                        # A changed object is worth beginning anew; a range that was tried often
+                        # enough is not.
+                        error.exhausted = not isinstance(error, ObjectChangedError)
+                    raise
+
+        run_in_threads(work, self._volume.config.range_workers, "forebay-range")
+        return size
+
+    def _write_at(self, descriptor: int, chunk: Buffer, offset: int) -> None:
+        if not self._volume.session.owns(self._token):
+            raise SessionLostError
+        written = os.pwrite(descriptor, chunk, offset)
+        if written != len(chunk):
+            view = memoryview(chunk)
+            while written < len(view):
+                written += os.pwrite(descriptor, view[written:], offset + written)
+
+    def _verify(self, descriptor: int, info: ObjectInfo, size: int) -> None:
+        if not self._volume.config.verify_checksums or info.md5 is None:
+            return
+        digest, offset = hashlib.md5(usedforsecurity=False), 0
+        while chunk := os.pread(descriptor, 1 << 20, offset):
+            digest.update(chunk)
+            offset += len(chunk)
+        if digest.hexdigest() != info.md5:
+            raise TransientSourceError(
+                self._uri.redacted, f"the {size} bytes that arrived do not have the source's checksum"
+            )
+
+    def _publish(self, temporary: str, info: ObjectInfo) -> None:
+        """Makes a complete file appear under its name, at once.
+
+        Whoever takes over an expired claim removes its partial file first, so a late owner's rename
+        finds nothing: it cannot publish over its successor.
+        """
+        now = time.time()
+        os.utime(temporary, (now, now if info.modified is None else info.modified))
+        path = self._volume.layout.path(self._entry)
+        alternate = self._volume.layout.alternate_path(self._entry)
+        for place in (path, path, path, alternate, alternate):
+            if not self._volume.session.owns(self._token):
+                raise SessionLostError
+            try:
+                os.rename(temporary, place)
+            except FileNotFoundError:
+                if not os.path.exists(temporary):
+                    raise SessionLostError from None
+                # Its directory is missing, or was pruned a moment ago.
+                with contextlib.suppress(FileExistsError, NotADirectoryError):
+                    os.makedirs(os.path.dirname(place), exist_ok=True)
+            except (IsADirectoryError, NotADirectoryError):
+                continue
+            else:
+                if self._old is not None and place == path:
+                    _remove(alternate)
+                return
+        raise FileNotFoundError(errno.ENOENT, "the directory disappears again and again", path)
+
+    # Room
+
+    def _grow(self, size: int) -> None:
+        """Reserves at least ``size`` bytes in all; more where the size is not known in advance."""
+        limit = self._volume.config.limit
+        if limit is not None and size > limit:
+            raise ObjectTooLargeError(
+                f"{self._uri}: its {human(size)} are more than the whole cache of {human(limit)}; "
+                "raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
+            )
+        if size > self._reserved:
+            more = size - self._reserved
+            if self._reserved:
+                more = max(more, _GROWTH if limit is None else min(_GROWTH, limit - self._reserved))
+            self._reserve(more, self._uri.redacted)
+            self._reserved += more
+
+    def _shrink(self, size: int) -> None:
+        """Gives back all but ``size`` bytes."""
+        if self._reserved > size:
+            self._volume.session.give_back(self._reserved - size, self._token)
+            self._reserved = size
+
+    def _disk_error(self, error: OSError) -> ForebayError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return CacheFullError(
+                f"{self._uri}: the disk of the cache directory is full ({error.strerror}); free some space, "
+                "or raise FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES so that Forebay evicts before that happens"
+            )
+        reason = error.strerror or str(error)
+        return CacheFullError(f"{self._uri}: cannot be written to the cache directory: {reason}")
+
+
+def unchanged(info: ObjectInfo, entry: Entry, modified: float) -> bool:
+    """Whether what a source says is what is cached: by etag, else by size and time.
+
+    Args:
+        modified: the cached file's time of modification, in seconds since the epoch.
+    """
+    if info.etag and entry.etag:
+        return info.etag == entry.etag
+    if info.size is None or info.modified is None:
+        return False
+    return info.size == entry.size and abs(info.modified - modified) < 1.0
+
+
+def _same_object(error: TransientSourceError) -> bool:
+    return not isinstance(error, ObjectChangedError)
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    """Makes a file ``size`` bytes long, and takes the space for it where the file system can."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except (AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.ftruncate(descriptor, size)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(path)
