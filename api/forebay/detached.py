@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ def go_on(volume: Volume, job: str, settings: Mapping[str, str] | None = None) -
     """
     directory = os.path.join(volume.layout.private_dir, "jobs")
     os.makedirs(directory, mode=0o700, exist_ok=True)
+    _forget_old(directory, volume.config.job_ttl_seconds)
     log = os.path.join(directory, f"{job}.log")
     with open(os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab") as output:
         process = subprocess.Popen(
@@ -36,3 +39,12 @@ def go_on(volume: Volume, job: str, settings: Mapping[str, str] | None = None) -
             start_new_session=True,
         )
     return process.pid, log
+
+
+def _forget_old(directory: str, seconds: float) -> None:
+    """Removes the logs of jobs that are no longer remembered either."""
+    with os.scandir(directory) as found:
+        for item in found:
+            with contextlib.suppress(FileNotFoundError):
+                if item.name.endswith(".log") and time.time() - item.stat().st_mtime > seconds:
+                    os.unlink(item.path)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -49,17 +48,23 @@ def examine(cache: MediaCache, uri: str | None = None) -> Iterator[Finding]:
     Args:
         uri: an object or a prefix that must be readable.
     """
-    yield from _volume(cache)
-    connected = True
-    for finding in _redis(cache):
-        yield finding
-        connected &= finding.state != "wrong"
-    if connected:
-        yield from _index(cache)
-        yield from _broker(cache)
-        yield from _workers(cache)
+    used = 0
+    found = [*_volume(cache), *_redis(cache)]
+    yield from found
+    if _fine(found):
+        found = list(_index(cache))
+        yield from found
+        if _fine(found):
+            used = cache.volume.index.totals().published
+            yield from _broker(cache)
+            yield from _workers(cache)
+    yield _space(cache, used)
     if uri is not None:
         yield _source(cache, uri)
+
+
+def _fine(found: Iterable[Finding]) -> bool:
+    return all(finding.state != "wrong" for finding in found)
 
 
 def _volume(cache: MediaCache) -> Iterator[Finding]:
@@ -72,31 +77,44 @@ def _volume(cache: MediaCache) -> Iterator[Finding]:
         yield Finding("volume", "wrong", str(error))
         return
     yield Finding("volume", "ok", f"{config.cache_dir} can be written")
-    disk, found = shutil.disk_usage(config.cache_dir), os.statvfs(config.cache_dir)
-    free = human(disk.free)
-    if disk.free < config.min_free_bytes:
-        yield Finding(
+
+
+def _space(cache: MediaCache, used: int) -> Finding:
+    """What the disk has left, beside what the cache may still take.
+
+    Args:
+        used: the size of what is cached, in bytes.
+    """
+    config = cache.config
+    try:
+        found = os.statvfs(config.cache_dir)
+    except OSError as error:
+        return Finding("space", "wrong", f"the disk cannot be asked: {error.strerror}")
+    free = found.f_bavail * found.f_frsize
+    if free < config.min_free_bytes:
+        return Finding(
             "space",
             "wrong",
-            f"{free} of the disk are free, and downloads leave {human(config.min_free_bytes)}: free some "
-            "space, or lower FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES",
+            f"{human(free)} of the disk are free, and downloads leave {human(config.min_free_bytes)}: free "
+            "some space, or lower FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES",
         )
-    elif found.f_files and found.f_favail < _FEW_INODES:
-        yield Finding(
+    if found.f_files and found.f_favail < _FEW_INODES:
+        return Finding(
             "space",
             "warning",
             f"the disk has room for {found.f_favail:,} more files only: use a file system with more inodes",
         )
-    elif config.limit is None or config.limit > disk.total:
-        limit = "no limit" if config.limit is None else human(config.limit)
-        yield Finding(
+    if config.limit is None or config.limit - used > free - config.min_free_bytes:
+        growth = "has no limit" if config.limit is None else f"may grow to {human(config.limit)}"
+        return Finding(
             "space",
             "warning",
-            f"the cache may grow to {limit} on a disk of {human(disk.total)}, {free} free: it evicts only "
-            "when the disk is nearly full; lower FIFTYONE_MEDIA_CACHE_SIZE_BYTES",
+            f"{human(free)} of the disk are free, and the cache {growth}: it will evict only when "
+            f"{human(config.min_free_bytes)} are left; lower FIFTYONE_MEDIA_CACHE_SIZE_BYTES to leave more",
         )
-    else:
-        yield Finding("space", "ok", f"{free} free; the cache may take {human(config.limit)} in all")
+    return Finding(
+        "space", "ok", f"{human(free)} of the disk are free; the cache may take {human(config.limit)}"
+    )
 
 
 def _redis(cache: MediaCache) -> Iterator[Finding]:

@@ -90,7 +90,7 @@ class _Bar:
         from rich.progress import Progress as RichProgress
 
         self._progress = RichProgress(
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24, complete_style="cyan", finished_style="green"),
             TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[rest]}", style="dim"),
             TextColumn("{task.fields[failed]}", style="red"),

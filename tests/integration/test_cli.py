@@ -419,7 +419,7 @@ class TestJobs:
 
         assert done.status == 0
         assert done.error_lines == [f"job {job}: 2 samples, 1 to fetch with local threads"]
-        assert done.out.startswith("2 of 2 samples cached, 2 downloaded (1005B in ")
+        assert done.out.startswith("2 of 2 samples cached, 1 was there, 1 downloaded (5B in ")
         assert forebay("job", job).status == 0
 
     def test_retry_without_waiting(
@@ -437,7 +437,7 @@ class TestJobs:
         done = forebay("job", job, "--cancel")
 
         assert done.status == 0
-        assert done.out == f"job {job} is cancelled: 0 of 12 samples cached, cancelled with 12 left\n"
+        assert done.out == f"job {job}: 0 of 12 samples cached, cancelled with 12 left\n"
         shown = forebay("job", job)
         assert shown.status == 1
         assert shown.err == f"to go on with it: forebay job {job} --retry\n"
@@ -513,7 +513,7 @@ class TestDoctor:
             done = forebay("doctor", uri, "--cache-size", "1GB")
             assert done.status == 0
             assert [line.split()[:2] for line in done.lines] == [
-                ["ok", name] for name in ("volume", "space", "redis", "index", "broker", "workers", "source")
+                ["ok", name] for name in ("volume", "redis", "index", "broker", "workers", "space", "source")
             ]
 
     def test_json(self, forebay: Forebay, uris: list[str]) -> None:

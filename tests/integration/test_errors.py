@@ -14,6 +14,7 @@ from tests.caches import MakeCache
 from tests.commands import Done, Forebay
 from tests.servers.proxy import Proxy
 from tests.servers.seaweedfs import S3Server
+from tests.servers.valkey import Valkey
 from tests.servers.valkey import valkey as running_valkey
 
 pytestmark = pytest.mark.usefixtures("s3_environment")
@@ -273,15 +274,30 @@ class TestRedis:
             "is full: set it to 'noeviction'"
         )
 
+    def test_that_is_full(
+        self, forebay: Forebay, valkey: Valkey, s3_server: S3Server, s3_bucket: str
+    ) -> None:
+        uri = s3_server.put(s3_bucket, "a", b"x")
+        forebay("stats")
+        valkey.client.config_set("maxmemory", 1)
+        done = forebay("get", uri)
+        assert done.status == 2
+        assert error(done) == (
+            f"Redis at {valkey.url} is full: raise its maxmemory, or move what else it holds to another Redis"
+        )
+
     def test_doctor_says_the_same_and_goes_on(self, forebay: Forebay, closed: int) -> None:
         done = forebay(
             "doctor", "gs://b/a", redis_url=f"redis://127.0.0.1:{closed}/0", allowed_sources="s3://"
         )
         assert done.status == 1
         states = [line.split()[:2] for line in done.lines]
-        assert states[0] == ["ok", "volume"]
-        assert states[2:] == [["wrong", "redis"], ["wrong", "source"]]
-        assert "start it, or check FIFTYONE_MEDIA_CACHE_REDIS_URL" in done.lines[2]
+        assert [states[0], states[1], states[3]] == [
+            ["ok", "volume"],
+            ["wrong", "redis"],
+            ["wrong", "source"],
+        ]
+        assert "start it, or check FIFTYONE_MEDIA_CACHE_REDIS_URL" in done.lines[1]
 
 
 class TestSpace:

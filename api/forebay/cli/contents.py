@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import sys
 from dataclasses import asdict
 from enum import Enum
@@ -55,12 +56,17 @@ def ls(
     from forebay.contents import cached_objects
     from forebay.sizes import human
 
-    found = list(cached_objects(State.of(ctx).cache().volume, prefix))
-    if sort is Order.uri:
-        found.sort(key=lambda item: item.uri, reverse=reverse)
+    found = cached_objects(State.of(ctx).cache().volume, prefix)
+    descending = reverse if sort is Order.uri else not reverse
+
+    def key(item: CachedObject) -> tuple[str | float, str]:
+        return getattr(item, sort.value), item.uri
+
+    if limit is None:
+        chosen = sorted(found, key=key, reverse=descending)
     else:
-        found.sort(key=lambda item: (getattr(item, sort.value), item.uri), reverse=not reverse)
-    for item in found[:limit]:
+        chosen = (heapq.nlargest if descending else heapq.nsmallest)(limit, found, key=key)
+    for item in chosen:
         if json:
             emit(asdict(item), one_of_many=True)
         else:

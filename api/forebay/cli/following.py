@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from forebay.cli.output import count, emit, put, say, span
@@ -16,8 +17,8 @@ MOST_FAILURES = 20
 INTERRUPTED = 130
 
 
-def introduce(job: Job) -> None:
-    """Says what a job has before it, and who does it."""
+def introduce(job: Job) -> JobStatus:
+    """Says what a job has before it, and who does it; returns how it is now."""
     status = job.status()
     parts = [count(status.total, "sample")]
     if status.cached:
@@ -25,16 +26,21 @@ def introduce(job: Job) -> None:
     if status.pending:
         parts.append(f"{status.pending:,} to fetch {_who(status)}")
     say(f"job {status.id}: {', '.join(parts)}")
+    return status
 
 
-def follow(state: State, job: Job, json: bool) -> int:
+def follow(state: State, job: Job, json: bool, *, before: JobStatus | None = None) -> int:
     """Waits for a job's end with a progress bar, and reports how it ended.
+
+    Args:
+        before: how it was when it was started again.
 
     Returns:
         the exit status.
     """
     from forebay.progress import Progress
 
+    began = time.monotonic()
     try:
         if job.status().state == "running":
             with Progress(transient=True) as progress:
@@ -44,14 +50,23 @@ def follow(state: State, job: Job, json: bool) -> int:
         if json:
             emit(describe(job))
         return INTERRUPTED
-    return report(state, job, json, most=MOST_FAILURES)
+    since = (before, time.monotonic() - began) if before is not None else None
+    return report(state, job, json, most=MOST_FAILURES, since=since)
 
 
-def report(state: State, job: Job, json: bool, *, most: int | None = None) -> int:
+def report(
+    state: State,
+    job: Job,
+    json: bool,
+    *,
+    most: int | None = None,
+    since: tuple[JobStatus, float] | None = None,
+) -> int:
     """Says how a job is, or how it ended.
 
     Args:
         most: how many failures to list; all by default.
+        since: how it was when it was started again, and how many seconds ago that was.
 
     Returns:
         the exit status.
@@ -63,7 +78,7 @@ def report(state: State, job: Job, json: bool, *, most: int | None = None) -> in
         emit(describe(job, status, failures) | {"abandoned": stopped})
     else:
         list_failures(failures, most=most, all_of_them=state.command("job", job.id))
-        put(summary(status))
+        put(summary(status, since))
         if status.state == "cancelled" or stopped:
             say(f"to go on with it: {state.command('job', job.id, '--retry')}")
         elif status.failed:
@@ -119,20 +134,25 @@ def describe(
     return status.as_dict() | {"failures": [asdict(failure) for failure in failures]}
 
 
-def summary(status: JobStatus) -> str:
-    """A job in one line."""
+def summary(status: JobStatus, since: tuple[JobStatus, float] | None = None) -> str:
+    """A job in one line.
+
+    Args:
+        since: as in `report`; what was downloaded before counts as having been there.
+    """
     from forebay.sizes import human
 
-    there = status.cached + status.downloaded
-    parts = [f"{there:,} of {count(status.total, 'sample')} cached"]
-    if status.cached and there != status.cached:
-        parts.append(f"{status.cached:,} were there")
-    elif status.cached:
+    before, seconds = since or (None, status.elapsed_seconds)
+    earlier, earlier_bytes = (before.downloaded, before.bytes) if before else (0, 0)
+    there, downloaded = status.cached + earlier, status.downloaded - earlier
+    parts = [f"{there + downloaded:,} of {count(status.total, 'sample')} cached"]
+    if there and downloaded:
+        parts.append(f"{there:,} {'was' if there == 1 else 'were'} there")
+    elif there:
         parts.append("all were there" if there == status.total else "they were there")
-    if status.downloaded:
-        parts.append(
-            f"{status.downloaded:,} downloaded ({human(status.bytes)} in {span(status.elapsed_seconds)})"
-        )
+    if downloaded:
+        size = human(status.bytes - earlier_bytes)
+        parts.append(f"{downloaded:,} downloaded ({size} in {span(seconds)})")
     if status.failed:
         parts.append(f"{status.failed:,} failed")
     if status.state == "cancelled":

@@ -73,14 +73,18 @@ def job(
     handle = cache.job(job)
     if cancel:
         handle.cancel()
-        put(f"job {job} is cancelled: {following.summary(handle.status())}")
+        if json:
+            emit(following.describe(handle))
+        else:
+            put(f"job {job}: {following.summary(handle.status())}")
         return 0
+    before = None
     if retry:
         handle.reopen()
-        following.introduce(handle)
+        before = following.introduce(handle)
         if not wait:
             return following.leave(state, cache, handle, json)
         handle.start()
     if watch or retry:
-        return following.follow(state, handle, json)
+        return following.follow(state, handle, json, before=before)
     return following.report(state, handle, json)

@@ -82,6 +82,12 @@ def root(
 
 def main() -> NoReturn:
     """Runs the command that ``sys.argv`` asks for, and exits."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    # A batch system ends a job in this way: what is claimed and reserved is given back at once.
+    signal.signal(signal.SIGTERM, interrupt)
     sys.exit(run())
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json as json_module
+import shutil
+import sys
+import textwrap
 from dataclasses import asdict
 from typing import Annotated
 
@@ -41,6 +44,21 @@ def config(ctx: typer.Context, json: Json = False) -> int:
     return 0
 
 
+def _wrap(text: str, *, indent: int) -> list[str]:
+    """Lines that fit the terminal, if there is one; all but the first are indented."""
+    if not sys.stdout.isatty():
+        return [text]
+    width = max(40, shutil.get_terminal_size().columns - 1)
+    lines = textwrap.wrap(
+        " " * indent + text,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [lines[0][indent:], *lines[1:]]
+
+
 def _shown(value: object) -> str:
     if isinstance(value, str):
         return value
@@ -63,7 +81,8 @@ def doctor(
         findings.append(finding)
         if not json:
             word = typer.style(f"{finding.state:<8}", fg=_COLORS[finding.state])
-            typer.echo(f"{word} {finding.name:<8} {finding.message}")
+            text = "\n".join(_wrap(finding.message, indent=18))
+            typer.echo(f"{word} {finding.name:<8} {text}")
     if json:
         emit([asdict(finding) for finding in findings])
     return 1 if any(finding.state == "wrong" for finding in findings) else 0

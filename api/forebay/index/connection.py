@@ -143,6 +143,11 @@ class Connection:
                         "start it, or check FIFTYONE_MEDIA_CACHE_REDIS_URL"
                     ) from None
                 self.redis.connection_pool.disconnect(inuse_connections=False)
+            except redis.exceptions.OutOfMemoryError:
+                raise IndexUnavailableError(
+                    f"Redis at {mask_url(self.url)} is full: raise its maxmemory, or move what else it holds "
+                    "to another Redis"
+                ) from None
             except redis.ResponseError as error:
                 if "noauth" in str(error).lower() or "authentication" in str(error).lower():
                     raise self._refused(error) from None
