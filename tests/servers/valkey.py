@@ -43,6 +43,8 @@ class Valkey:
         """Starts the server on the data that it left behind, if any."""
         command = [_binary.find(), "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.directory), "--appendonly", "yes", "--save", ""]
+        # What is acknowledged is kept, also when the server is killed a moment later.
+        command += ["--appendfsync", "always"]
         command += ["--maxmemory-policy", self.policy]
         if self.password:
             command += ["--requirepass", self.password]
