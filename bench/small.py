@@ -22,6 +22,7 @@ TOOLS = (
     python.obstore,
     forebay.local,
     forebay.fleet,
+    forebay.command,
     rclone.checking,
     s5cmd.prefix,
 )

@@ -53,9 +53,17 @@ def prefetch(uris: Path) -> list[str]:
 
 
 def _local(task: Task, destination: Path) -> Run:
+    return _run(task, destination, prefetch(task.corpus.write_list(task.scratch / "uris")))
+
+
+def _command(task: Task, destination: Path) -> Run:
     uris = task.corpus.write_list(task.scratch / "uris")
+    return _run(task, destination, [str(Path(sys.executable).with_name("forebay")), "prefetch", f"@{uris}"])
+
+
+def _run(task: Task, destination: Path, command: list[str]) -> Run:
     with stopping(destination):
-        done = run(prefetch(uris), environment(task, destination, "local"))
+        done = run(command, environment(task, destination, "local"))
         # Its Valkey was started by it and lives on: the whole of it counts.
         return replace(done, cpu=done.cpu + cpu_seconds(_servers(destination)))
 
@@ -105,4 +113,5 @@ def _wait_for_worker(command: list[str], settings: dict[str, str], worker: psuti
 
 
 local = Tool("Forebay, local", _local, _files)
+command = Tool("forebay prefetch @LIST", _command, _files)
 fleet = Tool("Forebay, one worker", _fleet, _files)
