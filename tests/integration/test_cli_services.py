@@ -86,15 +86,16 @@ class TestInterrupt:
             assert ", cancelled with " in done.out
             assert f"to go on with it: forebay job {status.id} --retry" in done.err
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_local_job_stops_and_can_be_gone_on_with(
-        self, forebay: Forebay, cache: MediaCache, uris: list[str], slow: Proxy
+        self, forebay: Forebay, cache: MediaCache, uris: list[str], slow: Proxy, number: signal.Signals
     ) -> None:
         # Given a prefetch with local threads that has begun
         with forebay.started("prefetch", *uris, "--json") as process:
             eventually(lambda: any(job.downloaded > 4 for job in cache.jobs()))
 
             # When it is interrupted
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             done = ended(process)
 
         # Then it stops and says how to go on
@@ -103,6 +104,9 @@ class TestInterrupt:
         assert done.json["state"] == status.state == "cancelled"
         assert f"interrupted: job {status.id} stopped with " in done.err
         assert done.error_lines[-1] == f"  to go on with it: forebay job {status.id} --retry"
+        # and nothing is claimed or reserved any more,
+        assert cache.volume.index.claims() == {}
+        assert cache.volume.index.totals().reserved == 0
         # and what was downloaded is not downloaded again.
         slow.reset()
         again = forebay("job", status.id, "--retry", "--json")
@@ -160,8 +164,8 @@ class TestWorker:
                 f"job {done.json['id']}: {COUNT} samples, {COUNT} to fetch through the fleet"
             ]
             assert forebay("stats", "--json").json["workers"] == 1
-            doctor = forebay("doctor", "--json", dispatch="auto").json[-1]
-            assert (doctor["state"], doctor["message"]) == ("ok", f"1 alive with 3 threads: {one.name}")
+            doctor = {item["name"]: item for item in forebay("doctor", "--json", dispatch="auto").json}
+            assert doctor["workers"]["message"] == f"1 alive with 3 threads: {one.name}"
 
             # When it is interrupted, it signs off and ends in good order
             process.send_signal(signal.SIGINT)
