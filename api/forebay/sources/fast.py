@@ -74,6 +74,7 @@ class FastReader:
         relocate: Callable[[str, str], Store | None] = lambda bucket, text: None,
     ) -> None:
         import obstore
+        import obstore.store
 
         self._obstore_get = obstore.get
         self._obstore_head = obstore.head

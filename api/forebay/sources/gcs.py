@@ -79,6 +79,9 @@ class GoogleReader:
     """The objects that one set of Google credentials reaches, through requests."""
 
     def __init__(self, access: Access) -> None:
+        # Imported here because no fork can happen meanwhile.
+        import google.auth.transport.requests  # noqa: F401
+
         self._access = access
         self._sessions = threading.local()
 

@@ -53,7 +53,7 @@ class HTTPSource:
             raise ConfigError(f"setting extra_client_kwargs: 'http' has no {unknown[0]!r}; known are {known}")
         self._timeout = (config.connect_timeout_seconds, config.read_timeout_seconds)
         self._allowed = allowed
-        self._sessions = PerProcess(threading.local)
+        self._sessions = PerProcess(_no_sessions)
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
@@ -167,11 +167,11 @@ class HTTPSource:
             address = literal_address(target.bucket)
             if address is not None and not is_public(address):
                 raise refuse_private(target, address)
-        sessions, name = self._sessions.get(), "trusted" if trusted else "guarded"
-        session: Session | None = getattr(sessions, name, None)
+        sessions = self._sessions.get()
+        session = sessions.trusted if trusted else sessions.guarded
         if session is None:
             session = self._make_session(trusted)
-            setattr(sessions, name, session)
+            setattr(sessions, "trusted" if trusted else "guarded", session)
         return session
 
     def _make_session(self, trusted: bool) -> Session:
@@ -208,6 +208,20 @@ class HTTPSource:
         response.close()
         shown = "the URL's own credentials" if uri.query or _user(uri) else "no credentials"
         return failures.refusal(uri, response.status_code, code, credentials=shown)
+
+
+class _Sessions(threading.local):
+    """Each thread's sessions: for hosts of any address, and for those of public ones."""
+
+    trusted: Session | None = None
+    guarded: Session | None = None
+
+
+def _no_sessions() -> _Sessions:
+    # Imported here because no fork can happen meanwhile.
+    import forebay.sources.guard  # noqa: F401
+
+    return _Sessions()
 
 
 def _url(uri: MediaURI) -> str:

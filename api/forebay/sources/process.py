@@ -2,11 +2,13 @@
 
 PyTorch's DataLoader, `multiprocessing` and Celery's prefork pool all fork. A child that goes on using
 its parent's sockets mixes up answers; a child that calls obstore after its parent did waits for
-threads that only the parent has, for ever.
+threads that only the parent has, for ever; and a child that was forked while another thread imported a
+module waits for that import, for ever.
 """
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - what the first look-up of a host's name would otherwise import
 import os
 import sys
 import threading
@@ -16,9 +18,15 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+# How long a fork waits for what other threads are setting up. Only a set-up that waits for the forking
+# thread takes that long.
+_PATIENCE_SECONDS = 10.0
+
 
 class PerProcess(Generic[T]):
     """A value that each process makes for itself when it first asks for it.
+
+    No fork happens while it is made, so that is the place for imports.
 
     Args:
         make: makes the value; called once in each process, whichever thread comes first.
@@ -27,24 +35,22 @@ class PerProcess(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._value: T | None = None
-        self._lock = threading.Lock()
         _all.add(self)
 
     def get(self) -> T:
         value = self._value
         if value is not None:
             return value
-        with self._lock:
+        with _setting_up.lock:
             if self._value is None:
                 self._value = self._make()
             return self._value
 
     def _forget(self) -> None:
         # The parent's value is kept, unused: taking it apart here could close or wait for what
-        # belongs to the parent. The lock may have been held by a thread that does not exist here.
+        # belongs to the parent.
         _inherited.append(self._value)
         self._value = None
-        self._lock = threading.Lock()
 
 
 def obstore_is_safe() -> bool:
@@ -52,17 +58,44 @@ def obstore_is_safe() -> bool:
     return not _obstore_was_inherited
 
 
+class _SettingUp:
+    """Its lock is held while something is set up, and while a process forks."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._forking_thread: int | None = None
+
+    def before_fork(self) -> None:
+        if self.lock.acquire(timeout=_PATIENCE_SECONDS):
+            self._forking_thread = threading.get_ident()
+
+    def after_fork_in_parent(self) -> None:
+        if self._forking_thread == threading.get_ident():
+            self._forking_thread = None
+            self.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        self.lock = threading.RLock()
+        self._forking_thread = None
+
+
+_setting_up = _SettingUp()
 _all: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
 _inherited: list[Any] = []
 _obstore_was_inherited = False
 
 
-def _after_fork() -> None:
+def _start_afresh() -> None:
     global _obstore_was_inherited  # noqa: PLW0603
+    _setting_up.after_fork_in_child()
     # Its threads start at its first call, whoever makes that, so loaded counts as used.
     _obstore_was_inherited = _obstore_was_inherited or "obstore" in sys.modules
     for value in list(_all):
         value._forget()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(
+    before=_setting_up.before_fork,
+    after_in_parent=_setting_up.after_fork_in_parent,
+    after_in_child=_start_afresh,
+)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 from forebay.config import MediaCacheConfig
@@ -116,7 +116,7 @@ class Access:
         verify: as boto3 takes it: ``False``, or the path of a bundle of authorities.
         s3_options: the ``s3`` section of the AWS config file, and its like from the settings.
         has_special_endpoint: the endpoint depends on switches such as dual-stack or FIPS.
-        path_style: whether buckets are part of the path; ``None`` leaves it to boto3's rules.
+        path_style: whether buckets are always part of the path; else boto3's rules decide.
         arguments: further arguments of boto3's client.
         client_config: arguments of `botocore.config.Config`.
     """
@@ -128,7 +128,7 @@ class Access:
     verify: bool | str | None = None
     s3_options: Mapping[str, Any] = field(default_factory=dict)
     has_special_endpoint: bool = False
-    path_style: bool | None = None
+    path_style: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
     client_config: Mapping[str, Any] = field(default_factory=dict)
     connect_timeout: float = 10.0
@@ -180,12 +180,11 @@ class Access:
         )
 
     def client(self, region: str | None = None) -> S3Client:
-        """Makes a boto3 client that tries everything once.
+        """Makes a client that tries everything once. (It is botocore's, all that boto3 adds are uploads.)
 
         Raises:
             ConfigError: boto3 does not accept what ``extra_client_kwargs`` says.
         """
-        import boto3.session
         import botocore
         from botocore.config import Config
 
@@ -201,11 +200,14 @@ class Access:
         elif "signature_version" not in self.s3_options:
             # What boto3 signs URLs with otherwise, in some regions, is no longer accepted everywhere.
             options["signature_version"] = "s3v4"
-        if self.path_style is not None:
-            options["s3"] = {"addressing_style": "path" if self.path_style else "virtual"}
+        if self.path_style:
+            options["s3"] = {"addressing_style": "path"}
+        elif self.endpoint is None and "addressing_style" not in self.s3_options:
+            # As by default, but for signed URLs, which otherwise name an endpoint that newer regions lack.
+            options["s3"] = {"addressing_style": "virtual"}
         try:
             config = Config(**options).merge(Config(**self.client_config))
-            client: S3Client = boto3.session.Session(botocore_session=self.make_session()).client(
+            client = self.make_session().create_client(
                 "s3",
                 region_name=region or self.region,
                 endpoint_url=self.endpoint,
@@ -215,20 +217,21 @@ class Access:
             )
         except (TypeError, ValueError) as error:
             raise ConfigError(f"setting extra_client_kwargs: boto3 does not accept it: {error}") from None
-        return client
+        return cast("S3Client", client)
 
     def address(self, bucket: str, region: str) -> tuple[str, bool]:
         """Where obstore finds a bucket: the endpoint, and whether the bucket is part of its host."""
-        style = self.s3_options.get("addressing_style")
+        style = "path" if self.path_style else self.s3_options.get("addressing_style")
+        can_be_host = _DNS_NAME.fullmatch(bucket) is not None
         if self.endpoint is not None:
-            if style != "virtual" or self.path_style:
+            if style != "virtual" or not can_be_host:
                 return self.endpoint, False
             parts = urlsplit(self.endpoint)
             return parts._replace(netloc=f"{bucket}.{parts.netloc}").geturl(), True
         if self.has_special_endpoint or not _ORDINARY_REGION.fullmatch(region):
             return self._ask_boto(bucket, region)
         host = f"s3.{region}.amazonaws.com"
-        if style == "path" or not _DNS_NAME.fullmatch(bucket):
+        if style == "path" or not can_be_host:
             return f"https://{host}", False
         return f"https://{bucket}.{host}", True
 

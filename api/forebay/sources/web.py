@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import netrc  # noqa: F401 - what requests would otherwise import at its first request; see `process`
 import re
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime

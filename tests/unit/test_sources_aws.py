@@ -1,0 +1,330 @@
+"""What is found out before the first request to S3: as boto3 itself finds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+from botocore.exceptions import BotoCoreError
+
+from forebay.config import MediaCacheConfig
+from forebay.errors import ConfigError
+from forebay.sources import aws
+from forebay.sources.aws import aws_access
+from forebay.sources.minio import minio_access
+from forebay.sources.s3_access import Access, Lender
+
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+def found(**settings: Any) -> Access:
+    return aws_access(MediaCacheConfig(**settings))
+
+
+def keys(access: Access) -> tuple[str, str, str | None]:
+    assert isinstance(access.lender, Lender)
+    lent = access.lender()
+    return lent["access_key_id"], lent["secret_access_key"], lent["token"]
+
+
+@pytest.fixture
+def aws_files(clean_environment: Path) -> Path:
+    """The directory of the AWS config files."""
+    directory = clean_environment / ".aws"
+    directory.mkdir()
+    return directory
+
+
+class TestShortcut:
+    """Plain variables are read without botocore; it must not make a difference."""
+
+    @pytest.mark.parametrize(
+        "variables",
+        [
+            KEYS,
+            {**KEYS, "AWS_SESSION_TOKEN": "token"},
+            {**KEYS, "AWS_DEFAULT_REGION": "eu-west-1"},
+            {**KEYS, "AWS_REGION": "eu-west-2"},
+            {**KEYS, "AWS_REGION": "eu-west-2", "AWS_DEFAULT_REGION": "eu-west-1"},
+            {**KEYS, "AWS_ENDPOINT_URL": "http://one"},
+            {**KEYS, "AWS_ENDPOINT_URL": "http://one", "AWS_ENDPOINT_URL_S3": "http://two"},
+            {**KEYS, "AWS_CA_BUNDLE": "/a/bundle.pem"},
+            {**KEYS, "AWS_CONFIG_FILE": "/does/not/exist"},
+        ],
+        ids=lambda variables: "+".join(set(variables) - set(KEYS)) or "keys",
+    )
+    def test_finds_what_botocore_finds(self, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+        short = found()
+        monkeypatch.setattr(aws, "_from_environment", lambda environment: None)
+        long = found()
+
+        for name in ("endpoint", "region", "verify", "has_special_endpoint", "needs_boto"):
+            assert getattr(short, name) == getattr(long, name), name
+        assert keys(short) == keys(long)
+        assert short.lender.description == long.lender.description
+        assert short.client().meta.endpoint_url == long.client().meta.endpoint_url
+
+    @pytest.mark.parametrize(
+        "variables",
+        [
+            {},
+            {"AWS_ACCESS_KEY_ID": "key"},
+            {**KEYS, "AWS_PROFILE": "lab"},
+            {**KEYS, "AWS_USE_FIPS_ENDPOINT": "true"},
+            {**KEYS, "AWS_CREDENTIAL_EXPIRATION": "2030-01-01T00:00:00Z"},
+            {**KEYS, "AWS_WHATEVER_COMES_NEXT": "1"},
+        ],
+        ids=str,
+    )
+    def test_is_not_taken_where_more_than_that_decides(self, variables: dict[str, str]):
+        assert aws._from_environment(variables) is None
+
+    @pytest.mark.parametrize("name", ["config", "credentials"])
+    def test_is_not_taken_where_there_are_files(self, aws_files: Path, name: str):
+        (aws_files / name).touch()
+
+        assert aws._from_environment(KEYS) is None
+
+
+class TestEndpoint:
+    SERVICES = "\n[services local]\ns3 =\n  endpoint_url = http://services\n"
+    LOCAL = "[default]\nservices = local\n" + SERVICES
+
+    @pytest.mark.parametrize(
+        ("file", "variables", "endpoint"),
+        [
+            ("", {}, None),
+            ("[default]\nendpoint_url = http://file\n", {}, "http://file"),
+            (LOCAL, {}, "http://services"),
+            ("[default]\nservices = local\nendpoint_url = http://file" + SERVICES, {}, "http://services"),
+            (LOCAL, {"AWS_ENDPOINT_URL": "http://all"}, "http://all"),
+            (LOCAL, {"AWS_ENDPOINT_URL": "http://all", "AWS_ENDPOINT_URL_S3": "http://s3"}, "http://s3"),
+            (LOCAL, {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}, None),
+        ],
+    )
+    def test_is_boto3s(
+        self,
+        aws_files: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        file: str,
+        variables: dict[str, str],
+        endpoint: str | None,
+    ):
+        (aws_files / "config").write_text(file)
+        for name, value in {**KEYS, **variables, "AWS_DEFAULT_REGION": "eu-west-1"}.items():
+            monkeypatch.setenv(name, value)
+
+        access = found()
+
+        assert access.endpoint == endpoint
+        assert access.client().meta.endpoint_url == boto3.session.Session().client("s3").meta.endpoint_url
+
+    @pytest.mark.parametrize(
+        "region", ["us-east-2", "eu-central-1", "us-gov-west-1", "cn-north-1", "ap-southeast-7"]
+    )
+    @pytest.mark.parametrize(
+        "file",
+        [
+            "",
+            "[default]\ns3 =\n  addressing_style = path\n",
+            "[default]\ns3 =\n  addressing_style = virtual\n",
+            "[default]\nuse_dualstack_endpoint = true\n",
+            "[default]\nuse_fips_endpoint = true\n",
+            "[default]\ns3 =\n  use_accelerate_endpoint = true\n",
+            "[default]\nendpoint_url = https://minio.example.com\n",
+            "[default]\nendpoint_url = https://minio.example.com\ns3 =\n  addressing_style = virtual\n",
+        ],
+        ids=lambda file: file.replace("[default]", "").replace("\n", " ").strip() or "default",
+    )
+    def test_for_obstore_is_where_boto3_would_go(
+        self, aws_files: Path, monkeypatch: pytest.MonkeyPatch, region: str, file: str
+    ):
+        (aws_files / "config").write_text(file)
+        for name, value in {**KEYS, "AWS_DEFAULT_REGION": region}.items():
+            monkeypatch.setenv(name, value)
+        access = found()
+        client = access.client()
+
+        for bucket in ("bucket", "a.dotted.bucket", "Capital", "under_score"):
+            try:
+                url = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+            except BotoCoreError as error:  # some of these go together for nobody
+                with pytest.raises(type(error)):
+                    access.address(bucket, region)
+                continue
+
+            endpoint, in_host = access.address(bucket, region)
+
+            where = f"{endpoint}/k" if in_host else f"{endpoint}/{bucket}/k"
+            assert where == urlsplit(url)._replace(query="").geturl()
+
+
+class TestProfiles:
+    def test_of_the_settings_beat_those_of_the_environment(
+        self, aws_files: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        (aws_files / "credentials").write_text(
+            "[one]\naws_access_key_id = 1\naws_secret_access_key = s\n"
+            "[two]\naws_access_key_id = 2\naws_secret_access_key = s\n"
+        )
+        monkeypatch.setenv("AWS_PROFILE", "one")
+
+        assert keys(found())[0] == "1"
+        assert keys(found(aws_profile="two"))[0] == "2"
+        assert "profile 'two' (shared-credentials-file)" in found(aws_profile="two").lender.description
+
+    def test_beat_keys_in_the_environment_when_they_are_a_setting(
+        self, aws_files: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        (aws_files / "credentials").write_text("[two]\naws_access_key_id = 2\naws_secret_access_key = s\n")
+        for name, value in KEYS.items():
+            monkeypatch.setenv(name, value)
+
+        assert keys(found(aws_profile="two"))[0] == "2"
+
+    def test_that_do_not_exist_are_named(self, aws_files: Path, monkeypatch: pytest.MonkeyPatch):
+        (aws_files / "config").write_text("[profile lab]\nregion = eu-west-1\n")
+
+        with pytest.raises(ConfigError, match=r"setting aws_profile: .*\(nobody\).*; there are: lab"):
+            found(aws_profile="nobody")
+        monkeypatch.setenv("AWS_PROFILE", "nobody")
+        with pytest.raises(ConfigError, match="environment variable AWS_PROFILE"):
+            found()
+
+    def test_files_that_do_not_exist_are_named(self):
+        with pytest.raises(ConfigError, match="setting aws_config_file='/no/file': there is no such file"):
+            found(aws_config_file="/no/file")
+
+    def test_half_a_pair_of_keys_is_a_configuration_error(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+
+        with pytest.raises(ConfigError, match="AWS_SECRET_ACCESS_KEY"):
+            found()
+
+
+class TestSettings:
+    def test_keys_of_the_settings_beat_all_others(self, monkeypatch: pytest.MonkeyPatch):
+        for name, value in KEYS.items():
+            monkeypatch.setenv(name, value)
+        extra = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "aws_session_token": "c"}
+
+        access = found(extra_client_kwargs={"s3": extra})
+
+        assert keys(access) == ("a", "b", "c")
+        credentials = access.make_session().get_credentials()
+        assert credentials is not None
+        assert credentials.access_key == "a"
+        assert not access.needs_boto
+
+    def test_anonymous_signs_nothing(self, monkeypatch: pytest.MonkeyPatch):
+        for name, value in KEYS.items():
+            monkeypatch.setenv(name, value)
+
+        access = found(extra_client_kwargs={"s3": {"anonymous": True}})
+
+        assert not access.is_signed
+        assert "X-Amz-Signature" not in access.client().generate_presigned_url(
+            "get_object", Params={"Bucket": "bucket", "Key": "k"}
+        )
+
+    @pytest.mark.parametrize(
+        ("extra", "needs_boto"),
+        [
+            ({}, False),
+            ({"endpoint_url": "http://x", "region_name": "r", "verify": False}, False),
+            ({"config": {"s3": {"addressing_style": "virtual"}}}, False),
+            ({"config": {"max_pool_connections": 200}}, False),
+            ({"config": {"proxies": {"https": "http://proxy"}}}, True),
+            ({"config": {"s3": {"signature_version": "s3"}}}, True),
+            ({"use_ssl": False}, True),
+            ({"api_version": "2006-03-01"}, True),
+        ],
+        ids=str,
+    )
+    def test_that_obstore_has_no_word_for_need_boto3(self, extra: dict[str, Any], needs_boto: bool):
+        access = found(extra_client_kwargs={"s3": extra})
+
+        assert access.needs_boto is needs_boto
+
+
+class TestMinIO:
+    FILE = """
+        [default]
+        access_key = key
+        secret_access_key = 100%secret
+        endpoint_url = http://minio:9000
+        region = eu-west-1
+        alias = ours
+        [second]
+        endpoint_url = http://second:9000
+    """
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> str:
+        path = tmp_path / "minio.ini"
+        path.write_text("\n".join(line.strip() for line in self.FILE.splitlines()))
+        return str(path)
+
+    def test_is_configured_by_a_file(self, file: str):
+        access = minio_access(MediaCacheConfig(minio_config_file=file))
+
+        assert (access.endpoint, access.region) == ("http://minio:9000", "eu-west-1")
+        assert keys(access) == ("key", "100%secret", None)
+        assert access.address("bucket", access.region) == ("http://minio:9000", False)
+
+    def test_is_configured_by_a_section_of_a_file(self, file: str):
+        access = minio_access(MediaCacheConfig(minio_config_file=file, minio_profile="second"))
+
+        assert access.endpoint == "http://second:9000"
+        assert not access.is_signed
+
+    def test_is_configured_by_variables(self, file: str, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("MINIO_CONFIG_FILE", file)
+        monkeypatch.setenv("MINIO_ACCESS_KEY", "other")
+
+        assert keys(minio_access(MediaCacheConfig())) == ("other", "100%secret", None)
+        monkeypatch.setenv("MINIO_PROFILE", "second")
+        assert minio_access(MediaCacheConfig()).endpoint == "http://second:9000"
+        monkeypatch.setenv("MINIO_ENDPOINT_URL", "http://third:9000")
+        assert minio_access(MediaCacheConfig()).endpoint == "http://third:9000"
+        settings = MediaCacheConfig(minio_config_file=file, minio_profile="default")
+        assert minio_access(settings).endpoint == "http://minio:9000", "the settings beat the variables"
+
+    def test_takes_extra_arguments(self, file: str):
+        extra = {"minio": {"verify": False, "endpoint_url": "https://fourth"}}
+
+        access = minio_access(MediaCacheConfig(minio_config_file=file, extra_client_kwargs=extra))
+
+        assert (access.endpoint, access.verify) == ("https://fourth", False)
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({}, "minio:// needs the URL of a server"),
+            (
+                {"minio_config_file": "/no/file"},
+                "setting minio_config_file='/no/file': there is no such file",
+            ),
+            ({"minio_profile": "third"}, r"has no section \[third\]; there are: default, second"),
+        ],
+    )
+    def test_that_is_not_configured_says_what_is_missing(
+        self, file: str, settings: dict[str, str], message: str
+    ):
+        if "minio_profile" in settings:
+            settings = {**settings, "minio_config_file": file}
+
+        with pytest.raises(ConfigError, match=message):
+            minio_access(MediaCacheConfig(**settings))
+
+    def test_an_endpoint_needs_a_scheme(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("MINIO_ENDPOINT_URL", "minio:9000")
+
+        with pytest.raises(ConfigError, match="must begin with http:// or https://"):
+            minio_access(MediaCacheConfig())
