@@ -267,6 +267,18 @@ class TestPrivateAddresses:
             with pytest.raises(SourceNotAllowedError):
                 source.open(uri)
 
+    def test_are_refused_before_a_proxy_is_asked(
+        self, http_server: HTTPServer, monkeypatch: pytest.MonkeyPatch
+    ):
+        # Given a proxy, which is itself at a private address, and looks up names instead of us
+        monkeypatch.setenv("HTTP_PROXY", http_server.endpoint)
+        http_server.put("http://public.example.com/x", b"hello")
+        uri = parse("http://public.example.com/x")
+
+        assert bytes_of(source_for(uri), uri) == b"hello"
+        with pytest.raises(SourceNotAllowedError):
+            source_for(uri).open(parse("http://169.254.169.254/x"))
+
 
 def resolve(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> list[str]:
     """Makes each name resolve to its addresses one after the other; gives the look-ups as they happen."""

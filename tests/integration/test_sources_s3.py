@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import sys
 import time
 from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import AccessDeniedError, ConfigError, SourceError, TransientSourceError
@@ -364,6 +370,69 @@ def _prepared(url: str) -> requests.PreparedRequest:
     prepared = requests.Request("GET", url).prepare()
     prepared.url = url
     return prepared
+
+
+class TestTLS:
+    @pytest.fixture
+    def certificate(self, tmp_path: Path) -> str:
+        """A key and a certificate for 127.0.0.1 that nobody vouches for."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "forebay test")])
+        now = datetime.now(timezone.utc)
+        certificate = (
+            x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(
+                x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+            )
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        pem = serialization.Encoding.PEM
+        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        path = tmp_path / "certificate.pem"
+        path.write_bytes(private + certificate.public_bytes(pem))
+        return str(path)
+
+    @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+    @BOTH
+    def test_certificates_are_checked_as_boto3_is_told_to(
+        self, certificate: str, monkeypatch: pytest.MonkeyPatch, obstore: bool
+    ):
+        uri = parse("s3://bucket/x")
+        with exact_s3(certificate=certificate) as server:
+            server.objects["x"] = b"hello"
+            monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.endpoint)
+
+            with pytest.raises(SourceError, match="the server's TLS certificate is not trusted") as caught:
+                s3(obstore=obstore).open(uri)
+            assert not caught.value.transient
+            assert bytes_of(s3(obstore=obstore, verify=False), uri) == b"hello"
+            assert bytes_of(s3(obstore=obstore, verify=certificate), uri) == b"hello"
+            monkeypatch.setenv("AWS_CA_BUNDLE", certificate)
+            assert bytes_of(s3(obstore=obstore), uri) == b"hello"
+
+
+@BOTH
+def test_a_server_that_does_not_take_connections_is_given_up_after_the_connect_time_out(obstore: bool):
+    # Given a listener whose queue is full, so that the kernel answers no further connection
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        options = {"s3": {"endpoint_url": f"http://127.0.0.1:{listener.getsockname()[1]}"}}
+        source = s3_source(config(connect_timeout_seconds=0.5, extra_client_kwargs=options), obstore=obstore)
+
+        began = time.monotonic()
+        with pytest.raises(TransientSourceError, match="timed out: cannot connect"):
+            source.open(parse("s3://bucket/x"))
+        assert time.monotonic() - began < 5
 
 
 class TestChecksums:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,19 +31,29 @@ class ExactS3Server:
     """
 
     port: int
+    scheme: str = "http"
     objects: dict[str, bytes] = field(default_factory=dict)
     targets: list[str] = field(default_factory=list)
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 @contextlib.contextmanager
-def exact_s3() -> Iterator[ExactS3Server]:
-    """Starts a server on a free port of 127.0.0.1."""
+def exact_s3(*, certificate: str | None = None) -> Iterator[ExactS3Server]:
+    """Starts a server on a free port of 127.0.0.1.
+
+    Args:
+        certificate: a PEM file with a key and its certificate, for TLS.
+    """
     listener = _Listener(("127.0.0.1", 0), _Handler)
     listener.site = ExactS3Server(listener.server_address[1])
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        listener.socket = context.wrap_socket(listener.socket, server_side=True)
+        listener.site.scheme = "https"
     thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -57,6 +68,9 @@ class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     site: ExactS3Server
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # clients that distrust the certificate hang up
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -214,6 +214,7 @@ def client_options(
     """The options of obstore's HTTP client.
 
     Args:
+        http: whether the server is to be spoken to without TLS.
         verify: ``False`` trusts any TLS certificate; a path names further authorities to trust.
     """
     options: dict[str, Any] = {
@@ -223,6 +224,8 @@ def client_options(
         "timeout": timedelta(days=30),
         "allow_http": http,
     }
+    if http:
+        return options
     if verify is False:
         options["allow_invalid_certificates"] = True
     elif isinstance(verify, str):
@@ -275,7 +278,7 @@ def _in_words(kind: str, text: str) -> str:
     system = _SYSTEM.search(text)
     detail = f" ({system[1]})" if system else ""
     if kind == "Timeout":
-        return "timed out: nothing arrived for too long"
+        return "timed out: " + ("cannot connect" if "Connect," in text else "nothing arrived for too long")
     if kind == "Connect":
         return f"cannot connect{detail}"
     return f"the connection was lost{detail}"
