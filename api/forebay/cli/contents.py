@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 @settings()
 def ls(
     ctx: typer.Context,
-    prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="Only URIs that begin so.")] = "",
+    prefix: Annotated[str, typer.Argument(metavar="PREFIX", help="Only URIs that begin so.")] = "",
     sort: Annotated[
         Order, typer.Option("--sort", help="uri, or the largest, last used, or last fetched first.")
     ] = Order.uri,
@@ -161,7 +161,7 @@ def clear(
     uris: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[URI|PREFIX/|@FILE|-...]", help="What to remove; a prefix is not listed at its source."
+            metavar="URI|PREFIX/|@FILE|-", help="What to remove; a prefix is not listed at its source."
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", metavar="", help="Remove everything.")] = False,

@@ -48,6 +48,7 @@ app = typer.Typer(
     help="Keep cloud media right in front of your GPUs: a cache of bounded size, filled by many workers.",
     epilog=_EPILOG,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
     pretty_exceptions_enable=False,
 )

@@ -69,7 +69,7 @@ def _shown(value: object) -> str:
 def doctor(
     ctx: typer.Context,
     uri: Annotated[
-        str | None, typer.Argument(metavar="[URI]", help="An object or a prefix/ that must be readable.")
+        str | None, typer.Argument(metavar="URI", help="An object or a prefix/ that must be readable.")
     ] = None,
     json: Json = False,
 ) -> int:

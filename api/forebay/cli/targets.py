@@ -21,7 +21,7 @@ _TELL_SECONDS = 5.0
 Targets = Annotated[
     list[str],
     typer.Argument(
-        metavar="URI|PREFIX/|@FILE|-...",
+        metavar="URI|PREFIX/|@FILE|-",
         help="Objects; prefixes that end in / (or a bucket alone); @FILE for a file of URIs as text, JSON "
         "lines or CSV; - for standard input.",
         show_default=False,
