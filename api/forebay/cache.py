@@ -10,11 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from forebay import jobs
 from forebay.config import MediaCacheConfig
-from forebay.errors import ConfigError, ForebayError, NoWorkersError
+from forebay.errors import ConfigError, ForebayError
 from forebay.progress import reporter
 from forebay.sizes import human, parse_duration, parse_size
 from forebay.uri import entry_of, is_local, local_file, redact
@@ -82,9 +81,11 @@ class MediaCache:
             ForebayError: as `local_path`.
         """
         while True:
+            path = self.local_path(uri)
             try:
-                return open(self.local_path(uri), "rb")
+                return open(path, "rb")
             except FileNotFoundError:
+                # Evicted in the moment between the two.
                 if is_local(uri):
                     raise
 
@@ -111,7 +112,10 @@ class MediaCache:
         """
         uris = list(uris)
         if download:
-            self.download_media(uris, skip_failures=skip_failures, progress=progress)
+            job = self.download_media(uris, skip_failures=skip_failures, progress=progress)
+            if not job.failed:
+                # Nobody has a handle on it, and there is nothing to look up.
+                job.forget()
         return [self._path_of(uri) for uri in uris]
 
     # Jobs
@@ -168,31 +172,30 @@ class MediaCache:
         uris = [os.fspath(uri) for uri in uris]
         remote, entries, broken = _understand(uris)
         job = jobs.new_id()
-        name = None
-        if lease is not None:
-            name = f"job-{job}"
-            self._keep(name, entries, parse_duration(lease))
-        missing = remote if update else self._missing(remote, entries)
+        name = None if lease is None else f"job-{job}"
         try:
+            if name is not None:
+                self._keep(name, entries, parse_duration(lease or 0))
+            missing = remote if update else self._missing(remote, entries)
             dispatch, threads = self.dispatcher.choose() if missing else ("local", 1)
-        except NoWorkersError:
+            jobs.create(
+                self.volume,
+                job,
+                missing,
+                total=len(uris),
+                present=len(uris) - len(missing) - len(broken),
+                failed=broken,
+                dispatch=dispatch,
+                pack_size=self._pack_size(batch_size, len(missing), threads),
+                update=update,
+                lease=name,
+                label=_label(missing),
+            )
+        except BaseException:
+            # Without a job, nobody would end its lease.
             if name is not None:
                 self.volume.index.end_lease(name)
             raise
-        packs = self._pack_size(batch_size, len(missing), threads)
-        jobs.create(
-            self.volume,
-            job,
-            missing,
-            total=len(uris),
-            present=len(uris) - len(missing) - len(broken),
-            failed=broken,
-            dispatch=dispatch,
-            pack_size=packs,
-            update=update,
-            lease=name,
-            label=_label(missing),
-        )
         log.info("job %s: %d samples, %d to download by %s dispatch", job, len(uris), len(missing), dispatch)
         return jobs.Job(job, self.volume, self.dispatcher)
 
@@ -427,7 +430,7 @@ def _understand(uris: Sequence[str]) -> tuple[list[str], list[str], list[Outcome
 
 def _label(uris: Sequence[str]) -> str:
     """Where samples come from, without secrets: the bucket or host of most of them."""
-    places = Counter("://".join(urlsplit(redact(uri))[:2]) for uri in uris[:1000])
+    places = Counter("/".join(redact(uri).split("/", 3)[:3]) for uri in uris[:1000])
     return places.most_common(1)[0][0] if places else ""
 
 

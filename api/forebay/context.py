@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
-from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError
+from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError, UriError
 from forebay.jobs import JobStatus
 from forebay.progress import reporter
 from forebay.uri import entry_of, is_local, redact
@@ -37,7 +37,6 @@ class _Batch:
     uris: list[str]
     lease: Lease | None = None
     arrived: threading.Event = field(default_factory=threading.Event)
-    error: BaseException | None = None
 
 
 class DownloadContext:
@@ -78,6 +77,7 @@ class DownloadContext:
         target = target_size_bytes or cache.config.download_size_bytes
         # All batches at hand, and the one before, must find room beside each other.
         self._target = target if limit is None else max(1, min(target, limit // (self._lookahead + 2)))
+        self._closed = threading.Event()
         self._ahead: deque[_Batch] = deque()
         self._sizes = (0, 0)
         self._began = self._renewed = time.monotonic()
@@ -94,6 +94,7 @@ class DownloadContext:
     def close(self) -> None:
         """Ends the leases on what was fetched ahead."""
         self._opened.close()
+        self._closed.set()
         self._rest.clear()
         while self._ahead:
             self._leave(self._ahead.popleft())
@@ -148,22 +149,24 @@ class DownloadContext:
 
     def _fetch(self, batch: _Batch) -> None:
         try:
-            remote = [uri for uri in batch.uris if not is_local(uri)]
-            if remote:
+            remote = [uri for uri in batch.uris if _understood(uri)]
+            if remote and not self._closed.is_set():
                 batch.lease = self._cache.lease(remote, _LEASE_SECONDS)
-                job = self._cache.download_media(remote, update=self._update, progress=False)
+                job = self._cache.download_media(remote, update=self._update, wait=False)
+                job.wait(progress=lambda _: job.cancel() if self._closed.is_set() else None)
                 job.forget()
                 stats = self._cache.stats(remote)
                 count, size = self._sizes
                 self._sizes = (count + stats["current_count"], size + stats["current_size"])
-        except BaseException as error:
-            batch.error = error
+        except ForebayError as error:
+            # What is missing is tried again when its turn comes, and then says why.
+            log.warning("fetching ahead failed: %s", error)
         finally:
             batch.arrived.set()
 
     def _path(self, uri: str, batch: _Batch) -> str:
         volume = self._cache.volume
-        if not is_local(uri) and (self._update or volume.use(entry_of(uri)) is None):
+        if _understood(uri) and (self._update or volume.use(entry_of(uri)) is None):
             batch.arrived.wait()
         try:
             return self._fetch_now(uri)
@@ -172,7 +175,7 @@ class DownloadContext:
                 raise
             log.warning("%s", error)
             self.failures.append((redact(uri), error))
-            return volume.layout.path(entry_of(uri))
+            return volume.layout.path(entry_of(uri)) if _understood(uri) else uri
 
     def _fetch_now(self, uri: str) -> str:
         """The path of what the loop needs next: there already, unless it failed or found no room before.
@@ -202,4 +205,12 @@ class DownloadContext:
         if batch.lease is not None:
             batch.lease.end()
         if self._clear:
-            self._cache.clear(uri for uri in batch.uris if not is_local(uri))
+            self._cache.clear(uri for uri in batch.uris if _understood(uri))
+
+
+def _understood(uri: str) -> bool:
+    """Whether a URI is a remote one that can be fetched at all."""
+    try:
+        return not is_local(uri) and bool(entry_of(uri))
+    except UriError:
+        return False

@@ -18,22 +18,24 @@ file's own access time, which a reader sets on every hit: a hit costs no round t
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from forebay.errors import CacheFullError
-from forebay.index import Reservation
+from forebay.errors import CacheFullError, VolumeError
+from forebay.index import LockLostError, Reservation
 from forebay.index.index import Candidate, batches
-from forebay.maintenance import maintain
+from forebay.maintenance import end_expired_leases, maintain
 from forebay.recovery import needs_sweep
 
 if TYPE_CHECKING:
     from forebay.volume import Volume
+
+log = logging.getLogger(__name__)
 
 _ROUND = 256
 _LOCK_SECONDS = 15.0
@@ -69,31 +71,41 @@ class Evicted:
 def evict(volume: Volume, wanted: int) -> Evicted:
     """Evicts at least ``wanted`` bytes, if so much may be evicted."""
     done = Evicted()
-    lock = volume.index.keys.evictor
-    token = volume.session.evictor_token()
+    lock, token = volume.index.keys.evictor, volume.session.evictor_token()
     if not volume.index.lock(lock, token, _LOCK_SECONDS):
         done.locked = True
         return done
     try:
-        while done.freed < wanted:
-            newest = time.time() - volume.config.grace_seconds
-            victims, in_grace, done.claimed = volume.index.select_victims(
-                token, newest, wanted - done.freed, _ROUND
-            )
-            if in_grace is not None:
-                done.wait_until = in_grace + volume.config.grace_seconds
-            if not victims:
+        while done.freed < wanted and _evict_round(volume, token, wanted - done.freed, done):
+            # Redis, or a pause of this process, may have ended the lock: then another is at it.
+            done.locked = not volume.index.lock(lock, token, _LOCK_SECONDS)
+            if done.locked:
                 break
-            verdicts = _remove(volume, victims, newest)
-            done.freed += volume.index.commit_victims(token, verdicts)
-            gone = [entry for entry, verdict in verdicts if verdict == "gone"]
-            done.entries += gone
-            done.in_use += len(verdicts) - len(gone)
-            prune(volume, gone)
-            volume.index.lock(lock, token, _LOCK_SECONDS)
+    except LockLostError:
+        done.locked = True
     finally:
         volume.index.lock(lock, token, 0)
     return done
+
+
+def _evict_round(volume: Volume, token: str, wanted: int, done: Evicted) -> bool:
+    """Evicts a number of entries; false when there is nothing more to evict."""
+    newest = time.time() - volume.config.grace_seconds
+    victims, in_grace, done.claimed = volume.index.select_victims(token, newest, wanted, _ROUND)
+    if in_grace is not None:
+        done.wait_until = in_grace + volume.config.grace_seconds
+    verdicts = {victim.entry: repr(victim.atime) for victim in victims}
+    try:
+        for entry, verdict in _remove(volume, token, victims, newest):
+            verdicts[entry] = verdict
+    finally:
+        done.freed += volume.index.commit_victims(token, verdicts.items())
+    gone = [entry for entry, verdict in verdicts.items() if verdict == "gone"]
+    used = sum(verdicts[victim.entry] not in ("gone", repr(victim.atime)) for victim in victims)
+    done.entries += gone
+    done.in_use += used
+    prune(volume, gone)
+    return bool(gone or used)
 
 
 def evict_to(volume: Volume, size: int) -> Evicted:
@@ -116,30 +128,37 @@ def evict_to(volume: Volume, size: int) -> Evicted:
     return total
 
 
-def _remove(volume: Volume, victims: Iterable[Candidate], newest: float) -> list[tuple[str, str]]:
+def _remove(
+    volume: Volume, token: str, victims: Iterable[Candidate], newest: float
+) -> Iterator[tuple[str, str]]:
     """Removes the files of victims, oldest first.
 
-    Returns:
-        for each entry ``"gone"``, or the access time that it keeps: its file's own where that was used
-        since the index was told, and its old one where somebody else's turn has come before.
+    Yields:
+        entries with ``"gone"``, or with their file's own access time where that was used since the index
+        was told. What is not mentioned stays as it is: somebody else's turn comes before.
     """
-    verdicts = []
     next_in_turn = math.inf
     for victim in victims:
-        verdict = "gone"
-        path = volume.locate(victim.entry)
         if victim.atime > next_in_turn:
-            verdict = repr(victim.atime)
-        elif path is not None:
-            with contextlib.suppress(FileNotFoundError):
+            return
+        path = volume.locate(victim.entry)
+        if path is not None:
+            try:
                 mark = os.stat(path).st_atime
                 if mark > newest or mark > victim.atime + _SAME_TIME:
                     next_in_turn = min(next_in_turn, mark)
-                    verdict = repr(mark)
-                else:
-                    os.unlink(path)
-        verdicts.append((victim.entry, verdict))
-    return verdicts
+                    yield victim.entry, repr(mark)
+                    continue
+                if not volume.session.owns(token):
+                    # We were paused, and taken for dead: the entry may be under a lease by now.
+                    return
+                volume.remove(victim.entry)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                log.warning("%s cannot be evicted: %s", path, error.strerror)
+                continue
+        yield victim.entry, "gone"
 
 
 def prune(volume: Volume, entries: Iterable[str]) -> None:
@@ -155,10 +174,11 @@ def prune(volume: Volume, entries: Iterable[str]) -> None:
             directory = os.path.dirname(directory)  # noqa: PLW2901
 
 
-def make_room(volume: Volume, size: int, what: str) -> None:
+def make_room(volume: Volume, size: int, token: str, what: str) -> None:
     """Makes room until ``size`` bytes can be reserved, and reserves them.
 
     Args:
+        token: of the claim that they are for.
         what: for whom, as in the error.
 
     Raises:
@@ -168,7 +188,7 @@ def make_room(volume: Volume, size: int, what: str) -> None:
     limit = volume.config.limit
     slack = 0 if limit is None else min(limit // 100, 64 << 20)
     changed, last = time.monotonic(), None
-    while (shortage := volume.reserve(size)) is not None:
+    while (shortage := volume.reserve(size, token)) is not None:
         volume.session.trim()
         missing = size + slack
         if limit is not None:
@@ -177,7 +197,7 @@ def make_room(volume: Volume, size: int, what: str) -> None:
             used = totals.published + totals.reserved + totals.unindexed
             missing = max(1, used + size - limit) + slack
         done = evict(volume, missing)
-        if done.freed:
+        if done.freed or (shortage.leased and end_expired_leases(volume)):
             continue
         state = (shortage, done.wait_until)
         if state != last:
@@ -242,17 +262,32 @@ def clear(volume: Volume, entries: Iterable[str] | None, *, force: bool = False)
         pages = batches(dict.fromkeys(entries))
     removed = 0
     for page in pages:
-        chosen = page
+        token, answers = volume.session.claim_to_evict(page)
+        mine = [entry for entry, answer in zip(page, answers, strict=True) if answer.granted]
         if not force:
-            chosen = [e for e, leased in zip(page, index.leased(page), strict=True) if not leased]
-        token, answers = volume.session.claim_to_evict(chosen)
-        mine = [entry for entry, answer in zip(chosen, answers, strict=True) if answer.granted]
-        for entry in mine:
-            path = volume.locate(entry)
-            if path is not None:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
-        index.commit_victims(token, [(entry, "gone") for entry in mine])
-        prune(volume, mine)
-        removed += sum(1 for answer in answers if answer.granted and answer.value)
+            # Asked for with the claims in hand: a lease that comes now waits for us.
+            leased = {entry for entry, kept in zip(mine, index.leased(mine), strict=True) if kept}
+            index.release([(entry, token) for entry in mine if entry in leased])
+            mine = [entry for entry in mine if entry not in leased]
+        removed += _clear(volume, token, mine)
     return removed
+
+
+def _clear(volume: Volume, token: str, entries: list[str]) -> int:
+    """Removes claimed entries; returns how many there were."""
+    known = volume.index.values(entries)
+    gone: list[str] = []
+    try:
+        for entry in entries:
+            if not volume.session.owns(token):
+                break
+            volume.remove(entry)
+            gone.append(entry)
+    except OSError as error:
+        raise VolumeError(f"{error.filename} cannot be removed: {error.strerror}") from None
+    finally:
+        volume.index.commit_victims(token, [(entry, "gone") for entry in gone])
+        volume.index.release([(entry, token) for entry in entries])
+        prune(volume, gone)
+    done = set(gone)
+    return sum(entry in done and value is not None for entry, value in zip(entries, known, strict=True))

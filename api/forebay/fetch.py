@@ -7,6 +7,7 @@ a round trip. An entry that somebody else has claimed is waited for, not downloa
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 BATCH = 32
 _POLL_SECONDS = (0.005, 0.25)
+# How long a download that is done waits for others to be published with it.
+_UNPUBLISHED_SECONDS = 0.5
 # How often a claim may be lost before a sample counts as failed: more than that is no accident.
 _LOST_CLAIMS = 5
 
@@ -75,6 +78,7 @@ class _Work:
     claimed: deque[_Item] = field(default_factory=deque)
     waiting: list[_Item] = field(default_factory=list)
     done: list[tuple[_Item, Download | None]] = field(default_factory=list)
+    oldest: float = 0.0
     lock: threading.Condition = field(default_factory=threading.Condition)
 
 
@@ -139,7 +143,14 @@ class _Run:
             self._report(broken)
         self._work = _Work(pending=deque(items))
         if items:
-            run_in_threads(self._work_off, min(threads, len(items)), "forebay-fetch")
+            threads = min(threads, len(items))
+            # What is claimed ahead keeps others waiting, so it is little where one thread does it all.
+            self._ahead = min(BATCH, 8 * threads)
+            try:
+                run_in_threads(self._work_off, threads, "forebay-fetch")
+            finally:
+                # What was reserved in advance is for others to use.
+                self._volume.session.trim()
 
     # Which object is next
 
@@ -160,7 +171,7 @@ class _Run:
         with work.lock:
             while self._failure is None and not self._cancelled():
                 if not work.claimed and work.pending:
-                    self._claim([work.pending.popleft() for _ in range(min(BATCH, len(work.pending)))])
+                    self._claim([work.pending.popleft() for _ in range(min(self._ahead, len(work.pending)))])
                 if work.claimed:
                     return work.claimed.popleft()
                 if work.pending:
@@ -177,14 +188,25 @@ class _Run:
         return None
 
     def _claim(self, batch: list[_Item]) -> None:
-        answers = self._volume.session.claim([item.entry for item in batch], always=self._update)
+        session = self._volume.session
+        answers = session.claim([item.entry for item in batch], always=self._update)
+        try:
+            self._sort(batch, answers)
+        except BaseException:
+            session.release(
+                [(item.entry, token) for item, (token, a) in zip(batch, answers, strict=True) if a.granted]
+            )
+            raise
+
+    def _sort(self, batch: list[_Item], answers: list[tuple[str, Claimed]]) -> None:
+        """Puts each item where its claim's answer says that it belongs."""
         outcomes: list[Outcome] = []
         for item, (token, answer) in zip(batch, answers, strict=True):
             item.token = token
             if answer.granted:
                 item.old = answer.value or self._adopt(item)
                 if item.old and not self._update:
-                    self._volume.index.release([(item.entry, item.token)])
+                    self._drop(item)
                     outcomes += _outcomes(item, "cached")
                 else:
                     self._work.claimed.append(item)
@@ -229,12 +251,17 @@ class _Run:
         """Gives back the claims on what will not be downloaded."""
         with self._work.lock:
             self._flush()
-            claims = [(item.entry, item.token) for item in self._work.claimed]
-            self._work.claimed.clear()
+            self._release_ahead()
             self._work.pending.clear()
             self._work.waiting.clear()
-        if claims:
-            self._volume.index.release(claims)
+
+    def _release_ahead(self) -> None:
+        """Gives back the claims on what has not been begun; it is claimed again when its turn comes."""
+        work = self._work
+        if work.claimed:
+            self._volume.session.release([(item.entry, item.token) for item in work.claimed])
+            work.pending.extendleft(reversed(work.claimed))
+            work.claimed.clear()
 
     # One object
 
@@ -252,17 +279,22 @@ class _Run:
             raise
         else:
             item.attempts += transfer.attempts
-            with self._work.lock:
-                self._work.done.append((item, download))
-                if len(self._work.done) >= BATCH:
+            work = self._work
+            with work.lock:
+                work.oldest = time.monotonic() if not work.done else work.oldest
+                work.done.append((item, download))
+                if len(work.done) >= BATCH or time.monotonic() - work.oldest > _UNPUBLISHED_SECONDS:
                     self._flush()
 
-    def _reserve(self, size: int, what: str) -> None:
+    def _reserve(self, size: int, token: str, what: str) -> None:
         """Reserves ``size`` bytes, which means to make room where there is none."""
-        if self._volume.reserve(size) is not None:
-            # What is finished can be evicted once it is published, and not before.
-            self._flush()
-            make_room(self._volume, size, what)
+        if self._volume.reserve(size, token) is not None:
+            # What is finished can be evicted once it is published, and not before; what is to be
+            # updated, as long as nobody has a claim on it.
+            with self._work.lock:
+                self._flush()
+                self._release_ahead()
+            make_room(self._volume, size, token, what)
 
     # How it ended
 
@@ -272,16 +304,17 @@ class _Run:
         with work.lock:
             if not work.done:
                 return
-            done, work.done = work.done, []
+            done = work.done
             kept = [item for item, download in done if download is None]
             stored = [(item, download) for item, download in done if download is not None]
             outcomes: list[Outcome] = []
             if kept:
-                self._volume.index.release((item.entry, item.token) for item in kept)
+                self._volume.session.release([(item.entry, item.token) for item in kept])
                 self._volume.index.present([item.entry for item in kept])
                 for item in kept:
                     outcomes += _outcomes(item, "cached")
             published = self._volume.session.commit([download for _, download in stored]) if stored else []
+            work.done = []
             for (item, download), ours in zip(stored, published, strict=True):
                 if ours:
                     outcomes += _outcomes(item, "downloaded", download.size)
@@ -291,7 +324,8 @@ class _Run:
                 self._report(outcomes)
 
     def _again(self, item: _Item) -> None:
-        """Claims an item anew whose claim was lost."""
+        """Claims an item anew whose claim was lost, or whose partial file was."""
+        self._drop(item)
         with self._work.lock:
             item.lost += 1
             if item.lost > _LOST_CLAIMS:
@@ -308,7 +342,7 @@ class _Run:
             self._report(_outcomes(item, "failed", error=error))
 
     def _drop(self, item: _Item) -> None:
-        self._volume.index.release([(item.entry, item.token)])
+        self._volume.session.release([(item.entry, item.token)])
 
 
 def _by_entry(samples: Iterable[tuple[int, str]]) -> tuple[list[_Item], list[Outcome]]:

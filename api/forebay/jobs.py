@@ -158,7 +158,7 @@ class Job:
     def status(self) -> JobStatus:
         """How far it is."""
         fields = self._ledger.read(self.id)
-        if not fields:
+        if "created" not in fields:
             raise JobNotFoundError(
                 f"job {self.id!r} is not known on volume {self._volume.config.volume!r}: "
                 "`forebay jobs` lists those that are"

@@ -36,8 +36,9 @@ def join(volume: Volume, index: Index) -> None:
         # A new index, or one that was started empty: then the directory remembers its name, and its
         # files are taken in again.
         same = owner is not None and (owner.url_masked == url if url else owner.kind == "embedded")
-        command("hsetnx", meta, "index_id", owner.index_id if owner and same else uuid.uuid4().hex)
+        # The directory first: whoever sees the one sees the other.
         command("hset", meta, "directory", _here(config.cache_dir))
+        command("hsetnx", meta, "index_id", owner.index_id if owner and same else uuid.uuid4().hex)
         known = command("hget", meta, "index_id")
     elif owner is None:
         if directory != _here(config.cache_dir):

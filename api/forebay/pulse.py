@@ -42,6 +42,7 @@ class Pulse:
         while not self._stopped.wait(self._interval):
             try:
                 self._volume.session.beat()
+                self._volume.session.trim()
                 self._volume.flush_used()
                 maintain(self._volume)
             except Exception as error:

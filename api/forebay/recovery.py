@@ -97,11 +97,12 @@ def recover(volume: Volume, run_id: str) -> None:
         try:
             for session in _remembered_sessions(volume):
                 reap(volume, session)
-            on_disk = sum(size for _, size in _files(volume.layout.media_dir))
+            directories = (volume.layout.media_dir, volume.layout.temporary_dir)
+            on_disk = sum(size for directory in directories for _, size in _files(directory))
             unindexed = max(0, on_disk - volume.index.totals().published)
             state = {"unindexed": unindexed, "run_id": run_id, "swept": int(not unindexed)}
             connection.command("hset", keys.meta, mapping=state)
-            # Redis may have forgotten that a lock was given back. Two that hold one do no harm.
+            # Redis may have forgotten that a lock was given back.
             connection.command("unlink", keys.maintenance, keys.evictor)
         finally:
             volume.index.lock(lock, token, 0)
@@ -126,10 +127,11 @@ def sweep(volume: Volume, keep_lock: Callable[[], object]) -> tuple[int, int]:
         keep_lock: called after every batch, to prolong the caller's lock.
 
     Returns:
-        how many files were taken into the index, and how many entries without a file were dropped.
+        how many files were taken into the index, and how many entries were dropped because their files
+        are missing or damaged.
     """
     index, layout = volume.index, volume.layout
-    adopted = 0
+    adopted = dropped = 0
     for batch in batches(_files(layout.media_dir)):
         records = []
         for path, _ in batch:
@@ -137,9 +139,13 @@ def sweep(volume: Volume, keep_lock: Callable[[], object]) -> tuple[int, int]:
             if entry is not None:
                 with contextlib.suppress(FileNotFoundError):
                     records.append(describe(entry, path))
-        adopted += index.adopt(records, counted=True)
+        known = index.values([entry for entry, *_ in records])
+        pairs = list(zip(records, known, strict=True))
+        adopted += index.adopt([record for record, value in pairs if value is None], counted=True)
+        dropped += _remove_damaged(
+            volume, [r[0] for r, value in pairs if value is not None and value.size != r[1]]
+        )
         keep_lock()
-    dropped = 0
     for page in index.scan():
         gone = [(entry, value) for entry, value in page if volume.locate(entry) is None]
         dropped += index.forget(gone)
@@ -149,6 +155,27 @@ def sweep(volume: Volume, keep_lock: Callable[[], object]) -> tuple[int, int]:
     foreign = sum(size for path, size in _files(layout.media_dir) if layout.entry(path) is None)
     index.connection.command("hset", index.keys.meta, mapping={"unindexed": foreign, "swept": 1})
     return adopted, dropped
+
+
+def _remove_damaged(volume: Volume, entries: list[str]) -> int:
+    """Removes files that do not have the size that they had when they were published: a machine that lost
+    its power leaves such. Returns how many there were."""
+    if not entries:
+        return 0
+    token, answers = volume.session.claim_to_evict(entries)
+    removed = 0
+    for entry, answer in zip(entries, answers, strict=True):
+        path = volume.locate(entry)
+        if not answer.granted or path is None:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            if answer.value and os.stat(path).st_size != Entry.parse(answer.value).size:
+                log.warning("%s is damaged: it is removed, and downloaded again when it is needed", path)
+                volume.remove(entry)
+                removed += 1
+                volume.index.commit_victims(token, [(entry, "gone")])
+    volume.index.release([(entry, token) for entry in entries])
+    return removed
 
 
 def _remove_strays(volume: Volume) -> None:

@@ -49,19 +49,18 @@ class Session:
         self._block = _LARGEST_BLOCK if limit is None else min(_LARGEST_BLOCK, limit // 64)
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
+        # The tokens of claims that somebody in this process answers for.
+        self._live: set[str] = set()
         self._begin()
 
     def _begin(self) -> None:
         self.id = _new_id()
         self._held = 0
         self._used = 0
+        self._live.clear()
         sent = clock()
         self._index.begin(self.id, self._ttl)
         self.deadline = sent + self._ttl
-
-    def token(self) -> str:
-        """A token for one claim. It names the session, and the partial file of the download."""
-        return f"{self.id}.{next(self._numbers)}"
 
     def evictor_token(self) -> str:
         """A token for one round of eviction."""
@@ -69,7 +68,7 @@ class Session:
 
     def owns(self, token: str) -> bool:
         """Whether a claim with ``token`` can still be ours, by our own clock alone."""
-        return token.startswith(self.id) and clock() < self.deadline
+        return token.startswith(self.id + ".") and clock() < self.deadline
 
     def beat(self) -> None:
         """Prolongs the session, or begins a new one where it was lost."""
@@ -88,6 +87,8 @@ class Session:
     def claim(self, entries: Sequence[str], *, always: bool = False) -> list[tuple[str, Claimed]]:
         """Claims entries, each with a new token; where the session was lost, with a new one.
 
+        A token names the session, and the partial file of the download.
+
         Args:
             always: claim entries that are published, too: they will be replaced.
 
@@ -95,26 +96,49 @@ class Session:
             for each entry the token, and the index's answer.
         """
         while True:
-            wanted = [(entry, self.token()) for entry in entries]
+            session = self.id
+            wanted = [(entry, f"{session}.{next(self._numbers)}") for entry in entries]
+            self._live.update(token for _, token in wanted)
             try:
-                answers = self._index.claim(self.id, wanted, always=always)
+                answers = self._index.claim(session, wanted, always=always)
             except SessionLostError:
-                self.renew(wanted[0][1].rpartition(".")[0])
-            else:
+                self.renew(session)
+                continue
+            except BaseException:
+                # Whether the claims were made is not known; whoever meets one of them, gives it back.
+                self._live.difference_update(token for _, token in wanted)
+                raise
+            orphans = [
+                (entry, answer.holder)
+                for entry, answer in zip(entries, answers, strict=True)
+                if answer.holder.startswith(self.id + ".") and answer.holder not in self._live
+            ]
+            if not orphans:
+                self._live.difference_update(
+                    token for (_, token), a in zip(wanted, answers, strict=True) if not a.granted
+                )
                 return [(token, answer) for (_, token), answer in zip(wanted, answers, strict=True)]
+            self._index.release(orphans)
+            self.release([pair for pair, a in zip(wanted, answers, strict=True) if a.granted])
+
+    def release(self, claims: Sequence[tuple[str, str]]) -> None:
+        """Gives claims (entry and token) back; those that have been lost meanwhile are left alone."""
+        self._live.difference_update(token for _, token in claims)
+        self._index.release(claims)
 
     def claim_to_evict(self, entries: Sequence[str]) -> tuple[str, list[Claimed]]:
         """Claims entries that are to be removed; all of them with one token."""
         token = self.evictor_token()
         while True:
+            session = token.rpartition(".")[0]
             try:
-                return token, self._index.claim(self.id, [(e, token) for e in entries], always=True)
+                return token, self._index.claim(session, [(e, token) for e in entries], always=True)
             except SessionLostError:
-                self.renew(token.rpartition(".")[0])
+                self.renew(session)
                 token = self.evictor_token()
 
-    def take(self, size: int) -> Reservation | None:
-        """Reserves ``size`` bytes for one download.
+    def take(self, size: int, token: str) -> Reservation | None:
+        """Reserves ``size`` bytes for the download that has the claim ``token``.
 
         Returns:
             ``None`` when they are reserved, otherwise what stands in the way.
@@ -123,6 +147,8 @@ class Session:
             SessionLostError: the session is gone, and with it every claim that the caller has.
         """
         with self._lock:
+            if not token.startswith(self.id + "."):
+                raise SessionLostError
             if self._held - self._used >= size:
                 self._used += size
                 return None
@@ -137,7 +163,7 @@ class Session:
     def give_back(self, size: int, token: str) -> None:
         """Ends what `take` began, without a file; void when the session of ``token`` is gone."""
         with self._lock:
-            if token.startswith(self.id):
+            if token.startswith(self.id + "."):
                 self._used -= size
 
     def trim(self) -> None:
@@ -153,9 +179,9 @@ class Session:
             for each whether it was published; not so when its claim was lost.
         """
         with self._lock:
-            answers = self._index.commit(self.id, done)
-            self._used -= sum(d.size for d in done if d.token.startswith(self.id))
-            self._held -= sum(d.size for d, published in zip(done, answers, strict=True) if published)
+            answers, self._held = self._index.commit(self.id, done)
+            self._used -= sum(d.size for d in done if d.token.startswith(self.id + "."))
+            self._live.difference_update(d.token for d in done)
             return answers
 
     def end(self) -> None:

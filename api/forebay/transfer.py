@@ -29,6 +29,7 @@ from forebay.index import Download, Entry, SessionLostError
 from forebay.sizes import human
 from forebay.threads import run_in_threads
 from forebay.uri import MediaURI, uri_of
+from forebay.volume import prepare
 
 if TYPE_CHECKING:
     from forebay.sources.base import Buffer, ObjectInfo, Opened, Source
@@ -51,7 +52,7 @@ class Transfer:
         token: of the caller's claim on it.
         old: the index's value of the copy that is to be replaced if the object has changed; or empty.
         volume: where to.
-        reserve: reserves bytes for the sample that it is told of, and makes room for them.
+        reserve: reserves bytes for the claim and the sample that it is told of, and makes room for them.
 
     Attributes:
         attempts: how many attempts have been made so far.
@@ -64,7 +65,7 @@ class Transfer:
         token: str,
         old: str,
         volume: Volume,
-        reserve: Callable[[int, str], None],
+        reserve: Callable[[int, str, str], None],
     ) -> None:
         self._uri = uri
         self._entry = entry
@@ -73,6 +74,8 @@ class Transfer:
         self._volume = volume
         self._reserve = reserve
         self._reserved = 0
+        # For an object whose size its source does not tell: what it has turned out to be at least.
+        self._least = 0
         self.attempts = 0
 
     def run(self, sources: Sources) -> Download | None:
@@ -145,19 +148,23 @@ class Transfer:
         info = opened.info
         temporary = self._volume.temporary(self._token)
         try:
-            self._grow(info.size or 0)
-            descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o644)
+            self._grow(self._least if info.size is None else info.size)
+            descriptor = self._create(temporary)
             try:
                 size = self._write(descriptor, source, opened)
                 self._verify(descriptor, info, size)
+                now = time.time()
+                os.utime(descriptor, (now, now if info.modified is None else info.modified))
             finally:
                 os.close(descriptor)
             self._shrink(size)
-            self._publish(temporary, info)
+            self._publish(temporary)
         except BaseException as error:
             _remove(temporary)
             self._shrink(0)
             if isinstance(error, OSError) and not isinstance(error, ForebayError):
+                if not self._volume.session.owns(self._token):
+                    raise SessionLostError from None
                 raise self._disk_error(error) from None
             raise
         # From here on the bytes belong to the file, until it is committed.
@@ -167,11 +174,22 @@ class Transfer:
         value = Entry(size, info.etag or "", int(now), uri).format()
         return Download(self._entry, self._token, size, now, value)
 
+    def _create(self, temporary: str) -> int:
+        flags = os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC
+        try:
+            return os.open(temporary, flags, 0o644)
+        except FileNotFoundError:
+            # Somebody removed the cache directory.
+            prepare(self._volume.layout)
+            return os.open(temporary, flags, 0o644)
+
     # Bytes
 
     def _write(self, descriptor: int, source: Source, opened: Opened) -> int:
         size = opened.info.size
-        if size is not None and size >= 2 * self._volume.config.range_size_bytes:
+        # Without an etag, ranges of two versions of an object might be put together.
+        in_ranges = opened.info.ranges and opened.info.etag
+        if in_ranges and size is not None and size >= 2 * self._volume.config.range_size_bytes:
             return self._write_ranges(descriptor, source, opened, size)
         written = 0
         for chunk in opened:
@@ -243,14 +261,12 @@ class Transfer:
                 self._uri.redacted, f"the {size} bytes that arrived do not have the source's checksum"
             )
 
-    def _publish(self, temporary: str, info: ObjectInfo) -> None:
+    def _publish(self, temporary: str) -> None:
         """Makes a complete file appear under its name, at once.
 
         Whoever takes over an expired claim removes its partial file first, so a late owner's rename
         finds nothing: it cannot publish over its successor.
         """
-        now = time.time()
-        os.utime(temporary, (now, now if info.modified is None else info.modified))
         path = self._volume.layout.path(self._entry)
         alternate = self._volume.layout.alternate_path(self._entry)
         for place in (path, path, path, alternate, alternate):
@@ -282,12 +298,28 @@ class Transfer:
                 f"{self._uri}: its {human(size)} are more than the whole cache of {human(limit)}; "
                 "raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
             )
-        if size > self._reserved:
-            more = size - self._reserved
-            if self._reserved:
-                more = max(more, _GROWTH if limit is None else min(_GROWTH, limit - self._reserved))
-            self._reserve(more, self._uri.redacted)
+        if self._reserved == 0 < size:
+            self._make_place(size)
+            self._reserve(size, self._token, self._uri.redacted)
+            self._reserved = size
+        elif size > self._reserved:
+            more = max(size - self._reserved, _GROWTH)
+            if limit is not None:
+                more = min(more, limit - self._reserved)
+            if self._volume.reserve(more, self._token) is not None:
+                # To wait while holding what others wait for would be for ever.
+                self._least = size if limit is None else min(2 * size, limit)
+                raise TransientSourceError(
+                    self._uri.redacted, "it turned out to need more room than there is"
+                )
             self._reserved += more
+
+    def _make_place(self, size: int) -> None:
+        """Gives up the old copy where it and its successor do not fit into the cache together."""
+        limit, old = self._volume.config.limit, self._old
+        if old is not None and limit is not None and size + old.size > limit:
+            self._volume.remove(self._entry)
+            self._volume.index.forget([(self._entry, old.format())], self._token)
 
     def _shrink(self, size: int) -> None:
         """Gives back all but ``size`` bytes."""

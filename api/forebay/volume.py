@@ -61,6 +61,16 @@ class Volume:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def remove(self, entry: str) -> None:
+        """Removes an entry's file, wherever it lies.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        for path in (self.layout.path(entry), self.layout.alternate_path(entry)):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                os.unlink(path)
+
     def use(self, entry: str) -> str | None:
         """Like `locate`, and the entry counts as used now: the evictor leaves it alone for the grace
         period. No round trip to the index; its access time gets there with the next heartbeat."""
@@ -89,7 +99,12 @@ class Volume:
 
     def free_bytes(self) -> int:
         """Free space of the disk, in bytes."""
-        found = os.statvfs(self.config.cache_dir)
+        try:
+            found = os.statvfs(self.config.cache_dir)
+        except FileNotFoundError:
+            # Somebody removed it.
+            prepare(self.layout)
+            found = os.statvfs(self.config.cache_dir)
         return found.f_bavail * found.f_frsize
 
     def disk_is_short(self, size: int) -> bool:
@@ -120,8 +135,8 @@ class Volume:
         """Whether this process has talked to the index."""
         return self._pid == os.getpid() and "_opened" in self.__dict__
 
-    def reserve(self, size: int) -> Reservation | None:
-        """Reserves space for one download.
+    def reserve(self, size: int, token: str) -> Reservation | None:
+        """Reserves space for the download that has the claim ``token``.
 
         Returns:
             ``None`` when it is reserved, otherwise what stands in the way.
@@ -133,7 +148,7 @@ class Volume:
         if self.disk_is_short(size):
             totals = self.index.totals()
             return Reservation(-1, totals.published, totals.reserved, totals.unindexed, totals.leased)
-        return self.session.take(size)
+        return self.session.take(size, token)
 
     def recover(self) -> None:
         """Accounts for what lies on the volume, if Redis may have been started anew since."""
@@ -178,9 +193,9 @@ class Volume:
     def _open(self) -> _Opened:
         if self._pid != os.getpid():
             # A forked child: the session is the parent's, and its locks may be held for ever.
-            self._pid = os.getpid()
             self._lock = threading.RLock()
             self.__dict__.pop("_opened", None)
+            self._pid = os.getpid()
         opened = self.__dict__.get("_opened")
         if opened is not None:
             return opened  # type: ignore[no-any-return]

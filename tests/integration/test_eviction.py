@@ -130,7 +130,7 @@ def test_a_request_waits_for_downloads_under_way(
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
     uri = s3_server.put(s3_bucket, "a.bin", b"y" * 9000)
     busy = make_cache(cache_size_bytes=10_000).volume.session
-    assert busy.take(9000) is None
+    assert busy.take(9000, f"{busy.id}.1") is None
 
     # when an object needs the room,
     cache = make_cache(cache_size_bytes=10_000)
@@ -140,7 +140,7 @@ def test_a_request_waits_for_downloads_under_way(
     assert request.is_alive()
 
     # then it waits, and gets it when the other gives up.
-    busy.give_back(9000, busy.id)
+    busy.give_back(9000, f"{busy.id}.1")
     busy.trim()
     request.join()
     assert cached(cache, [uri]) == [0]

@@ -124,20 +124,23 @@ def _keep_fresh(cache: MediaCache) -> None:
             ledger = Ledger(cache.volume.index)
             for job in [job for job, count in _working.items() if count > 0]:
                 ledger.write(job, updated=time.time())
-        except ForebayError as error:
-            log.warning("%s", error)
+                progressed(cache, 0)
+        except Exception as error:
+            # This thread must not end: without it, the worker is taken for dead.
+            log.warning("keeping jobs fresh failed: %s", error)
 
 
 def _look_after(cache: MediaCache) -> None:
     """Says that the worker lives; and one worker of the volume enqueues again what got lost."""
-    while True:
+    while not stopping.is_set():
         try:
             fleet.announce(cache.volume.index, _self.name, _self.concurrency)
             # The session is what takes part in the volume's maintenance.
             cache.volume.session  # noqa: B018
             _requeue(cache)
-        except ForebayError as error:
-            log.warning("%s", error)
+        except Exception as error:
+            # As above.
+            log.warning("looking after jobs failed: %s", error)
         time.sleep(_BEAT_SECONDS)
 
 

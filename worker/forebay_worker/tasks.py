@@ -47,6 +47,7 @@ def work_off(cache: MediaCache, job: str, number: int) -> None:
     pack = ledger.begin(job, number)
     if pack.cancelled or not pack.samples:
         return
+    lifecycle.progressed(cache, 0)
     cancelled = Cancellation(ledger, job)
     deadline = time.monotonic() + _BUDGET_SECONDS
     ended = 0

@@ -93,7 +93,8 @@ class Dispatcher:
             or int(fields.get("pending", 0)) == 0
             or fields.get("cancelled")
             or quiet < STALL_SECONDS
-            or fleet.queue_length(self.app, self._volume.config)
+            # Where others keep the queue full, that nothing is lost takes longer to be refuted.
+            or (quiet < 10 * STALL_SECONDS and fleet.queue_length(self.app, self._volume.config))
         ):
             return 0
         log.warning("job %s: nothing happened for %.0f s, enqueueing what is pending again", job, quiet)
@@ -117,7 +118,7 @@ class Dispatcher:
             checked = time.monotonic()
             fields = ledger.read(job)
             if status.dispatch == "local":
-                if job not in self._runners and self._abandoned(fields.get("runner", "")):
+                if job not in self._runners and self._abandoned(job, fields.get("runner", "")):
                     log.info("job %s: whoever ran it is gone, going on with it here", job)
                     self._run_here(job)
                 return
@@ -155,8 +156,9 @@ class Dispatcher:
     def _run_here(self, job: str) -> None:
         self._runners[job] = LocalRunner(job, self._volume, self._fetcher)
 
-    def _abandoned(self, runner: str) -> bool:
-        if not runner:
+    def _abandoned(self, job: str, runner: str) -> bool:
+        """Whether nobody runs a job: its runner is gone, or is this process, and has stopped."""
+        if not runner or (runner == self._volume.session.id and job not in self._runners):
             return True
         alive = {session for session, seconds in self._volume.index.sessions() if seconds > 0}
         return runner not in alive or ended_here(runner)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from forebay.config import MediaCacheConfig
+from forebay.config import MediaCacheConfig, mask_url
+from forebay.errors import IndexUnavailableError
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -106,17 +108,24 @@ def queue_name(config: MediaCacheConfig) -> str:
 def broker_url(config: MediaCacheConfig, index_url: str) -> str:
     """The broker: as configured, else the index's Redis, one database further."""
     if config.broker_url is not None:
-        return config.broker_url.replace("unix://", "redis+socket://", 1)
+        return _for_celery(config.broker_url)
     if config.redis_url is None:
         from forebay import embedded
 
         return embedded.broker_url(index_url)
-    if config.redis_url.startswith(("unix://", "redis+socket://")):
-        path = urlsplit(config.redis_url).path
-        return f"redis+socket://{path}?virtual_host=1"
-    parts = urlsplit(config.redis_url)
-    database = int(parts.path.strip("/") or 0)
-    return urlunsplit(parts._replace(path=f"/{database + 1}"))
+    return _for_celery(config.redis_url, further=1)
+
+
+def _for_celery(url: str, further: int = 0) -> str:
+    """A Redis URL as Celery writes it, for the database so many further."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    named = query.pop("db", None) or query.pop("virtual_host", None)
+    if parts.scheme in ("unix", "redis+socket"):
+        query["virtual_host"] = str(int(named or 0) + further)
+        return f"redis+socket://{parts.netloc}{parts.path}?{urlencode(query)}"
+    database = int(named or parts.path.strip("/") or 0) + further
+    return urlunsplit((parts.scheme, parts.netloc, f"/{database}", urlencode(query), ""))
 
 
 def celery_app(config: MediaCacheConfig, url: str) -> Celery:
@@ -174,7 +183,7 @@ def enqueue(app: Celery, config: MediaCacheConfig, job: str, packs: Sequence[int
         label: what Flower shows of the samples, without secrets.
     """
     queue = queue_name(config)
-    with app.producer_pool.acquire(block=True) as producer, producer.batch(500):
+    with _reaching(app), app.producer_pool.acquire(block=True) as producer, producer.batch(500):
         for pack in packs:
             app.send_task(
                 TASK,
@@ -186,8 +195,24 @@ def enqueue(app: Celery, config: MediaCacheConfig, job: str, packs: Sequence[int
             )
 
 
+@contextmanager
+def _reaching(app: Celery) -> Iterator[None]:
+    """Says in our words that the broker cannot be reached."""
+    from kombu.exceptions import OperationalError
+    from redis import RedisError
+
+    try:
+        yield
+    except (OperationalError, RedisError, ConnectionError) as error:
+        url = mask_url(str(app.conf.broker_url))
+        raise IndexUnavailableError(
+            f"Celery's broker at {url} cannot be reached ({error}): start it, or check "
+            "FIFTYONE_MEDIA_CACHE_BROKER_URL"
+        ) from None
+
+
 def queue_length(app: Celery, config: MediaCacheConfig) -> int:
     """How many messages wait in the volume's queue."""
-    with app.connection_for_read() as connection, connection.channel() as channel:
+    with _reaching(app), app.connection_for_read() as connection, connection.channel() as channel:
         answer: Any = channel.queue_declare(queue=queue_name(config), passive=False)
         return int(answer.message_count)

@@ -3,11 +3,12 @@
 -- KEYS  1 atime (zset)  2 claims (hash)  3 entries (hash)  4 evictor (string)
 -- ARGV  1 the lock's token  2 newest access time to evict, seconds  3 bytes wanted  4 entries at most
 -- Returns {access time of the oldest entry in its grace period or "", entries passed over because
--- they are claimed, entry, access time, size, entry …}.
+-- another session has claimed them, entry, access time, size, entry …}.
 -- Error LOCK when the eviction lock is not the caller's.
 if redis.call('GET', KEYS[4]) ~= ARGV[1] then
   return redis.error_reply('LOCK is held by another evictor')
 end
+local session = string.match(ARGV[1], '^(.*)%.')
 local newest, wanted, most = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local chosen, claimed, bytes, page, from = {'', 0}, 0, 0, 64, 0
 while bytes < wanted and (#chosen - 2) / 3 < most and from < most * 4 do
@@ -26,8 +27,12 @@ while bytes < wanted and (#chosen - 2) / 3 < most and from < most * 4 do
     if bytes >= wanted or (#chosen - 2) / 3 >= most then
       break
     end
-    if redis.call('HEXISTS', KEYS[2], entry) == 1 then
-      claimed = claimed + 1
+    local holder = redis.call('HGET', KEYS[2], entry)
+    -- What this token has claimed already was chosen by the same request, whose answer was lost.
+    if holder and holder ~= ARGV[1] then
+      if string.match(holder, '^(.*)%.') ~= session then
+        claimed = claimed + 1
+      end
     else
       local value = redis.call('HGET', KEYS[3], entry)
       local size = value and tonumber(string.match(value, '^%d+')) or 0

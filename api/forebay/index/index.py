@@ -17,11 +17,17 @@ from forebay.index.connection import Connection
 from forebay.index.keys import Keys
 
 BATCH = 500
+# A leased entry is moved from one set to another, which takes longer than to look one up.
+LEASE_BATCH = 100
 _T = TypeVar("_T")
 
 
 class SessionLostError(Exception):
     """This process was taken for dead: its claims and reservations are gone."""
+
+
+class LockLostError(Exception):
+    """A lock ran out, and is somebody else's now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,22 +301,22 @@ class Index:
         )
         return Reservation(*map(int, answer))
 
-    def commit(self, session: str, done: Sequence[Download]) -> list[bool]:
+    def commit(self, session: str, done: Sequence[Download]) -> tuple[list[bool], int]:
         """Publishes entries.
 
         Returns:
-            for each whether it was published; not so when its claim was no longer the token's.
+            for each whether it was published; not so when its claim was no longer the token's. And the
+            bytes that the session has reserved now.
         """
         k = self.keys
-        return [
-            bool(published)
-            for batch in batches(done)
-            for published in self._script(
-                "commit",
-                [k.entries, k.atime, k.atime_leased, k.leased, k.claims, k.reserved, k.meta],
-                [session, *(part for d in batch for part in (d.entry, d.token, d.size, d.time, d.value))],
-            )
-        ]
+        keys = [k.entries, k.atime, k.atime_leased, k.leased, k.claims, k.reserved, k.meta]
+        published: list[bool] = []
+        held = 0
+        for batch in batches(done):
+            parts = (part for d in batch for part in (d.entry, d.token, d.size, d.time, d.value))
+            held, *answers = self._script("commit", keys, [session, *parts])
+            published += map(bool, answers)
+        return published, int(held)
 
     def reap(self, session: str) -> int:
         """Ends a session whose claims have been cleaned up; returns the bytes that became free."""
@@ -374,7 +380,7 @@ class Index:
         k = self.keys
         keys = [k.leases, k.lease(lease), k.leased, k.atime, k.atime_leased, k.entries, k.claims, k.meta]
         leaving: list[str] = []
-        for batch in batches(entries):
+        for batch in batches(entries, LEASE_BATCH):
             leaving += self._script("lease_add", keys, [lease, ttl, *batch])
         return leaving
 
@@ -400,11 +406,15 @@ class Index:
         self.connection.command("zadd", self.keys.leases, {lease: seconds + ttl}, xx=True)
         return True
 
-    def end_lease(self, lease: str) -> None:
-        """Ends a lease: entries that no other lease keeps may be evicted again."""
+    def end_lease(self, lease: str, *, expired: bool = False) -> None:
+        """Ends a lease: entries that no other lease keeps may be evicted again.
+
+        Args:
+            expired: only if it has expired; it may have been prolonged a moment ago.
+        """
         k = self.keys
         keys = [k.leases, k.lease(lease), k.leased, k.atime, k.atime_leased, k.entries, k.meta]
-        while self._script("lease_end", keys, [lease, BATCH]):
+        while self._script("lease_end", keys, [lease, LEASE_BATCH, int(expired)]):
             pass
 
     def _by_expiry(self, key: str) -> list[tuple[str, float]]:
@@ -419,6 +429,8 @@ class Index:
         except redis.ResponseError as error:
             if str(error).startswith("SESSION"):
                 raise SessionLostError(str(error)) from None
+            if str(error).startswith("LOCK"):
+                raise LockLostError(str(error)) from None
             raise
 
 

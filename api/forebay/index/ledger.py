@@ -134,9 +134,10 @@ class Ledger:
         """Makes the failed samples pending again; returns how many there are."""
         keys = [self._keys.job(job), self._keys.job(job, "states"), self._keys.job(job, "failures")]
         again = 0
-        for batch in batches([number for number, _ in self.failures(job)]):
+        numbers = [number for number, _ in self.failures(job)]
+        for batch in batches(numbers):
             again += int(self._connection.script("job_retry", keys, [time.time(), *batch]))
-        if again:
+        if numbers:
             self._connection.command("delete", self._keys.job(job, "attempts"))
         return again
 
