@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -26,13 +27,22 @@ def main() -> int:
     unknown = [name for name in options.what if name not in _names()]
     if unknown:
         parser.error(f"{unknown[0]!r} is none of {', '.join(_names())}")
+    _forget_settings()
     measurements = _measurements(options)
+    print(f"{os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f} before the first run")
     budgets: list[Budget] = []
     for name in measurements if "all" in options.what else options.what or ["small"]:
         print(f"\n{name}\n")
         budgets += measurements[name](rounds=options.rounds, directory=options.dir)
     print_budgets(budgets)
     return 0
+
+
+def _forget_settings() -> None:
+    """Measures with defaults, whatever this machine is configured for."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "FIFTYONE_MEDIA_CACHE_"))]:
+        del os.environ[name]
+    os.environ["FIFTYONE_MEDIA_CACHE_CONFIG_PATH"] = str(Path(__file__).with_name("settings.json"))
 
 
 def _names() -> list[str]:
