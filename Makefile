@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 
 help:
 	@echo 'make setup   create or update .venv'
-	@echo 'make demo    prefetch 300 photographs from a local S3 server through a Celery worker'
+	@echo 'make demo    prefetch 600 photographs from a local S3 server through a Celery worker'
 	@echo 'make test    run every test (some of them: make test PYTEST_ARGS="tests/unit -x")'
 	@echo 'make lint    check style, types and formatting'
 	@echo 'make format  put the style right where that can be done automatically'

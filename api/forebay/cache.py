@@ -136,7 +136,8 @@ class MediaCache:
             uris: remote URIs; local paths among them count as cached.
             update: download again what has changed at its source, by its etag, else size and time.
             skip_failures: false to cancel the job and raise at the first failure.
-            wait: false to return at once; the job goes on.
+            wait: false to return at once. The fleet goes on with the job; threads of this process do as
+                long as it lives, and whoever waits for the job afterwards goes on with the rest.
             lease: how long to keep the samples from eviction, in seconds or as ``24h``.
             batch_size: samples in one message to the fleet; by default as configured.
             progress: as `get_local_paths`.

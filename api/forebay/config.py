@@ -121,7 +121,9 @@ class MediaCacheConfig(BaseSettings):
         description="How long the claims of a process outlive its last sign of life.",
     )
     min_free_bytes: int = Field(
-        default=268435456, ge=0, description="Free disk space that downloads never go below, in bytes."
+        default=268435456,
+        ge=0,
+        description="Free disk space that a download must leave, or is refused, in bytes.",
     )
     allowed_sources: list[str] = Field(
         default=["s3://", "gs://", "minio://", "https://", "http://"],

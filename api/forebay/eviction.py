@@ -113,6 +113,7 @@ def evict_to(volume: Volume, size: int) -> Evicted:
 
     Gives up on what is leased, and on what is used again and again.
     """
+    end_expired_leases(volume)
     total, changed = Evicted(), time.monotonic()
     patience = volume.config.grace_seconds + _LOCK_SECONDS
     while (excess := volume.index.totals().published - size) > 0:

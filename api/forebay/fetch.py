@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 BATCH = 32
 _POLL_SECONDS = (0.005, 0.25)
-# How long a download that is done waits for others to be published with it.
-_UNPUBLISHED_SECONDS = 0.5
+# Downloads that are slower than this are published one by one, faster ones in batches.
+_FLUSH_SECONDS = 0.25
 # How often a claim may be lost before a sample counts as failed: more than that is no accident.
 _LOST_CLAIMS = 5
 
@@ -78,7 +78,7 @@ class _Work:
     claimed: deque[_Item] = field(default_factory=deque)
     waiting: list[_Item] = field(default_factory=list)
     done: list[tuple[_Item, Download | None]] = field(default_factory=list)
-    oldest: float = 0.0
+    flushed: float = field(default_factory=time.monotonic)
     lock: threading.Condition = field(default_factory=threading.Condition)
 
 
@@ -281,9 +281,8 @@ class _Run:
             item.attempts += transfer.attempts
             work = self._work
             with work.lock:
-                work.oldest = time.monotonic() if not work.done else work.oldest
                 work.done.append((item, download))
-                if len(work.done) >= BATCH or time.monotonic() - work.oldest > _UNPUBLISHED_SECONDS:
+                if len(work.done) >= BATCH or time.monotonic() - work.flushed > _FLUSH_SECONDS:
                     self._flush()
 
     def _reserve(self, size: int, token: str, what: str) -> None:
@@ -302,6 +301,7 @@ class _Run:
         """Publishes what is downloaded, in one call."""
         work = self._work
         with work.lock:
+            work.flushed = time.monotonic()
             if not work.done:
                 return
             done = work.done

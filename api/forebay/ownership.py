@@ -36,9 +36,12 @@ def join(volume: Volume, index: Index) -> None:
         # A new index, or one that was started empty: then the directory remembers its name, and its
         # files are taken in again.
         same = owner is not None and (owner.url_masked == url if url else owner.kind == "embedded")
+        if owner is not None and not same:
+            # Refused before anything is written into what is somebody else's, or nobody's, index.
+            claim_volume(config.cache_dir, "", url_masked=url)
         # The directory first: whoever sees the one sees the other.
         command("hset", meta, "directory", _here(config.cache_dir))
-        command("hsetnx", meta, "index_id", owner.index_id if owner and same else uuid.uuid4().hex)
+        command("hsetnx", meta, "index_id", owner.index_id if owner else uuid.uuid4().hex)
         known = command("hget", meta, "index_id")
     elif owner is None:
         if directory != _here(config.cache_dir):

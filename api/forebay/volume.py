@@ -73,7 +73,8 @@ class Volume:
 
     def use(self, entry: str) -> str | None:
         """Like `locate`, and the entry counts as used now: the evictor leaves it alone for the grace
-        period. No round trip to the index; its access time gets there with the next heartbeat."""
+        period. No round trip to the index: the file bears the mark, and the heartbeat of a process that has
+        a session tells the index."""
         now = time.time()
         path = self.layout.path(entry)
         try:

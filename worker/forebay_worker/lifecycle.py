@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from forebay.dispatch import fleet
@@ -59,6 +61,7 @@ def register(app: Celery, cache: MediaCache) -> None:
         _self.name, _self.concurrency = str(sender.hostname), int(sender.pool.limit or 1)
         fleet.announce(cache.volume.index, _self.name, _self.concurrency, samples=0)
         threading.Thread(target=_look_after, args=(cache,), name="forebay-upkeep", daemon=True).start()
+        _end_tasks_first(fleet.DRAIN_SECONDS)
 
     def init(sender: Any, **_: Any) -> None:
         _self.name = str(sender)
@@ -79,6 +82,26 @@ def register(app: Celery, cache: MediaCache) -> None:
     signals.worker_shutting_down.connect(ending, weak=False)
     signals.worker_shutdown.connect(ending, weak=False)
     signals.worker_process_shutdown.connect(child_ending, weak=False)
+
+
+def _end_tasks_first(seconds: float) -> None:
+    """Lets SIGTERM wait for tasks to end, which they do after the download under way, and for no longer.
+
+    Celery's soft shutdown begins with a sleep of all of its time, in which tasks do not know of it.
+    """
+    from celery.worker import state
+
+    celerys = signal.getsignal(signal.SIGTERM)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+        deadline = time.monotonic() + seconds
+        while state.active_requests and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if callable(celerys):
+            celerys(number, frame)
+
+    signal.signal(signal.SIGTERM, handle)
 
 
 def _check(app: Celery, cache: MediaCache) -> None:

@@ -245,7 +245,9 @@ def evict(
             for name in names:
                 put(name)
         what = f"evicted {count(len(names), 'object')} ({human(done.freed)}), least recently used first"
-        put(f"{what if names else 'nothing had to be evicted'}; {human(left)} are left")
+        if not names:
+            what = f"nothing {'could' if left > limit else 'had to'} be evicted"
+        put(f"{what}; {human(left)} are left")
         if left > limit:
             warn("leases, downloads and readers keep the rest: `forebay lease ls` lists the leases")
     return 1 if left > limit else 0

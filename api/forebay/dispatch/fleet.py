@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from forebay.index import Index
 
 TASK = "forebay.fetch"
+# SIGTERM lets tasks end in good order for so long, 20 s in all; the second part is Celery's own.
+DRAIN_SECONDS = 15.0
+SOFT_SHUTDOWN_SECONDS = 5.0
 KEY_PREFIX = "forebay-celery:"
 VISIBILITY_SECONDS = 3600
 SINGLES = 256
@@ -167,7 +170,7 @@ def celery_app(config: MediaCacheConfig, url: str) -> Celery:
         worker_send_task_events=True,
         worker_pool="threads",
         worker_concurrency=config.num_workers,
-        worker_soft_shutdown_timeout=20.0,
+        worker_soft_shutdown_timeout=SOFT_SHUTDOWN_SECONDS,
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_max_tasks_per_child=1000,
