@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from forebay.sources.registry import Sources
     from forebay.volume import Volume
 
-BATCH = 32
+BATCH = 128
 _POLL_SECONDS = (0.005, 0.25)
 # Downloads that are slower than this are published one by one, faster ones in batches.
 _FLUSH_SECONDS = 0.25
@@ -237,7 +237,7 @@ class _Run:
         Redis was started empty, and the sweep has not come by yet. The file is complete, or it would not
         have its name.
         """
-        path = self._volume.locate(item.entry)
+        path = self._volume.locate(item.entry) if self._volume.holds_unknown else None
         if path is None:
             return ""
         try:
@@ -285,7 +285,7 @@ class _Run:
                 if len(work.done) >= BATCH or time.monotonic() - work.flushed > _FLUSH_SECONDS:
                     self._flush()
 
-    def _reserve(self, size: int, token: str, what: str) -> None:
+    def _reserve(self, size: int, token: str, what: MediaURI) -> None:
         """Reserves ``size`` bytes, which means to make room where there is none."""
         if self._volume.reserve(size, token) is not None:
             # What is finished can be evicted once it is published, and not before; what is to be
@@ -293,7 +293,7 @@ class _Run:
             with self._work.lock:
                 self._flush()
                 self._release_ahead()
-            make_room(self._volume, size, token, what)
+            make_room(self._volume, size, token, what.redacted)
 
     # How it ended
 

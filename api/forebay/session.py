@@ -137,6 +137,20 @@ class Session:
                 self.renew(session)
                 token = self.evictor_token()
 
+    def take_held(self, size: int, token: str) -> bool:
+        """Takes ``size`` bytes of what is reserved already; false where that is not enough.
+
+        Raises:
+            SessionLostError: as `take`.
+        """
+        with self._lock:
+            if not token.startswith(self.id + "."):
+                raise SessionLostError
+            if self._held - self._used < size:
+                return False
+            self._used += size
+            return True
+
     def take(self, size: int, token: str) -> Reservation | None:
         """Reserves ``size`` bytes for the download that has the claim ``token``.
 

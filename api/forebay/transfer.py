@@ -65,13 +65,14 @@ class Transfer:
         token: str,
         old: str,
         volume: Volume,
-        reserve: Callable[[int, str, str], None],
+        reserve: Callable[[int, str, MediaURI], None],
     ) -> None:
         self._uri = uri
         self._entry = entry
         self._token = token
         self._old = Entry.parse(old) if old else None
         self._volume = volume
+        self._session = volume.session
         self._reserve = reserve
         self._reserved = 0
         # For an object whose size its source does not tell: what it has turned out to be at least.
@@ -163,14 +164,15 @@ class Transfer:
             _remove(temporary)
             self._shrink(0)
             if isinstance(error, OSError) and not isinstance(error, ForebayError):
-                if not self._volume.session.owns(self._token):
+                if not self._session.owns(self._token):
                     raise SessionLostError from None
                 raise self._disk_error(error) from None
             raise
         # From here on the bytes belong to the file, until it is committed.
         self._reserved = 0
         now = time.time()
-        uri = "" if uri_of(self._entry) else self._uri.redacted
+        # Only an escape can keep a URI from being told from the entry's name.
+        uri = self._uri.redacted if "%" in self._entry and not uri_of(self._entry) else ""
         value = Entry(size, info.etag or "", int(now), uri).format()
         return Download(self._entry, self._token, size, now, value)
 
@@ -241,7 +243,7 @@ class Transfer:
         return size
 
     def _write_at(self, descriptor: int, chunk: Buffer, offset: int) -> None:
-        if not self._volume.session.owns(self._token):
+        if not self._session.owns(self._token):
             raise SessionLostError
         written = os.pwrite(descriptor, chunk, offset)
         if written != len(chunk):
@@ -267,10 +269,10 @@ class Transfer:
         Whoever takes over an expired claim removes its partial file first, so a late owner's rename
         finds nothing: it cannot publish over its successor.
         """
-        path = self._volume.layout.path(self._entry)
-        alternate = self._volume.layout.alternate_path(self._entry)
-        for place in (path, path, path, alternate, alternate):
-            if not self._volume.session.owns(self._token):
+        layout = self._volume.layout
+        for find in (layout.path, layout.path, layout.path, layout.alternate_path, layout.alternate_path):
+            place = find(self._entry)
+            if not self._session.owns(self._token):
                 raise SessionLostError
             try:
                 os.rename(temporary, place)
@@ -283,10 +285,10 @@ class Transfer:
             except (IsADirectoryError, NotADirectoryError):
                 continue
             else:
-                if self._old is not None and place == path:
-                    _remove(alternate)
+                if self._old is not None and find == layout.path:
+                    _remove(layout.alternate_path(self._entry))
                 return
-        raise FileNotFoundError(errno.ENOENT, "the directory disappears again and again", path)
+        raise FileNotFoundError(errno.ENOENT, "the directory disappears again and again", place)
 
     # Room
 
@@ -300,7 +302,7 @@ class Transfer:
             )
         if self._reserved == 0 < size:
             self._make_place(size)
-            self._reserve(size, self._token, self._uri.redacted)
+            self._reserve(size, self._token, self._uri)
             self._reserved = size
         elif size > self._reserved:
             more = max(size - self._reserved, _GROWTH)
@@ -324,7 +326,7 @@ class Transfer:
     def _shrink(self, size: int) -> None:
         """Gives back all but ``size`` bytes."""
         if self._reserved > size:
-            self._volume.session.give_back(self._reserved - size, self._token)
+            self._session.give_back(self._reserved - size, self._token)
             self._reserved = size
 
     def _disk_error(self, error: OSError) -> ForebayError:

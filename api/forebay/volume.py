@@ -146,10 +146,23 @@ class Volume:
             SessionLostError: the session is gone, and with it every claim of this process.
         """
         self.recover()
+        # The disk is looked at once for every block that is reserved.
+        if self.session.take_held(size, token):
+            return None
         if self.disk_is_short(size):
             totals = self.index.totals()
             return Reservation(-1, totals.published, totals.reserved, totals.unindexed, totals.leased)
         return self.session.take(size, token)
+
+    @property
+    def holds_unknown(self) -> bool:
+        """Whether complete files may lie on the volume that the index does not know yet."""
+        from forebay.recovery import needs_sweep
+
+        opened = self._open()
+        if not opened.swept:
+            opened.swept = not needs_sweep(self)
+        return not opened.swept
 
     def recover(self) -> None:
         """Accounts for what lies on the volume, if Redis may have been started anew since."""
@@ -162,6 +175,7 @@ class Volume:
         run_id = opened.connection.run_id()
         if run_id != opened.run_id:
             recover(self, run_id)
+            opened.swept = False
             if opened.session is not None:
                 opened.session.renew(opened.session_seen)
             opened.run_id = run_id
@@ -236,6 +250,7 @@ class _Opened:
         self.connections_seen = 0
         self.run_id = ""
         self.session_seen = ""
+        self.swept = False
 
     def join(self) -> None:
         from forebay.ownership import join
