@@ -65,6 +65,10 @@ _OPERATIONS = {
 _lock = threading.Lock()
 
 
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
+
+
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 

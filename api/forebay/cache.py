@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from forebay import jobs
 from forebay.config import MediaCacheConfig
-from forebay.errors import ConfigError, ForebayError
+from forebay.errors import ConfigError, ForebayError, ObjectNotFoundError
 from forebay.progress import reporter
 from forebay.sizes import human, parse_duration, parse_size
 from forebay.uri import entry_of, is_local, local_file, redact
@@ -110,7 +110,7 @@ class MediaCache:
         Raises:
             DownloadError: a sample failed, and ``skip_failures`` is false.
         """
-        uris = list(uris)
+        uris = _listed(uris)
         if download:
             job = self.download_media(uris, skip_failures=skip_failures, progress=progress)
             if not job.failed:
@@ -170,7 +170,7 @@ class MediaCache:
         Raises:
             NoWorkersError: as `download_media`.
         """
-        uris = [os.fspath(uri) for uri in uris]
+        uris = _listed(uris)
         remote, entries, broken = _understand(uris)
         job = jobs.new_id()
         name = None if lease is None else f"job-{job}"
@@ -231,7 +231,7 @@ class MediaCache:
 
         return DownloadContext(
             self,
-            uris,
+            _listed(uris),
             batch_size=batch_size,
             target_size_bytes=target_size_bytes,
             clear=clear,
@@ -268,7 +268,7 @@ class MediaCache:
             totals = self.volume.index.totals()
             size, count = totals.published, totals.count
         else:
-            entries = list(dict.fromkeys(entry_of(uri) for uri in uris if not is_local(uri)))
+            entries = list(dict.fromkeys(entry_of(uri) for uri in _listed(uris) if not is_local(uri)))
             known = [value for value in self.volume.index.values(entries) if value is not None]
             size, count = sum(value.size for value in known), len(known)
         limit = self.config.cache_size_bytes
@@ -296,7 +296,7 @@ class MediaCache:
         """
         from forebay.eviction import clear
 
-        entries = None if uris is None else [entry_of(uri) for uri in uris if not is_local(uri)]
+        entries = None if uris is None else [entry_of(uri) for uri in _listed(uris) if not is_local(uri)]
         return clear(self.volume, entries, force=force)
 
     def evict(self, to: int | str) -> Evicted:
@@ -326,7 +326,7 @@ class MediaCache:
         from forebay.leases import Lease
 
         name = name or f"lease-{jobs.new_id()}"
-        self._keep(name, [entry_of(uri) for uri in uris if not is_local(uri)], parse_duration(ttl))
+        self._keep(name, [entry_of(uri) for uri in _listed(uris) if not is_local(uri)], parse_duration(ttl))
         return Lease(name, self.volume)
 
     def leases(self) -> list[LeaseStatus]:
@@ -409,8 +409,19 @@ class MediaCache:
         return pack_size(wanted, samples, threads)
 
 
+def _listed(uris: Iterable[str]) -> list[str]:
+    """``uris`` as a list of strings.
+
+    Raises:
+        TypeError: it is a single string, whose characters would be taken for local paths.
+    """
+    if isinstance(uris, str | bytes):
+        raise TypeError(f"expected a list of URIs, not one string: write [{redact(str(uris))!r}]")
+    return [os.fspath(uri) for uri in uris]
+
+
 def _understand(uris: Sequence[str]) -> tuple[list[str], list[str], list[Outcome]]:
-    """The remote URIs, their entries, and failures for those that cannot be understood."""
+    """The remote URIs, their entries, and failures: bad URIs, and local files that are not there."""
     from forebay.fetch import Outcome
 
     remote: list[str] = []
@@ -418,6 +429,9 @@ def _understand(uris: Sequence[str]) -> tuple[list[str], list[str], list[Outcome
     broken: list[Outcome] = []
     for number, uri in enumerate(uris):
         if is_local(uri):
+            if not os.path.exists(local_file(uri)):
+                missing = ObjectNotFoundError(uri, "there is no such local file")
+                broken.append(Outcome(number, uri, "failed", error=missing))
             continue
         try:
             entry = entry_of(uri)

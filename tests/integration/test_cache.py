@@ -122,14 +122,26 @@ class TestDownloadMedia:
         assert len(proxied.requests) == requests
 
     def test_the_same_sample_twice_is_downloaded_once(
-        self, cache: MediaCache, proxied: Proxy, s3_server: S3Server, s3_bucket: str
+        self, cache: MediaCache, proxied: Proxy, s3_server: S3Server, s3_bucket: str, tmp_path: Path
     ) -> None:
         uri = s3_server.put(s3_bucket, "a.jpg", b"pixels")
+        local = tmp_path / "local.jpg"
+        local.write_bytes(b"here")
 
-        status = cache.download_media([uri, "/local.jpg", uri]).status()
+        status = cache.download_media([uri, str(local), uri]).status()
 
         assert (status.total, status.downloaded, status.cached) == (3, 1, 2)
         assert proxied.count("GET") == 1
+
+    def test_a_local_file_that_is_not_there_fails(self, cache: MediaCache) -> None:
+        job = cache.download_media(["/no/such/file.jpg"])
+
+        assert job.status().failed == 1
+        assert job.failures()[0].reason == "there is no such local file"
+
+    def test_a_single_string_is_no_list(self, cache: MediaCache) -> None:
+        with pytest.raises(TypeError, match=r"write \['s3://bucket/a.jpg'\]"):
+            cache.download_media("s3://bucket/a.jpg")
 
     def test_update_downloads_only_what_has_changed(
         self, cache: MediaCache, proxied: Proxy, s3_server: S3Server, s3_bucket: str

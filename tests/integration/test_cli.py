@@ -391,7 +391,7 @@ class TestContents:
     def test_evict_leaves_what_is_leased(self, forebay: Forebay, uris: list[str]) -> None:
         forebay("prefetch", *uris[:2], "--lease", "1h")
         done = forebay("evict", "--to", "0")
-        assert (done.status, done.out) == (1, "nothing had to be evicted; 2.0KB are left\n")
+        assert (done.status, done.out) == (1, "nothing could be evicted; 2.0KB are left\n")
         assert done.err.startswith("warning: leases, downloads and readers keep the rest")
 
 

@@ -166,7 +166,18 @@ def seaweedfs() -> Iterator[S3Server]:
         with running(
             command, log=home / "log", ready=lambda: _serves(server), environment={"HOME": directory}
         ):
-            yield server
+            try:
+                yield server
+            finally:
+                _remove_sockets({admin, *ports})
+
+
+def _remove_sockets(ports: set[int]) -> None:
+    """SeaweedFS puts sockets into the directory for temporary files, and leaves them there when it is
+    killed."""
+    for path in Path(tempfile.gettempdir()).glob("seaweedfs-*.sock"):
+        if int(path.stem.rpartition("-")[2]) in ports:
+            path.unlink(missing_ok=True)
 
 
 def _serves(server: S3Server) -> bool:

@@ -101,7 +101,8 @@ def test_a_command_to_copy_has_the_same_settings_and_no_password() -> None:
         {"cache_dir": "/a b", "redis_url": "redis://:secret@h/0", "num_workers": 3, "cache_size": "1GB"}
     )
     assert state.command("job", "x", "--retry") == (
-        "forebay job x --retry --cache-dir '/a b' --redis-url 'redis://:***@h/0'"
+        "forebay job x --retry --cache-dir '/a b' --redis-url 'redis://:***@h/0' "
+        "--num-workers 3 --cache-size 1GB"
     )
     assert state.environment() == {
         "FIFTYONE_MEDIA_CACHE_DIR": "/a b",

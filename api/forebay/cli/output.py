@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -23,6 +24,7 @@ def emit(value: Any, *, one_of_many: bool = False) -> None:
 
 def say(text: str = "") -> None:
     """Prints a line for people, beside the result."""
+    _keep_order()
     print(text, file=sys.stderr, flush=True)
 
 
@@ -58,7 +60,14 @@ class _Handler(logging.Handler):
 
 def _mark(word: str, color: str, text: str) -> None:
     shown = typer.style(word, fg=color, bold=True) if sys.stderr.isatty() else word
+    _keep_order()
     print(f"{shown} {text}", file=sys.stderr, flush=True)
+
+
+def _keep_order() -> None:
+    """Sends off what was printed before, so that both streams in one file are in order."""
+    with contextlib.suppress(OSError, AttributeError):
+        sys.stdout.flush()
 
 
 def put(text: str) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import os
 from enum import Enum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forebay.cli.logs import JsonLines, Lines, log_worker
-from forebay.cli.output import Json
+from forebay.cli.output import Json, count, say
 from forebay.cli.state import State, settings
+
+if TYPE_CHECKING:
+    from forebay.config import MediaCacheConfig
 
 Concurrency = Annotated[
     int | None,
@@ -60,8 +63,24 @@ def worker(
     application: Any = importlib.import_module("forebay_worker.app").app
     application.conf.worker_pool = pool.value
     log_worker(JsonLines() if json else Lines(), state.verbose)
+    _tell_when_ready(config)
     arguments = ["--quiet", "worker", "--hostname", f"{name or f'{config.volume}.{os.getpid()}'}@%h"]
     return int(application.start(arguments) or 0)
+
+
+def _tell_when_ready(config: MediaCacheConfig) -> None:
+    from forebay.config import mask_url
+
+    signals: Any = importlib.import_module("celery.signals")
+
+    def ready(sender: Any, **_: Any) -> None:
+        where = "the embedded index" if config.redis_url is None else mask_url(config.redis_url)
+        say(
+            f"{sender.hostname} is ready: volume {config.volume} at {config.cache_dir}, {where}, "
+            f"{count(config.num_workers, 'download')} at a time; Ctrl-C ends it"
+        )
+
+    signals.worker_ready.connect(ready, weak=False)
 
 
 @settings("volume", "redis_url", "cache_dir", "cache_size")

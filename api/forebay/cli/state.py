@@ -130,8 +130,9 @@ class State:
 
         words = ["forebay", *arguments]
         for name, value in self.given.items():
-            if name in ("cache_dir", "redis_url", "volume", "dispatch"):
-                words += [f"--{name.replace('_', '-')}", mask_url(value)]
+            option = {"cache_size_bytes": "cache_size"}.get(name, name)
+            if option in _OPTIONS:
+                words += [f"--{option.replace('_', '-')}", mask_url(str(value))]
         return shlex.join(words)
 
 
