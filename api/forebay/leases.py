@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING
 from typing_extensions import Self
 
 from forebay.errors import LeaseNotFoundError
+from forebay.session import is_evictor_token
 from forebay.sizes import parse_duration
 
 if TYPE_CHECKING:
     from forebay.volume import Volume
 
-_EVICTOR_TOKEN = re.compile(r"\.e\d+\Z")
 # An evictor that has chosen an entry is done with it within milliseconds, unless it was killed.
 _LEAVING_SECONDS = 5.0
 
@@ -102,5 +101,5 @@ def keep(volume: Volume, name: str, entries: Sequence[str], ttl: float) -> None:
         leaving = [
             entry
             for entry, token in zip(leaving, holders, strict=True)
-            if token is not None and _EVICTOR_TOKEN.search(token)
+            if token is not None and is_evictor_token(token)
         ]

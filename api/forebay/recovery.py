@@ -12,14 +12,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from forebay.index import Entry
 from forebay.index.index import batches
-from forebay.session import ended_here
+from forebay.session import ended_here, is_evictor_token
 
 if TYPE_CHECKING:
     from forebay.volume import Volume
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOCK_SECONDS = 30.0
-_EVICTOR_TOKEN = re.compile(r"\.e\d+\Z")
 
 
 def reap(volume: Volume, session: str) -> None:
@@ -53,7 +51,7 @@ def _settle(volume: Volume, entry: str, token: str) -> None:
     if path is None:
         if known is not None:
             volume.index.forget([(entry, known.format())], token)
-    elif not _EVICTOR_TOKEN.search(token):
+    elif not is_evictor_token(token):
         with contextlib.suppress(FileNotFoundError):
             volume.index.adopt([describe(entry, path)], token=token)
     volume.index.release([(entry, token)])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import secrets
 import socket
 import threading
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from forebay.index import Claimed, Download, Index, Reservation, SessionLostError
 
+_EVICTOR_TOKEN = re.compile(r"\.e\d+\Z")
 # Reserving in blocks saves a round trip for nearly every object.
 _LARGEST_BLOCK = 32 << 20
 
@@ -208,6 +210,11 @@ class Session:
         except SessionLostError:
             self._begin()
             raise
+
+
+def is_evictor_token(token: str) -> bool:
+    """Whether a claim's token is an evictor's: what it is on will be removed, not downloaded."""
+    return _EVICTOR_TOKEN.search(token) is not None
 
 
 def ended_here(session: str) -> bool:
