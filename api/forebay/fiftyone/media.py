@@ -1,0 +1,44 @@
+"""The one place that turns a path of FiftyOne's into a file on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cache
+from typing import Any
+
+from typing_extensions import TypeIs
+
+from forebay.cache import MediaCache
+from forebay.fiftyone import ahead
+from forebay.uri import REMOTE_SCHEMES
+
+_REMOTE = re.compile(rf"(?:{'|'.join(REMOTE_SCHEMES)})://", re.IGNORECASE)
+
+
+def is_remote(path: Any) -> TypeIs[str]:
+    """Whether ``path`` is a URI that Forebay can fetch; every other path is FiftyOne's own business."""
+    return isinstance(path, str) and _REMOTE.match(path) is not None
+
+
+@cache
+def media_cache() -> MediaCache:
+    """The cache of this process, by the settings of the environment and the configuration file.
+
+    Raises:
+        ConfigError: a setting is not allowed.
+    """
+    return MediaCache()
+
+
+def local(path: Any) -> Any:
+    """A path at which the media can be read: itself, or where the cache has it, downloaded if need be.
+
+    Raises:
+        ForebayError: as `MediaCache.local_path`.
+    """
+    if isinstance(path, os.PathLike):
+        path = os.fspath(path)
+    if not is_remote(path):
+        return path
+    return ahead.local_path(path) or media_cache().local_path(path)

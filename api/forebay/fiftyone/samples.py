@@ -1,0 +1,23 @@
+"""``local_path`` on samples and frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from forebay.fiftyone import hooks, media
+
+
+def _local_path(sample: Any) -> Any:
+    """The local path of the media: the cached copy of a remote file, downloaded if it is missing.
+
+    A local filepath returns itself.
+
+    Raises:
+        ForebayError: the media cannot be downloaded.
+    """
+    return media.local(sample.filepath)
+
+
+local_path = property(_local_path)
+hooks.add("fiftyone.core.sample", "_SampleMixin.local_path")(local_path)
+hooks.add("fiftyone.core.frame", "Frame.local_path", "FrameView.local_path")(local_path)
