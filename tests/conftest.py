@@ -115,3 +115,8 @@ def other_http_server() -> Iterator[HTTPServer]:
     """A web server on another host (127.0.0.2), for redirects from one host to another."""
     with running_http_server("127.0.0.2") as server:
         yield server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the adapter come last: FiftyOne and torch stay in the process, with their threads."""
+    items.sort(key=lambda item: "tests/fiftyone/" in item.nodeid)

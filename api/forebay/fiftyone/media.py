@@ -31,6 +31,13 @@ def media_cache() -> MediaCache:
     return MediaCache()
 
 
+def close_cache() -> None:
+    """Closes the cache of this process, if there is one; whoever needs it next gets a new one."""
+    if media_cache.cache_info().currsize:
+        media_cache().close()
+        media_cache.cache_clear()
+
+
 def local(path: Any) -> Any:
     """A path at which the media can be read: itself, or where the cache has it, downloaded if need be.
 
