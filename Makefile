@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 .PHONY: help setup demo test lint format bench clean
 
 help:
-	@echo 'make setup   create or update .venv'
+	@echo 'make setup   create or update .venv, with all that tests and checks need'
 	@echo 'make demo    prefetch 600 photographs from a local S3 server through a Celery worker'
 	@echo 'make test    run every test (some of them: make test PYTEST_ARGS="tests/unit -x")'
 	@echo 'make lint    check style, types and formatting'
@@ -14,17 +14,18 @@ help:
 	@echo 'make bench   compare speed with other tools'
 	@echo 'make clean   remove .venv and everything that was built'
 
-setup: .venv/.up-to-date
+setup: .venv/.develop
 
-.venv/.up-to-date: pyproject.toml constraints.txt requirements-photos.txt scripts/setup scripts/system-packages
-	@scripts/setup $(PYTHON)
-	@touch $@
+# The demo needs a small part of what the tests need, so it does not wait for FiftyOne and torch.
+.venv/.demo .venv/.develop: .venv/.%: \
+		pyproject.toml constraints.txt requirements-photos.txt scripts/setup scripts/system-packages
+	@scripts/setup $* $(PYTHON)
 
-demo: setup
+demo: .venv/.demo
 	@.venv/bin/python examples/demo.py
 
 test: setup
-	@scripts/system-packages nginx-light
+	@scripts/system-packages nginx-light ffmpeg
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 lint: setup
