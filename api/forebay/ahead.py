@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError, UriError
-from forebay.uri import entry_of, is_local
+from forebay.uri import entry_of, is_local, redact
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
+    from forebay.jobs import Job
     from forebay.leases import Lease
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,9 @@ class LookAhead:
         clear: remove each batch from the cache when the loop has left it.
         lookahead: how many batches to fetch ahead of the present one.
         update: download again what has changed at its source.
+
+    Attributes:
+        failures: the reason for each URI that could not be fetched ahead.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class LookAhead:
         lookahead: int = 1,
         update: bool = False,
     ) -> None:
+        self.failures: dict[str, str] = {}
         self._cache = cache
         self._samples = samples
         self._batch_size = batch_size
@@ -160,6 +165,7 @@ class LookAhead:
                 batch.lease = self._cache.lease(batch.uris, _LEASE_SECONDS)
                 job = self._cache.download_media(batch.uris, update=self._update, wait=False)
                 job.wait(progress=lambda _: job.cancel() if batch.left.is_set() else None)
+                self._note_failures(job, batch)
                 job.forget()
                 size = self._cache.stats(batch.uris)["current_size"]
                 with self._lock:
@@ -175,6 +181,12 @@ class LookAhead:
                     self._release(batch)
                 else:
                     self._fill()
+
+    def _note_failures(self, job: Job, batch: _Batch) -> None:
+        failures = job.failures() if job.failed else []
+        if failures:
+            full = {redact(uri): uri for uri in batch.uris}
+            self.failures.update((full[failure.uri], failure.reason) for failure in failures)
 
     def _awaited(self, entry: str, batch: _Batch) -> str | None:
         """The path of an entry as soon as it is there; ``None`` when its batch ended without it."""

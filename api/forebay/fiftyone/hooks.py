@@ -62,11 +62,13 @@ def around(module: str, *symbols: str) -> Callable[[Wrapper], Wrapper]:
     return declare
 
 
-def replace(module: str, symbol: str) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
-    """Lets the decorated function turn the symbol's value into another one."""
+def replace(
+    module: str, symbol: str, new: bool = False
+) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+    """Lets the decorated function turn the symbol's value, ``None`` for a new one, into another one."""
 
     def declare(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        _table.append(Hook(module, symbol, function))
+        _table.append(Hook(module, symbol, function, new))
         return function
 
     return declare

@@ -10,7 +10,7 @@ from typing import Any
 from typing_extensions import TypeIs
 
 from forebay.cache import MediaCache
-from forebay.fiftyone import ahead
+from forebay.fiftyone import plans
 from forebay.uri import REMOTE_SCHEMES
 
 _REMOTE = re.compile(rf"(?:{'|'.join(REMOTE_SCHEMES)})://", re.IGNORECASE)
@@ -48,4 +48,4 @@ def local(path: Any) -> Any:
         path = os.fspath(path)
     if not is_remote(path):
         return path
-    return ahead.local_path(path) or media_cache().local_path(path)
+    return plans.local_path(path) or media_cache().local_path(path)

@@ -14,7 +14,18 @@ SUPPORTED = "1.22"
 
 MODULE = "forebay.fiftyone"
 
-_PARTS = ("paths", "readers", "samples")
+_PARTS = (
+    "cache",
+    "collections",
+    "files",
+    "paths",
+    "readers",
+    "samples",
+    "torch_datasets",
+    "transforms",
+    "uripaths",
+    "workflows",
+)
 
 
 @cache

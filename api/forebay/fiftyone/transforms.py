@@ -1,0 +1,74 @@
+"""Re-encoding and sampling: the outcome goes to a local directory, the remote original stays."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import Any
+
+from forebay.errors import ForebayError
+from forebay.fiftyone import hooks, media
+from forebay.fiftyone.collections import foreseen
+from forebay.fiftyone.hooks import Wrapper
+from forebay.fiftyone.log import log
+from forebay.fiftyone.media import is_remote
+from forebay.fiftyone.uripaths import plain, relpath
+from forebay.uri import entry_of, redact
+
+_FRAMES = "sampled-frames"
+
+
+@hooks.around("fiftyone.utils.image", "_transform_images")
+@hooks.around("fiftyone.utils.video", "_transform_videos")
+def transform(original: Wrapper, sample_collection: Any, *args: Any, **kwargs: Any) -> Any:
+    """Refuses to write beside remote originals, before anything is downloaded.
+
+    Raises:
+        ValueError: there are remote media, and no ``output_dir``.
+    """
+    given = inspect.signature(original).bind(sample_collection, *args, **kwargs)
+    given.apply_defaults()
+    if given.arguments["output_dir"] is None and not given.arguments.get("sample_frames"):
+        field = given.arguments["media_field"]
+        remote = next((path for path in sample_collection.values(field) if is_remote(path)), None)
+        if remote is not None:
+            raise ValueError(
+                f"{redact(remote)} is remote and is not changed in place: pass output_dir=, a local directory"
+            )
+    with foreseen(sample_collection, given.arguments["media_field"]):
+        return original(sample_collection, *args, **kwargs)
+
+
+@hooks.around("fiftyone.utils.video", "_transform_video")
+def transform_video(original: Wrapper, inpath: Any, outpath: Any, *args: Any, **kwargs: Any) -> Any:
+    """Gives the transformation the local copy, which it must not take for the user's own file."""
+    if not is_remote(inpath):
+        return original(inpath, outpath, *args, **kwargs)
+    given = inspect.signature(original).bind(inpath, outpath, *args, **kwargs)
+    given.apply_defaults()
+    try:
+        path = media.local(inpath)
+    except ForebayError as error:
+        if not given.arguments["skip_failures"]:
+            raise
+        log.warning("%s", error)
+        return False
+    arguments = {**given.arguments, "inpath": path, "delete_original": False}
+    options = arguments.pop("kwargs", {})
+    return original(**arguments, **options)
+
+
+@hooks.around("fiftyone.utils.image", "_get_outpath")
+@hooks.around("fiftyone.utils.video", "_get_outpath")
+def get_outpath(original: Wrapper, inpath: Any, output_dir: Any = None, rel_dir: Any = None) -> Any:
+    """Where what is made of a file goes: for a remote one, always below a local directory."""
+    if not is_remote(inpath):
+        return original(inpath, output_dir=output_dir, rel_dir=rel_dir)
+    if output_dir is None:
+        # Stays the same, so that frames that were sampled before are found again.
+        import fiftyone as fo
+
+        return os.path.join(fo.config.default_dataset_dir, _FRAMES, entry_of(inpath))
+    below = inpath if rel_dir is None else relpath(inpath, rel_dir)
+    name = plain(inpath).rpartition("/")[2] if is_remote(below) else below
+    return os.path.join(output_dir, name)
