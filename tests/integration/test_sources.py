@@ -114,6 +114,31 @@ class TestRanges:
 
         assert bytes(site.source.read_range(uri, 10, 20)) == b""
 
+    def test_gives_the_first_bytes_together_with_what_head_tells(self, site: Site):
+        uri = site.put("digits", b"0123456789")
+        before = len(site.proxy.requests) if site.proxy else 0
+
+        beginning = site.source.read_start(uri, 4)
+
+        head = site.source.head(uri)
+        assert bytes(beginning.data) == b"0123"
+        assert (beginning.info.size, beginning.info.etag) == (10, head.etag)
+        assert beginning.info.modified == head.modified
+        assert beginning.info.ranges
+        if site.proxy is not None:
+            requests = [r for r in site.proxy.requests[before:] if r.path == site.path("digits")]
+            assert [r.method for r in requests] == ["GET", "HEAD"]
+            assert requests[0].sent == 4
+
+    @pytest.mark.parametrize("body", [b"", b"012"])
+    def test_gives_no_more_first_bytes_than_there_are(self, site: Site, body: bytes):
+        uri = site.put("short", body)
+
+        beginning = site.source.read_start(uri, 1000)
+
+        assert bytes(beginning.data) == body
+        assert beginning.info.size == len(body)
+
     def test_notices_that_the_object_changed(self, site: Site):
         uri = site.put("object", b"before")
         etag = site.source.head(uri).etag
@@ -173,7 +198,12 @@ class TestMissing:
     def test_an_object_that_is_not_there(self, site: Site):
         uri = site.uri("nothing/here.jpg")
 
-        for ask in (site.source.open, site.source.head, lambda uri: site.source.read_range(uri, 0, 9)):
+        for ask in (
+            site.source.open,
+            site.source.head,
+            lambda uri: site.source.read_range(uri, 0, 9),
+            lambda uri: site.source.read_start(uri, 9),
+        ):
             with pytest.raises(ObjectNotFoundError, match="no such") as caught:
                 ask(uri)
             assert uri.redacted in str(caught.value)
@@ -312,6 +342,15 @@ class TestFaults:
 
         with pytest.raises(TransientSourceError):
             site.source.read_range(uri, 0, 5000)
+
+    @only(REMOTE)
+    def test_a_beginning_that_ends_early(self, site: Site):
+        assert site.proxy is not None
+        uri = site.put("object", b"0123456789" * 1000)
+        site.proxy.fault(site.path("object"), Fault(truncate_after=10), times=1)
+
+        with pytest.raises(TransientSourceError):
+            site.source.read_start(uri, 5000)
 
     @only(REMOTE)
     @pytest.mark.parametrize("fault", [Fault(stall_after=1000), Fault(delay=30)], ids=["body", "answer"])

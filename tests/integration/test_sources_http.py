@@ -340,6 +340,19 @@ class TestWhims:
             assert (opened.info.size, opened.info.ranges) == (None, False)
             assert b"".join(opened) == b"hello"
 
+    @pytest.mark.parametrize("sized", [True, False])
+    def test_the_first_bytes_of_a_server_without_ranges(self, http_server: HTTPServer, sized: bool):
+        uri = parse(http_server.put("/x", b"hello", ranges=False, sized=sized))
+        source = source_for(uri, http_server)
+
+        beginning = source.read_start(uri, 3)
+        assert bytes(beginning.data) == b"hel"
+        assert (beginning.info.size, beginning.info.ranges) == (5 if sized else None, False)
+
+        beginning = source.read_start(uri, 6)
+        assert bytes(beginning.data) == b"hello"
+        assert beginning.info.size == 5, "that was all of it"
+
     def test_a_server_without_etags_goes_by_the_time(self, http_server: HTTPServer):
         uri = parse(http_server.put("/x", b"hello", etag=None))
         source = source_for(uri, http_server)

@@ -38,6 +38,20 @@ class ObjectInfo:
     ranges: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """An object's first bytes, and what came with them.
+
+    Attributes:
+        info: of the whole object; of an empty one, the size is all that is sure to be known. ``ranges``
+            is what the source has just shown, not what it says.
+        data: as many bytes as were asked for; fewer only where the object has no more.
+    """
+
+    info: ObjectInfo
+    data: Buffer
+
+
 class Opened(Protocol):
     """One answer of a source, of which nothing but the headers has been read.
 
@@ -90,6 +104,9 @@ class Source(Protocol):
         Args:
             etag: raises `ObjectChangedError` when the object's etag is no longer this one.
         """
+
+    def read_start(self, uri: MediaURI, size: int) -> Beginning:
+        """The first ``size`` bytes, and what `head` would tell, for the price of one request."""
 
     def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
         """Every object whose key begins with the prefix's, in the source's order."""

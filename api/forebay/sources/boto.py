@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from forebay.errors import AccessDeniedError, SourceError
 from forebay.sources import failures
-from forebay.sources.base import Buffer, ObjectInfo, Opened
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
 from forebay.uri import MediaURI
 
 if TYPE_CHECKING:
@@ -84,6 +84,15 @@ class BotoReader:
             if not answer.get("ContentRange", f"bytes {start}-").startswith(f"bytes {start}-"):
                 raise SourceError(uri.redacted, "the server sent another range than the one asked for")
             return b"".join(opened)
+
+    def read_start(self, uri: MediaURI, size: int) -> Beginning:
+        try:
+            answer = self._get(uri, {"Range": f"bytes=0-{size - 1}"})
+        except _BeyondEndError:
+            # Only an empty object has no first byte.
+            return Beginning(ObjectInfo(uri.raw, 0), b"")
+        with _Object(uri, _info(uri, answer), answer["Body"], self._access.lender.description) as opened:
+            return Beginning(opened.info, b"".join(opened))
 
     def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -169,9 +178,10 @@ def _info(uri: MediaURI, answer: Any) -> ObjectInfo:
     # With keys of the customer's or of KMS, the etag is 32 digits too, but of something else.
     plain = answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
     md5 = _MD5.fullmatch(etag or "") if plain and "ContentRange" not in answer else None
+    whole = answer.get("ContentRange", "").rpartition("/")[2]
     return ObjectInfo(
         uri.raw,
-        answer["ContentLength"],
+        int(whole) if whole.isdigit() else answer["ContentLength"],
         etag,
         answer["LastModified"].timestamp(),
         content_type=answer.get("ContentType"),

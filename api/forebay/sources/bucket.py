@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from forebay.sources.base import Buffer, ObjectInfo, Opened
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
 from forebay.sources.fast import FastReader, keeps_key
 from forebay.sources.process import PerProcess, obstore_is_safe
 from forebay.uri import MediaURI
@@ -21,6 +21,8 @@ class Reader(Protocol):
     def head(self, uri: MediaURI) -> ObjectInfo: ...
 
     def read_range(self, uri: MediaURI, start: int, end: int, *, etag: str | None = None) -> Buffer: ...
+
+    def read_start(self, uri: MediaURI, size: int) -> Beginning: ...
 
 
 class Portable(Reader, Protocol):
@@ -64,6 +66,9 @@ class BucketSource:
 
     def read_range(self, uri: MediaURI, start: int, end: int, *, etag: str | None = None) -> Buffer:
         return self._reader(uri).read_range(uri, start, end, etag=etag)
+
+    def read_start(self, uri: MediaURI, size: int) -> Beginning:
+        return self._reader(uri).read_start(uri, size)
 
     def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
         return self._portable.get().list(prefix)

@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from forebay.errors import AccessDeniedError, ForebayError, SourceError
 from forebay.sources import failures
-from forebay.sources.base import Buffer, ObjectInfo, Opened
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
 from forebay.uri import MediaURI
 
 if TYPE_CHECKING:
@@ -114,6 +114,18 @@ class FastReader:
             return b""
         if etag is not None and result.meta["e_tag"] not in (None, etag):
             raise failures.changed(uri)
+        return self._part(uri, result, start, end)
+
+    def read_start(self, uri: MediaURI, size: int) -> Beginning:
+        try:
+            result = self._get(uri, {"range": (0, size)})
+        except _BeyondEndError:
+            # Only an empty object has no first byte.
+            return Beginning(ObjectInfo(uri.raw, 0), b"")
+        info = _info(uri, result.meta, result.attributes.get("Content-Type"))
+        return Beginning(info, self._part(uri, result, 0, size))
+
+    def _part(self, uri: MediaURI, result: GetResult, start: int, end: int) -> Buffer:
         expected = min(end, result.meta["size"]) - start
         try:
             data = memoryview(result.bytes())

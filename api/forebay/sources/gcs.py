@@ -17,7 +17,7 @@ from urllib.parse import quote
 from forebay.config import MediaCacheConfig
 from forebay.errors import AccessDeniedError, SourceError
 from forebay.sources import failures, web
-from forebay.sources.base import Buffer, ObjectInfo, Opened
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
 from forebay.sources.bucket import BucketSource
 from forebay.sources.fast import FastReader, client_options
 from forebay.sources.gcs_access import Access, gcs_access
@@ -116,6 +116,15 @@ class GoogleReader:
             response.close()
             return b""
         return web.read_part(uri, response, start, end, etag, decode=False)
+
+    def read_start(self, uri: MediaURI, size: int) -> Beginning:
+        headers = {"Range": f"bytes=0-{size - 1}"}
+        response = self._ask("GET", uri, self._object(uri), headers=headers, also=(206, 416))
+        if response.status_code == 416:
+            response.close()
+            # Only an empty object has no first byte.
+            return Beginning(ObjectInfo(uri.raw, 0), b"")
+        return web.read_start(uri, response, size, decode=False)
 
     def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
         url = f"{self._access.endpoint}/storage/v1/b/{quote(prefix.bucket, safe='')}/o"

@@ -21,7 +21,7 @@ from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError, SourceError, SourceNotAllowedError, UriError
 from forebay.sources import failures, web
 from forebay.sources.allowed import Allowed, is_public, literal_address, refuse_private
-from forebay.sources.base import Buffer, ObjectInfo, Opened
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
 from forebay.sources.process import PerProcess
 from forebay.uri import MediaURI, parse
 
@@ -98,6 +98,15 @@ class HTTPSource:
         if response.status_code not in (200, 206):
             raise self._refusal(uri, response)
         return web.read_part(uri, response, start, end, etag)
+
+    def read_start(self, uri: MediaURI, size: int) -> Beginning:
+        response = self._request("GET", uri, {"Range": f"bytes=0-{size - 1}"})
+        if response.status_code == 416:
+            response.close()
+            return Beginning(self.head(uri), b"")
+        if response.status_code not in (200, 206):
+            raise self._refusal(uri, response)
+        return web.read_start(uri, response, size)
 
     def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
         """Raises `SourceError`: there is no such thing as the list of a web server's URLs."""

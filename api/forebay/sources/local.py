@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from forebay.errors import AccessDeniedError, ObjectNotFoundError, SourceError
 from forebay.sources import failures
-from forebay.sources.base import Buffer, ObjectInfo, Opened
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
 from forebay.uri import MediaURI
 
 _CHUNK_BYTES = 1 << 20
@@ -61,6 +61,9 @@ class LocalSource:
                 return file.read(max(0, end - start))
         except (OSError, ValueError) as error:
             raise _failure(uri, error) from None
+
+    def read_start(self, uri: MediaURI, size: int) -> Beginning:
+        return Beginning(self.head(uri), self.read_range(uri, 0, size))
 
     def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
         directory = os.path.dirname(prefix.key)

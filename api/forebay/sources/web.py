@@ -8,6 +8,7 @@ import contextlib
 import netrc  # noqa: F401 - what requests would otherwise import at its first request; see `process`
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from typing_extensions import Self
 
 from forebay.errors import SourceError
 from forebay.sources import failures
-from forebay.sources.base import Buffer, ObjectInfo
+from forebay.sources.base import Beginning, Buffer, ObjectInfo
 from forebay.uri import MediaURI
 
 if TYPE_CHECKING:
@@ -121,6 +122,16 @@ def read_part(
                 raise failures.truncated(uri, len(data), int(span[2]) + 1 - start)
             return data
         return _cut(opened, start, end)
+
+
+def read_start(uri: MediaURI, response: Response, size: int, *, decode: bool = True) -> Beginning:
+    """The first ``size`` bytes out of the answer to a request for them, and what its headers say."""
+    info = describe(uri, response, decode=decode)
+    info = replace(info, ranges=response.status_code == 206 and info.size is not None)
+    data = read_part(uri, response, 0, size, None, decode=decode)
+    if info.size is None and len(data) < size:
+        info = replace(info, size=len(data))
+    return Beginning(info, data)
 
 
 def failure(uri: MediaURI, error: Exception) -> SourceError:
