@@ -20,7 +20,7 @@ from forebay.cache import MediaCache
 from forebay.config import env_name
 from tests.caches import make_cache, valkey
 from tests.commands import forebay
-from tests.fiftyone import media_files
+from tests.fiftyone import media_files, torchvision_operators
 from tests.fiftyone.places import Places
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
@@ -60,8 +60,6 @@ def fiftyone_environment(database_uri: str, tmp_path_factory: pytest.TempPathFac
         "FIFTYONE_DO_NOT_TRACK": "true",
         "FIFTYONE_SHOW_PROGRESS_BARS": "false",
         "FIFTYONE_MODULE_PATH": "forebay.fiftyone",
-        # FiftyOne asks for torchvision beside torch, and there is none for every build of torch.
-        "FIFTYONE_REQUIREMENT_ERROR_LEVEL": "2",
         "MPLBACKEND": "agg",
     }
 
@@ -73,6 +71,7 @@ def imported_fiftyone(fiftyone_environment: dict[str, str]) -> Iterator[Any]:
         pytest.fail("a test's file imports fiftyone at its top, before there is a database for it")
     with pytest.MonkeyPatch.context() as patch:
         _only(patch, fiftyone_environment)
+        torchvision_operators.declare()
         fiftyone = importlib.import_module("fiftyone")
         # Everything that is filled in when it is first used is filled in now, by these settings.
         fiftyone.list_datasets()
