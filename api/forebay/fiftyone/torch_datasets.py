@@ -9,7 +9,6 @@ from forebay.fiftyone import hooks, media
 from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.media import is_remote, media_cache
 
-
 _PATHS = {"filepath", "mask_path", "map_path"}
 
 
