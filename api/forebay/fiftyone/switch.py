@@ -7,12 +7,13 @@ import os
 from functools import cache
 from importlib import metadata
 
+from forebay import fiftyone_config
+from forebay.errors import ConfigError
 from forebay.fiftyone import hooks
+from forebay.fiftyone_config import MODULE
 
 SUPPORTED = "1.22"
 """The versions of FiftyOne that the adapter is tested with."""
-
-MODULE = "forebay.fiftyone"
 
 _PARTS = (
     "cache",
@@ -55,6 +56,11 @@ def switch_on() -> None:
 
 def _pass_on() -> None:
     """Lets the processes that this one starts, such as the App's server, load the adapter as well."""
-    modules = [name for name in os.environ.get("FIFTYONE_MODULE_PATH", "").split(":") if name]
-    if MODULE not in modules:
-        os.environ["FIFTYONE_MODULE_PATH"] = ":".join([*modules, MODULE])
+    try:
+        named = fiftyone_config.modules()
+    except ConfigError:
+        # FiftyOne reads the same file, and says what is wrong with it.
+        named = []
+    if MODULE not in named:
+        # The variable wins over the file, so it must name what the file does.
+        os.environ[fiftyone_config.VARIABLE] = ":".join([*named, MODULE])
