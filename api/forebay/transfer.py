@@ -8,15 +8,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import logging
 import os
-import random
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from forebay.attempts import persistently
 from forebay.errors import (
     CacheFullError,
     ForebayError,
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from forebay.sources.base import Buffer, ObjectInfo, Opened, Source
     from forebay.sources.registry import Sources
     from forebay.volume import Volume
-
-log = logging.getLogger(__name__)
 
 # How much is reserved at a time for an object whose size its source does not tell.
 _GROWTH = 1 << 20
@@ -97,24 +94,7 @@ class Transfer:
         self, attempt: Callable[[], _T], worthwhile: Callable[[TransientSourceError], bool]
     ) -> _T:
         """Repeats an attempt that failed for the moment, with growing and random pauses between."""
-        most = self._volume.config.max_attempts
-        try:
-            return attempt()
-        except TransientSourceError as error:
-            if most == 1 or not worthwhile(error):
-                raise
-            log.debug("%s", error)
-        # Imported here: most objects arrive at the first attempt.
-        from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
-        retrying = Retrying(
-            retry=retry_if_exception(lambda e: isinstance(e, TransientSourceError) and worthwhile(e)),
-            stop=stop_after_attempt(most - 1),
-            wait=wait_random_exponential(multiplier=0.2, min=0.05, max=15.0),
-            reraise=True,
-        )
-        time.sleep(random.uniform(0.05, 0.2))
-        return retrying(attempt)
+        return persistently(attempt, self._volume.config.max_attempts, worthwhile)
 
     def _attempt(self, source: Source) -> Download | None:
         self.attempts += 1

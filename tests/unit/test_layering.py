@@ -17,13 +17,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # command line, the adapter for FiftyOne) may import everything, and nothing here may import it.
 LAYERS = (
     {"errors"},
-    {"config", "uri", "sizes", "threads"},
+    {"attempts", "config", "uri", "sizes", "threads"},
     {"index", "sources", "embedded"},
     # the volume, and what keeps index and disk together
     {"volume", "session", "ownership", "pulse", "recovery", "maintenance"},
     {"fetch", "transfer", "eviction"},
     {"dispatch", "jobs", "leases", "progress"},
-    {"cache", "ahead", "context", "listing", "manifest"},
+    {"cache", "ahead", "context", "headers", "listing", "manifest"},
 )
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 OF_EXTRAS = {"fiftyone", "torch", "flower"}

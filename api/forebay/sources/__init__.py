@@ -6,5 +6,7 @@
   how to reach the buckets, before the first request.
 * `bucket` chooses between the two ways to an object in a bucket: obstore (`fast`), and the cloud's own
   client (`boto`, `gcs`). `process` keeps both out of forked children.
+* `writing` says what a writer is; `s3_writer` chooses between `fast_writer` and `boto_writer`, and
+  `gcs_writer` writes to GCS. Nothing that reads is ever given one.
 * `failures` makes errors of answers; `web` and `guard` are what sources share that speak through requests.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -108,8 +108,24 @@ class Source(Protocol):
     def read_start(self, uri: MediaURI, size: int) -> Beginning:
         """The first ``size`` bytes, and what `head` would tell, for the price of one request."""
 
-    def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
-        """Every object whose key begins with the prefix's, in the source's order."""
+    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
+        """Every object whose key begins with the prefix's, in the source's order.
 
-    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600) -> str:
-        """A URL that anyone can read the object with until it expires."""
+        Args:
+            recursive: false to give, instead of the objects whose keys go on with a slash beyond the
+                prefix, each such beginning up to its slash, of which nothing else is known.
+        """
+
+    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
+        """A URL that anyone can use until it expires.
+
+        Args:
+            method: the one method that it is good for: ``GET``, ``HEAD``, ``PUT`` or ``DELETE``.
+        """
+
+    def containers(self) -> Sequence[str]:
+        """The names of the buckets that these credentials may list.
+
+        Raises:
+            SourceError: also where the source has nothing of the kind.
+        """

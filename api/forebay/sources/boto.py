@@ -7,7 +7,7 @@ whether an etag is an MD5.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 20
 _LONGEST_SIGNATURE = 7 * 24 * 3600
+_SIGNED = {"GET": "get_object", "HEAD": "head_object", "PUT": "put_object", "DELETE": "delete_object"}
 _MD5 = re.compile(r'"([0-9a-f]{32})"')
 # Exceptions of botocore that another attempt may cure.
 _INTERRUPTIONS = {
@@ -56,7 +57,7 @@ class BotoReader:
         elif if_modified_since is not None:
             conditions["IfModifiedSince"] = datetime.fromtimestamp(if_modified_since, timezone.utc)
         answer = self._get(uri, conditions)
-        info = _info(uri, answer)
+        info = describe(uri, answer)
         if if_none_match is not None and info.etag == if_none_match:
             answer["Body"].close()
             raise failures.refusal(uri, 304)
@@ -64,7 +65,7 @@ class BotoReader:
 
     def head(self, uri: MediaURI) -> ObjectInfo:
         try:
-            return _info(uri, self._client.head_object(Bucket=uri.bucket, Key=uri.key))
+            return describe(uri, self._client.head_object(Bucket=uri.bucket, Key=uri.key))
         except Exception as error:
             raise self._failure(uri, error) from None
 
@@ -78,7 +79,7 @@ class BotoReader:
             answer = self._get(uri, conditions)
         except _BeyondEndError:
             return b""
-        with _Object(uri, _info(uri, answer), answer["Body"], self._access.lender.description) as opened:
+        with _Object(uri, describe(uri, answer), answer["Body"], self._access.lender.description) as opened:
             if etag is not None and opened.info.etag not in (None, etag):
                 raise failures.changed(uri)
             if not answer.get("ContentRange", f"bytes {start}-").startswith(f"bytes {start}-"):
@@ -91,12 +92,12 @@ class BotoReader:
         except _BeyondEndError:
             # Only an empty object has no first byte.
             return Beginning(ObjectInfo(uri.raw, 0), b"")
-        with _Object(uri, _info(uri, answer), answer["Body"], self._access.lender.description) as opened:
+        with _Object(uri, describe(uri, answer), answer["Body"], self._access.lender.description) as opened:
             return Beginning(opened.info, b"".join(opened))
 
-    def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
+    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=prefix.bucket, Prefix=prefix.key
+            Bucket=prefix.bucket, Prefix=prefix.key, Delimiter="" if recursive else "/"
         )
         root = f"{prefix.scheme}://{prefix.bucket}/"
         try:
@@ -104,20 +105,30 @@ class BotoReader:
                 for item in page.get("Contents", ()):
                     modified = item["LastModified"].timestamp()
                     yield ObjectInfo(root + item["Key"], item["Size"], item.get("ETag"), modified)
+                for folder in page.get("CommonPrefixes", ()):
+                    yield ObjectInfo(root + folder["Prefix"])
         except Exception as error:
             raise self._failure(prefix, error) from None
 
-    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600) -> str:
+    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         if not 1 <= expires_seconds <= _LONGEST_SIGNATURE:
             raise SourceError(
                 uri.redacted, f"a signed URL can last from 1 s to 7 days, not {expires_seconds:,} s"
             )
         try:
             return self._client.generate_presigned_url(
-                "get_object", Params={"Bucket": uri.bucket, "Key": uri.key}, ExpiresIn=expires_seconds
+                _SIGNED[method], Params={"Bucket": uri.bucket, "Key": uri.key}, ExpiresIn=expires_seconds
             )
+        except KeyError:
+            raise failures.unsignable(uri, method) from None
         except Exception as error:
             raise self._failure(uri, error) from None
+
+    def containers(self) -> Sequence[str]:
+        try:
+            return [bucket["Name"] for bucket in self._client.list_buckets()["Buckets"]]
+        except Exception as error:
+            raise self._failure(MediaURI("", "s3", "", ""), error) from None
 
     def region_of(self, bucket: str) -> str | None:
         """The region that a bucket is in, which S3 tells even to those who may not read it."""
@@ -138,7 +149,7 @@ class BotoReader:
             raise self._failure(uri, error) from None
 
     def _failure(self, uri: MediaURI, error: Exception) -> SourceError:
-        return _failure(uri, error, self._access.lender.description)
+        return failure(uri, error, self._access.lender.description)
 
 
 class _Object:
@@ -155,7 +166,7 @@ class _Object:
             while piece := self._body.read(_CHUNK_BYTES):
                 yield piece
         except Exception as error:
-            raise _failure(self._uri, error, self._credentials) from None
+            raise failure(self._uri, error, self._credentials) from None
 
     def close(self) -> None:
         self._body.close()
@@ -173,7 +184,8 @@ class _BeyondEndError(SourceError):
     """The range asked for begins after the object's end."""
 
 
-def _info(uri: MediaURI, answer: Any) -> ObjectInfo:
+def describe(uri: MediaURI, answer: Any) -> ObjectInfo:
+    """What an answer of boto3 to GET or HEAD says of the object."""
     etag = answer.get("ETag")
     # With keys of the customer's or of KMS, the etag is 32 digits too, but of something else.
     plain = answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
@@ -189,9 +201,10 @@ def _info(uri: MediaURI, answer: Any) -> ObjectInfo:
     )
 
 
-def _failure(  # noqa: PLR0911 - one for each kind of exception
-    uri: MediaURI, error: Exception, credentials: str
+def failure(  # noqa: PLR0911 - one for each kind of exception
+    uri: MediaURI, error: Exception, credentials: str, *, to: str = "read"
 ) -> SourceError:
+    """The error for an exception of botocore; see `failures.refusal`."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if isinstance(error, SourceError):
@@ -201,7 +214,7 @@ def _failure(  # noqa: PLR0911 - one for each kind of exception
         code = error.response.get("Error", {}).get("Code", "")
         if status == 416:
             return _BeyondEndError(uri.redacted, "the range begins after the object's end")
-        return failures.refusal(uri, status, "" if code.isdigit() else code, credentials=credentials)
+        return failures.refusal(uri, status, "" if code.isdigit() else code, credentials=credentials, to=to)
     names = [kind.__name__ for kind in type(error).__mro__]
     if "SSLError" in names:
         return SourceError(uri.redacted, "the server's TLS certificate is not trusted")

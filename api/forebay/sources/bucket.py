@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
@@ -28,9 +28,11 @@ class Reader(Protocol):
 class Portable(Reader, Protocol):
     """The cloud's own client: works in a forked child, keeps every key, lists and signs."""
 
-    def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]: ...
+    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]: ...
 
-    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600) -> str: ...
+    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str: ...
+
+    def containers(self) -> Sequence[str]: ...
 
 
 class BucketSource:
@@ -70,11 +72,14 @@ class BucketSource:
     def read_start(self, uri: MediaURI, size: int) -> Beginning:
         return self._reader(uri).read_start(uri, size)
 
-    def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
-        return self._portable.get().list(prefix)
+    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
+        return self._portable.get().list(prefix, recursive=recursive)
 
-    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600) -> str:
-        return self._portable.get().sign(uri, expires_seconds=expires_seconds)
+    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
+        return self._portable.get().sign(uri, expires_seconds=expires_seconds, method=method)
+
+    def containers(self) -> Sequence[str]:
+        return self._portable.get().containers()
 
     def _reader(self, uri: MediaURI) -> Reader:
         return self._fast.get() if keeps_key(uri.key) else self._portable.get()

@@ -45,7 +45,7 @@ def error_code(body: str) -> str:
 
 
 def refusal(  # noqa: PLR0911 - one for each kind of answer
-    uri: MediaURI, status: int, code: str = "", *, credentials: str = ""
+    uri: MediaURI, status: int, code: str = "", *, credentials: str = "", to: str = "read"
 ) -> SourceError:
     """The error for an answer that is not the object.
 
@@ -53,6 +53,7 @@ def refusal(  # noqa: PLR0911 - one for each kind of answer
         status: the HTTP status.
         code: the server's own code, such as ``NoSuchKey``.
         credentials: what was shown to the server, in words and without secrets.
+        to: what was tried, ``read`` or ``write``.
     """
     where = uri.redacted
     answer = _in_words(status, code)
@@ -63,7 +64,7 @@ def refusal(  # noqa: PLR0911 - one for each kind of answer
     if code == "InvalidObjectState":
         return SourceError(where, f"the object is archived ({answer}); restore it first")
     if status in (401, 403, 407) or _DENIED_CODE.fullmatch(code):
-        remedy = _REMEDIES.get(code, "check that they may read it")
+        remedy = _REMEDIES.get(code, f"check that they may {to} it")
         return AccessDeniedError(
             where, f"access denied ({answer}) with {credentials or 'no credentials'}; {remedy}"
         )
@@ -84,6 +85,11 @@ def _missing(uri: MediaURI, code: str) -> str:
 def changed(uri: MediaURI) -> ObjectChangedError:
     """The error for an object that is no longer the one whose reading was begun."""
     return ObjectChangedError(uri.redacted, "the object changed while it was being read")
+
+
+def unsignable(uri: MediaURI, method: str) -> SourceError:
+    """The error for a method that no URL can be signed for."""
+    return SourceError(uri.redacted, f"a URL can be signed for GET, HEAD, PUT or DELETE, not for {method!r}")
 
 
 def truncated(uri: MediaURI, received: int, expected: int | None) -> TransientSourceError:

@@ -60,11 +60,15 @@ def keeps_key(key: str) -> bool:
 class FastReader:
     """Opens, looks at and reads parts of the objects of one kind of store.
 
+    ``purpose`` is what its credentials are meant for, as in an error that they are refused.
+
     Args:
         make_store: makes the store of a bucket; called once for each.
         relocate: given a bucket and the text of an error, makes the store to try instead when the text
             says that the bucket is elsewhere.
     """
+
+    purpose = "read"
 
     def __init__(
         self,
@@ -130,7 +134,7 @@ class FastReader:
         try:
             data = memoryview(result.bytes())
         except Exception as error:
-            raise _failure(uri, error, self._credentials) from None
+            raise _failure(uri, error, self._credentials, self.purpose) from None
         if len(data) != expected:
             raise failures.truncated(uri, len(data), expected)
         return data
@@ -142,7 +146,7 @@ class FastReader:
                 return self._obstore_get(store, uri.key, options=options)
             except Exception as error:
                 if self._moved(uri, store, error) is None:
-                    raise _failure(uri, error, self._credentials) from None
+                    raise _failure(uri, error, self._credentials, self.purpose) from None
         return self._ask(uri, lambda store: self._obstore_get(store, uri.key, options=options))
 
     def _ask(self, uri: MediaURI, question: Callable[[Store], T]) -> T:
@@ -156,7 +160,7 @@ class FastReader:
                     raise
             return question(other)
         except Exception as error:
-            raise _failure(uri, error, self._credentials) from None
+            raise _failure(uri, error, self._credentials, self.purpose) from None
 
     def _store(self, bucket: str) -> Store:
         with self._lock:
@@ -258,7 +262,7 @@ def _info(uri: MediaURI, meta: Any, content_type: str | None = None) -> ObjectIn
     )
 
 
-def _failure(uri: MediaURI, error: Exception, credentials: Credentials | None) -> Exception:
+def _failure(uri: MediaURI, error: Exception, credentials: Credentials | None, to: str = "read") -> Exception:
     if isinstance(error, ForebayError):
         return error
     text = str(error)
@@ -268,7 +272,7 @@ def _failure(uri: MediaURI, error: Exception, credentials: Credentials | None) -
     if status[1] == "416":
         return _BeyondEndError(uri.redacted, "the range begins after the object's end")
     description = credentials.description if credentials else ""
-    return failures.refusal(uri, int(status[1]), failures.error_code(text), credentials=description)
+    return failures.refusal(uri, int(status[1]), failures.error_code(text), credentials=description, to=to)
 
 
 def _failure_without_answer(

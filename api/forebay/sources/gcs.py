@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from requests import Response, Session
 
 _LONGEST_SIGNATURE = 7 * 24 * 3600
-_FIELDS = "items(name,size,md5Hash,updated,contentType),nextPageToken"
+_FIELDS = "items(name,size,md5Hash,updated,contentType),prefixes,nextPageToken"
 # Objects stored with Content-Encoding: gzip are sent as they are stored only to those who accept gzip;
 # for all others they are unpacked on the way, with neither a size nor a checksum.
 _AS_STORED = {"Accept-Encoding": "gzip"}
@@ -126,9 +126,10 @@ class GoogleReader:
             return Beginning(ObjectInfo(uri.raw, 0), b"")
         return web.read_start(uri, response, size, decode=False)
 
-    def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
+    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
         url = f"{self._access.endpoint}/storage/v1/b/{quote(prefix.bucket, safe='')}/o"
         query = {"prefix": prefix.key, "fields": _FIELDS, "maxResults": "1000"}
+        query |= {} if recursive else {"delimiter": "/"}
         while True:
             page = self._json(prefix, url, query)
             for item in page.get("items", ()):
@@ -139,11 +140,13 @@ class GoogleReader:
                     content_type=item.get("contentType"),
                     md5=base64.b64decode(item["md5Hash"]).hex() if "md5Hash" in item else None,
                 )
+            for folder in page.get("prefixes", ()):
+                yield ObjectInfo(f"gs://{prefix.bucket}/{folder}")
             if "nextPageToken" not in page:
                 return
             query["pageToken"] = page["nextPageToken"]
 
-    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600) -> str:
+    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         from google.auth.credentials import Signing
         from google.cloud import storage
 
@@ -151,6 +154,8 @@ class GoogleReader:
             raise SourceError(
                 uri.redacted, f"a signed URL can last from 1 s to 7 days, not {expires_seconds:,} s"
             )
+        if method not in ("GET", "HEAD", "PUT", "DELETE"):
+            raise failures.unsignable(uri, method)
         credentials = self._access.credentials
         if credentials is None:
             # Without credentials only public objects can be read, for which no signature is needed.
@@ -167,11 +172,29 @@ class GoogleReader:
             .blob(uri.key)
             .generate_signed_url(
                 version="v4",
+                method=method,
                 expiration=timedelta(seconds=expires_seconds),
                 api_access_endpoint=self._access.endpoint,
             )
         )
         return url
+
+    def containers(self) -> Sequence[str]:
+        everything = MediaURI("", "gs", "", "")
+        if self._access.project is None:
+            raise SourceError(
+                "gs://",
+                "buckets are listed by project, and none is configured; set GOOGLE_CLOUD_PROJECT,"
+                " or project in extra_client_kwargs",
+            )
+        names: list[str] = []
+        query = {"project": self._access.project, "fields": "items(name),nextPageToken"}
+        while True:
+            page = self._json(everything, f"{self._access.endpoint}/storage/v1/b", query)
+            names += [item["name"] for item in page.get("items", ())]
+            if "nextPageToken" not in page:
+                return names
+            query["pageToken"] = page["nextPageToken"]
 
     def _object(self, uri: MediaURI) -> str:
         # With slashes encoded too, nobody on the way can take `..` for a step upwards.

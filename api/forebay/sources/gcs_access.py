@@ -10,7 +10,7 @@ service account. Where none are found at all, requests carry none, which is what
 * ``anonymous``: send no credentials although there are some;
 * ``user_project``: the project to bill for buckets where the requester pays;
 * ``client_options={"api_endpoint": ...}``: another endpoint than ``https://storage.googleapis.com``;
-* ``project``, which reading does not need.
+* ``project``, by which buckets are listed; nothing else needs it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from forebay.errors import ConfigError, SourceError
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-_SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
+_SCOPE = "https://www.googleapis.com/auth/devstorage."
 _OPTIONS = frozenset({"anonymous", "user_project", "client_options", "project"})
 # obstore asks for a new token when less than 5 minutes are left.
 _ENOUGH_LEFT = timedelta(minutes=6)
@@ -40,11 +40,13 @@ class Access:
 
     Attributes:
         credentials: ``None`` to send none.
+        project: whose buckets can be listed.
         headers: to send with each request.
     """
 
     endpoint: str
     credentials: Credentials | None
+    project: str | None
     headers: dict[str, str]
     lender: Lender
     connect_timeout: float
@@ -82,8 +84,11 @@ class Lender:
             return {"token": credentials.token, "expires_at": _aware(credentials.expiry)}
 
 
-def gcs_access(config: MediaCacheConfig) -> Access:
+def gcs_access(config: MediaCacheConfig, *, write: bool = False) -> Access:
     """How to reach ``gs://`` URIs.
+
+    Args:
+        write: ask for tokens that may write; otherwise they can do nothing but read.
 
     Raises:
         ConfigError: the credentials file cannot be used, or an option is unknown.
@@ -101,10 +106,11 @@ def gcs_access(config: MediaCacheConfig) -> Access:
     endpoint = emulator or extra.get("client_options", {}).get("api_endpoint") or ""
     if endpoint and "://" not in endpoint:
         endpoint = f"http://{endpoint}" if emulator else f"https://{endpoint}"
-    credentials, description = _credentials(google.auth, config, extra, bool(emulator))
+    credentials, project, description = _credentials(google.auth, config, extra, bool(emulator), write)
     return Access(
         endpoint=endpoint.rstrip("/") or "https://storage.googleapis.com",
         credentials=credentials,
+        project=extra.get("project") or os.environ.get("GOOGLE_CLOUD_PROJECT") or project,
         headers={"x-goog-user-project": extra["user_project"]} if extra.get("user_project") else {},
         lender=Lender(credentials, description),
         connect_timeout=config.connect_timeout_seconds,
@@ -113,34 +119,40 @@ def gcs_access(config: MediaCacheConfig) -> Access:
 
 
 def _credentials(
-    auth: Any, config: MediaCacheConfig, extra: dict[str, Any], emulator: bool
-) -> tuple[Credentials | None, str]:
+    auth: Any, config: MediaCacheConfig, extra: dict[str, Any], emulator: bool, write: bool
+) -> tuple[Credentials | None, str | None, str]:
     if extra.get("anonymous"):
-        return None, "no credentials (extra_client_kwargs asks for none)"
+        return None, None, "no credentials (extra_client_kwargs asks for none)"
     path = config.google_application_credentials
+    scopes = (_SCOPE + ("read_write" if write else "read_only"),)
     try:
         if path is not None:
-            return _from_file(auth, path), f"the Google credentials of {path}"
+            return *_from_file(auth, path, scopes), f"the Google credentials of {path}"
         if emulator:
-            return None, "no credentials (STORAGE_EMULATOR_HOST is set)"
-        found, _ = auth.default(scopes=_SCOPES)
+            return None, "emulated", "no credentials (STORAGE_EMULATOR_HOST is set)"
+        found, project = auth.default(scopes=scopes)
         account = getattr(found, "service_account_email", None)
-        return found, "the Google credentials found by default" + (f" ({account})" if account else "")
+        return (
+            found,
+            project,
+            "the Google credentials found by default" + (f" ({account})" if account else ""),
+        )
     except (auth.exceptions.GoogleAuthError, OSError, ValueError) as error:
         variable = "GOOGLE_APPLICATION_CREDENTIALS"
         if path is not None:
             raise ConfigError(f"setting google_application_credentials={path!r}: {error}") from None
         if os.environ.get(variable):
             raise ConfigError(f"environment variable {variable}: {error}") from None
-        return None, "no credentials (no application default credentials were found)"
+        return None, None, "no credentials (no application default credentials were found)"
 
 
-def _from_file(auth: Any, path: str) -> Credentials:
+def _from_file(auth: Any, path: str, scopes: tuple[str, ...]) -> tuple[Credentials, str | None]:
     with warnings.catch_warnings():
         # It warns of files from people one does not trust; this one is the user's own.
         warnings.simplefilter("ignore", DeprecationWarning)
-        found: Credentials
-        found, _ = auth.load_credentials_from_file(os.path.expanduser(path), scopes=_SCOPES)
+        found: tuple[Credentials, str | None] = auth.load_credentials_from_file(
+            os.path.expanduser(path), scopes=scopes
+        )
         return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -108,13 +108,17 @@ class HTTPSource:
             raise self._refusal(uri, response)
         return web.read_start(uri, response, size)
 
-    def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
+    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
         """Raises `SourceError`: there is no such thing as the list of a web server's URLs."""
         raise SourceError(prefix.redacted, "URLs cannot be listed; name them one by one, or use a bucket")
 
-    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600) -> str:
+    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         """The URL itself."""
         return uri.raw
+
+    def containers(self) -> Sequence[str]:
+        """Raises `SourceError`: a web server has no buckets."""
+        raise SourceError("http://", "web servers have no buckets")
 
     def _request(self, method: str, uri: MediaURI, headers: Mapping[str, str]) -> Response:
         """The first answer that is no redirect."""

@@ -7,7 +7,7 @@ holding all sources to the same behaviour is what this is for.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import BinaryIO
 from urllib.parse import quote
@@ -65,18 +65,29 @@ class LocalSource:
     def read_start(self, uri: MediaURI, size: int) -> Beginning:
         return Beginning(self.head(uri), self.read_range(uri, 0, size))
 
-    def list(self, prefix: MediaURI) -> Iterator[ObjectInfo]:
+    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
         directory = os.path.dirname(prefix.key)
         found: list[str] = []
         for parent, _, names in os.walk(directory):
             found += (os.path.join(parent, name) for name in names)
+        given = ""
         for path in sorted(found):
-            if path.startswith(prefix.key):
+            if not path.startswith(prefix.key):
+                continue
+            folder = path[: path.find("/", len(prefix.key)) + 1]
+            if recursive or not folder:
                 yield self.head(local_uri(path))
+            elif folder != given:
+                given = folder
+                yield ObjectInfo(folder)
 
-    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600) -> str:
+    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         """A ``file://`` URL, which never expires."""
         return "file://" + quote(os.path.abspath(uri.key))
+
+    def containers(self) -> Sequence[str]:
+        """Raises `SourceError`: a local file system has no buckets."""
+        raise SourceError("file://", "a local directory has no buckets")
 
 
 class _File:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from forebay.config import MediaCacheConfig
+from forebay.errors import SourceError
 from forebay.sources.allowed import Allowed
 from forebay.sources.base import Source
 from forebay.sources.process import PerProcess
+from forebay.sources.writing import Writer
 from forebay.uri import MediaURI
 
 
@@ -23,6 +25,8 @@ class Sources:
         self._allowed = Allowed(config.allowed_sources)
         makers = {"s3": self._s3, "minio": self._minio, "gs": self._gcs}
         self._sources = {scheme: PerProcess(make) for scheme, make in makers.items()}
+        writers = {"s3": self._s3_writer, "minio": self._minio_writer, "gs": self._gcs_writer}
+        self._writers = {scheme: PerProcess(make) for scheme, make in writers.items()}
         self._sources["http"] = self._sources["https"] = PerProcess(self._http)
 
     def for_uri(self, uri: MediaURI) -> Source:
@@ -35,6 +39,20 @@ class Sources:
         """
         self._allowed.check(uri)
         return self._sources[uri.scheme].get()
+
+    def writer_for(self, uri: MediaURI) -> Writer:
+        """What writes to the source of ``uri``; for those whose purpose is to change remote objects.
+
+        Raises:
+            SourceNotAllowedError, ConfigError: as `for_uri`.
+            SourceError: also for http(s) URLs, which cannot be written.
+        """
+        self._allowed.check(uri)
+        if uri.scheme not in self._writers:
+            raise SourceError(
+                uri.redacted, "http(s) URLs can only be read; write to an s3://, gs:// or minio:// URI"
+            )
+        return self._writers[uri.scheme].get()
 
     # The clouds' packages take long to import, so each only when it is wanted.
 
@@ -52,6 +70,21 @@ class Sources:
         from forebay.sources.gcs import gcs_source
 
         return gcs_source(self._config)
+
+    def _s3_writer(self) -> Writer:
+        from forebay.sources.s3 import s3_writer
+
+        return s3_writer(self._config)
+
+    def _minio_writer(self) -> Writer:
+        from forebay.sources.s3 import minio_writer
+
+        return minio_writer(self._config)
+
+    def _gcs_writer(self) -> Writer:
+        from forebay.sources.gcs_writer import gcs_writer
+
+        return gcs_writer(self._config)
 
     def _http(self) -> Source:
         from forebay.sources.http import HTTPSource

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from forebay.config import MediaCacheConfig
 from forebay.sources.aws import aws_access
 from forebay.sources.boto import BotoReader
+from forebay.sources.boto_writer import BotoWriter
 from forebay.sources.bucket import BucketSource
 from forebay.sources.fast import FastReader, client_options
+from forebay.sources.fast_writer import FastWriter
 from forebay.sources.minio import minio_access
 from forebay.sources.process import PerProcess
 from forebay.sources.s3_access import Access, Lender
+from forebay.sources.s3_writer import S3Writer
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -55,6 +58,38 @@ def _source(config: MediaCacheConfig, resolve: Callable[[], Access], obstore: bo
 
     access.get()  # a configuration that cannot be used is reported now
     return BucketSource(fast, portable.get, verify=config.verify_checksums)
+
+
+def s3_writer(config: MediaCacheConfig, *, obstore: bool = True) -> S3Writer:
+    """The writer of ``s3://`` URIs.
+
+    Raises:
+        ConfigError: the AWS configuration cannot be used.
+    """
+    return _writer(lambda: aws_access(config), obstore)
+
+
+def minio_writer(config: MediaCacheConfig, *, obstore: bool = True) -> S3Writer:
+    """The writer of ``minio://`` URIs.
+
+    Raises:
+        ConfigError: the MinIO configuration cannot be used.
+    """
+    return _writer(lambda: minio_access(config), obstore)
+
+
+def _writer(resolve: Callable[[], Access], obstore: bool) -> S3Writer:
+    access = PerProcess(resolve)
+    client = PerProcess(lambda: BotoReader(access.get().client(), access.get()))
+
+    def fast() -> FastWriter | None:
+        stores = _Stores(access.get(), client.get)
+        if not obstore or stores.access.needs_boto:
+            return None
+        return FastWriter(stores.make, stores.access.lender, relocate=stores.relocate)
+
+    access.get()  # a configuration that cannot be used is reported now
+    return S3Writer(fast, lambda: BotoWriter(access.get()))
 
 
 class _Stores:

@@ -179,8 +179,11 @@ class Access:
             verify_checksums=config.verify_checksums,
         )
 
-    def client(self, region: str | None = None) -> S3Client:
+    def client(self, region: str | None = None, *, attempts: int = 1) -> S3Client:
         """Makes a client that tries everything once. (It is botocore's, all that boto3 adds are uploads.)
+
+        Args:
+            attempts: how often it tries, for whoever does not go on by itself.
 
         Raises:
             ConfigError: boto3 does not accept what ``extra_client_kwargs`` says.
@@ -191,7 +194,7 @@ class Access:
         options: dict[str, Any] = {
             "connect_timeout": self.connect_timeout,
             "read_timeout": self.read_timeout,
-            "retries": {"total_max_attempts": 1, "mode": "standard"},
+            "retries": {"total_max_attempts": attempts, "mode": "standard"},
             "max_pool_connections": 128,
             "response_checksum_validation": "when_supported" if self.verify_checksums else "when_required",
         }

@@ -1,0 +1,48 @@
+"""Another attempt at what failed for the moment."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from forebay.errors import TransientSourceError
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+def persistently(
+    attempt: Callable[[], _T],
+    most: int,
+    worthwhile: Callable[[TransientSourceError], bool] = lambda error: not error.exhausted,
+) -> _T:
+    """Repeats an attempt that failed for the moment, with growing and random pauses between.
+
+    Args:
+        most: how many attempts are made in all.
+        worthwhile: whether such a failure is worth another one.
+
+    Raises:
+        SourceError: the last attempt's.
+    """
+    try:
+        return attempt()
+    except TransientSourceError as error:
+        if most == 1 or not worthwhile(error):
+            raise
+        log.debug("%s", error)
+    # Imported here: most objects arrive at the first attempt.
+    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+    retrying = Retrying(
+        retry=retry_if_exception(lambda e: isinstance(e, TransientSourceError) and worthwhile(e)),
+        stop=stop_after_attempt(most - 1),
+        wait=wait_random_exponential(multiplier=0.2, min=0.05, max=15.0),
+        reraise=True,
+    )
+    time.sleep(random.uniform(0.05, 0.2))
+    return retrying(attempt)

@@ -1,0 +1,142 @@
+"""Writing, copying and deleting with boto3: whatever has to be done in parts, and everything in a fork."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from forebay.errors import SourceError
+from forebay.sources.base import ObjectInfo
+from forebay.sources.boto import describe, failure
+from forebay.sources.process import PerProcess
+from forebay.sources.writing import check_arrived, content_type, damaged
+from forebay.uri import MediaURI
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from s3transfer.manager import TransferManager
+
+    from forebay.sources.s3_access import Access
+
+PART_BYTES = 16 << 20
+# One request can copy 5 GiB, but answers only when it is done.
+_COPY_PART_BYTES = 256 << 20
+_PARTS_AT_A_TIME = 8
+# A part that fails is sent again by itself, rather than the whole object.
+_PART_ATTEMPTS = 4
+_PARTS_ETAG = re.compile(r'"([0-9a-f]{32})-(\d+)"')
+_KEPT = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+    "Metadata",
+)
+
+
+class BotoWriter:
+    """Writes to the buckets that one way into S3 reaches."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._client = access.client()
+        self._transfers = PerProcess(self._make_transfers)
+
+    def put_whole(self, uri: MediaURI, data: bytes, md5: str) -> ObjectInfo:
+        """Writes an object in one request.
+
+        Args:
+            md5: of the data; a server that receives something else refuses it.
+        """
+        try:
+            self._client.put_object(
+                Bucket=uri.bucket,
+                Key=uri.key,
+                Body=data,
+                ContentType=content_type(uri),
+                ContentMD5=base64.b64encode(bytes.fromhex(md5)).decode(),
+            )
+        except Exception as error:
+            raise self._failure(uri, error) from None
+        return self.head(uri)
+
+    def put_parts(self, uri: MediaURI, file: BinaryIO, size: int) -> ObjectInfo:
+        """Writes a large object in parts, several at a time; gives them up when one of them fails."""
+        file.seek(0)
+        try:
+            self._transfers.get().upload(
+                file, uri.bucket, uri.key, extra_args={"ContentType": content_type(uri)}
+            ).result()
+        except Exception as error:
+            raise self._failure(uri, error) from None
+        answer = self._head(uri)
+        info = describe(uri, answer)
+        check_arrived(uri, info, size, None)
+        _check_parts(uri, answer, file)
+        return info
+
+    def head(self, uri: MediaURI) -> ObjectInfo:
+        return describe(uri, self._head(uri))
+
+    def copy(self, source: MediaURI, target: MediaURI) -> ObjectInfo:
+        answer = self._head(source)
+        original = describe(source, answer)
+        where: Any = {"Bucket": source.bucket, "Key": source.key}
+        try:
+            if answer["ContentLength"] <= _COPY_PART_BYTES:
+                self._client.copy_object(Bucket=target.bucket, Key=target.key, CopySource=where)
+            else:
+                # What is copied in parts is a new object, which inherits nothing.
+                kept = {name: answer[name] for name in _KEPT if answer.get(name)}
+                self._transfers.get().copy(where, target.bucket, target.key, extra_args=kept).result()
+        except Exception as error:
+            raise self._failure(target, error) from None
+        info = self.head(target)
+        check_arrived(target, info, original.size, original.md5)
+        return info
+
+    def delete(self, uri: MediaURI) -> None:
+        try:
+            self._client.delete_object(Bucket=uri.bucket, Key=uri.key)
+        except Exception as error:
+            raise self._failure(uri, error) from None
+
+    def _make_transfers(self) -> TransferManager:
+        from s3transfer.manager import TransferConfig, TransferManager
+
+        client: S3Client = self._access.client(attempts=_PART_ATTEMPTS)
+        config = TransferConfig(
+            multipart_threshold=PART_BYTES,
+            multipart_chunksize=PART_BYTES,
+            max_request_concurrency=_PARTS_AT_A_TIME,
+            max_in_memory_upload_chunks=_PARTS_AT_A_TIME,
+        )
+        return TransferManager(client, config)
+
+    def _head(self, uri: MediaURI) -> Any:
+        try:
+            return self._client.head_object(Bucket=uri.bucket, Key=uri.key)
+        except Exception as error:
+            raise self._failure(uri, error) from None
+
+    def _failure(self, uri: MediaURI, error: Exception) -> SourceError:
+        return failure(uri, error, self._access.lender.description, to="write")
+
+
+def _check_parts(uri: MediaURI, answer: Any, file: BinaryIO) -> None:
+    """Compares the etag of an object in parts, which is made of the MD5s of its parts, with the file."""
+    etag = _PARTS_ETAG.fullmatch(answer.get("ETag", ""))
+    if etag is None or answer.get("ServerSideEncryption", "AES256") != "AES256":
+        return
+    file.seek(0)
+    digests = []
+    while part := file.read(PART_BYTES):
+        digests.append(hashlib.md5(part, usedforsecurity=False).digest())
+    # More than 10,000 parts are not allowed, so that larger objects have larger ones.
+    if int(etag[2]) == len(digests):
+        expected = hashlib.md5(b"".join(digests), usedforsecurity=False).hexdigest()
+        if etag[1] != expected:
+            raise damaged(uri, f"the MD5 of its parts' is {etag[1]} instead of {expected}")

@@ -1,0 +1,36 @@
+"""Writing small objects through obstore, which costs a fifth of what boto3 costs."""
+
+from __future__ import annotations
+
+from forebay.sources.base import ObjectInfo
+from forebay.sources.fast import FastReader
+from forebay.sources.writing import content_type
+from forebay.uri import MediaURI
+
+
+class FastWriter(FastReader):
+    """Writes objects in one request each.
+
+    Not in parts: obstore leaves those that have arrived on the server, to be paid for, when another
+    one fails.
+    """
+
+    purpose = "write"
+
+    def put_whole(self, uri: MediaURI, data: bytes, md5: str) -> ObjectInfo:
+        """Writes an object.
+
+        Returns:
+            what the source says of it; with an ``md5`` only where its etag is the one of the data.
+        """
+        from dataclasses import replace
+
+        import obstore
+
+        attributes = {"Content-Type": content_type(uri)}
+        self._ask(
+            uri,
+            lambda store: obstore.put(store, uri.key, data, attributes=attributes, use_multipart=False),
+        )
+        info = self.head(uri)
+        return replace(info, md5=md5) if info.etag == f'"{md5}"' else info
