@@ -1,0 +1,253 @@
+"""Switching the adapter on: by the environment, by FiftyOne's settings, by an import; or not at all."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands import COMMAND
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+URI = "s3://bucket/photo.jpg"
+SHOW = f"import fiftyone as fo; print(fo.Sample(filepath={URI!r}).filepath)"
+
+MISSING = (
+    "Forebay's adapter does not fit FiftyOne 1.22.1, which has no fiftyone.core.storage.isabs; "
+    "supported is FiftyOne 1.22. FiftyOne stays as it is, without cloud media. "
+    "Install a supported version, or run: forebay fiftyone disable"
+)
+NOT_INSTALLED = "FiftyOne is not installed; run: pip install 'forebay[fiftyone]'"
+
+
+@pytest.fixture
+def off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Nothing switches the adapter on; gives FiftyOne's configuration file, which does not exist."""
+    monkeypatch.delenv("FIFTYONE_MODULE_PATH")
+    config = tmp_path / "fiftyone.json"
+    monkeypatch.setenv("FIFTYONE_CONFIG_PATH", str(config))
+    return config
+
+
+def run(*command: str, **environment: str) -> tuple[int, str, str]:
+    """How a command ends: its status, and what it prints on stdout and on stderr."""
+    done = subprocess.run(
+        command, check=False, env=os.environ | environment, capture_output=True, text=True, timeout=120
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def python(code: str, **environment: str) -> str:
+    """What a new Python prints."""
+    status, out, errors = run(sys.executable, "-c", code, **environment)
+    assert status == 0, errors
+    return out.strip()
+
+
+def command(*arguments: str, **environment: str) -> tuple[int, str, str]:
+    """As `run`, for ``forebay fiftyone``."""
+    return run(COMMAND, "fiftyone", *arguments, **environment)
+
+
+class TestOn:
+    def test_without_it_fiftyone_is_as_it_is(self, off: Path) -> None:
+        assert python(SHOW) == f"{Path.cwd()}/s3:/bucket/photo.jpg"
+
+    def test_by_the_environment(self, off: Path) -> None:
+        assert python(SHOW, FIFTYONE_MODULE_PATH="forebay.fiftyone") == URI
+
+    def test_by_fiftyones_own_settings(self, off: Path) -> None:
+        assert command("enable") == (0, "", f"{off} now names forebay.fiftyone\n")
+        assert python(SHOW) == URI
+
+        assert command("disable") == (0, "", f"{off} no longer names forebay.fiftyone\n")
+        assert python(SHOW) != URI
+
+    def test_by_an_import_before_fiftyones(self, off: Path) -> None:
+        code = "import forebay.fiftyone, sys; assert not {'fiftyone', 'eta'} & sys.modules.keys()"
+        assert python(f"{code}; {SHOW}") == URI
+
+    def test_by_an_import_after_fiftyones(self, off: Path) -> None:
+        assert python(f"import fiftyone; import forebay.fiftyone; {SHOW}") == URI
+
+    def test_after_fiftyone_every_copy_of_a_name_is_replaced(self, off: Path) -> None:
+        # Given everything that the adapter hooks,
+        hooked = json.loads(
+            python(
+                "import forebay.fiftyone, json; from forebay.fiftyone import hooks;"
+                "print(json.dumps([(h.module, h.symbol) for h in hooks.declared() if not h.new]))"
+            )
+        )
+        assert hooked
+        # when it is switched on where all of that has been imported, with the copies that FiftyOne's
+        # modules make of each other's names, then nothing of it is left.
+        left = python(
+            "import importlib, functools, json, sys\n"
+            f"sys.path.append({str(REPOSITORY)!r})\n"
+            "from tests.fiftyone import torchvision_operators\n"
+            "torchvision_operators.declare()\n"
+            "import fiftyone\n"
+            f"hooked = {hooked!r}\n"
+            "def value(module, symbol):\n"
+            "    *classes, name = symbol.split('.')\n"
+            "    return vars(functools.reduce(getattr, classes, module)).get(name)\n"
+            "before = {}\n"
+            "for module, symbol in hooked:\n"
+            "    before[f'{module}.{symbol}'] = value(importlib.import_module(module), symbol)\n"
+            "import forebay.fiftyone\n"
+            "left = [f'{m}.{s}' for m, s in hooked if value(sys.modules[m], s) is before[f'{m}.{s}']]\n"
+            "olds = {id(v): name for name, v in before.items() if callable(v)}\n"
+            "for name, module in list(sys.modules.items()):\n"
+            "    if name.partition('.')[0] in ('fiftyone', 'eta'):\n"
+            "        left += [f'{name}.{k}' for k, v in vars(module).items() if id(v) in olds]\n"
+            "print(json.dumps(left))\n"
+        )
+        assert json.loads(left) == []
+
+    @pytest.mark.parametrize("start", ["subprocess.run([sys.executable, '-c', code])", "spawn(code)"])
+    def test_it_reaches_other_processes(self, off: Path, start: str) -> None:
+        script = off.with_name("script.py")
+        script.write_text(
+            "import multiprocessing, subprocess, sys\n"
+            f"code = {SHOW!r}\n"
+            "def spawn(code):\n"
+            "    process = multiprocessing.get_context('spawn').Process(target=exec, args=(code,))\n"
+            "    process.start()\n"
+            "    process.join()\n"
+            "if __name__ == '__main__':\n"
+            "    import forebay.fiftyone\n"
+            f"    {start}\n"
+        )
+        assert python(f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')") == URI
+
+    @pytest.mark.parametrize("in_file", [["other"], ["other", "forebay.fiftyone"]])
+    def test_the_users_own_modules_reach_them_too(
+        self, off: Path, tmp_path: Path, in_file: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "other.py").write_text("print('the user\\'s module')")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        off.write_text(json.dumps({"module_path": in_file}))
+
+        code = f"import forebay.fiftyone, subprocess, sys; subprocess.run([sys.executable, '-c', {SHOW!r}])"
+
+        assert python(code).splitlines() == ["the user's module", URI]
+
+
+class TestThatItDoesNotFit:
+    @pytest.fixture
+    def _other_fiftyone(self, off: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A FiftyOne that works, whose `isabs` the adapter cannot find."""
+        package = importlib.util.find_spec("fiftyone")
+        assert package is not None and package.origin is not None
+        original, other = Path(package.origin).parent, tmp_path / "other" / "fiftyone"
+        for folder in (original, original / "core"):
+            copy = other / folder.relative_to(original)
+            copy.mkdir(parents=True)
+            for entry in folder.iterdir():
+                if entry.name not in ("core", "storage.py", "__pycache__"):
+                    (copy / entry.name).symlink_to(entry)
+        source = (original / "core" / "storage.py").read_text()
+        assert source.count("def isabs(") == 1
+        source = (
+            source.replace("def isabs(", "def is_absolute(") + "\nglobals()['is' + 'abs'] = is_absolute\n"
+        )
+        (other / "core" / "storage.py").write_text(source)
+        monkeypatch.setenv("PYTHONPATH", str(other.parent))
+
+    @pytest.mark.usefixtures("_other_fiftyone")
+    def test_the_import_fails_and_names_the_symbol_and_the_versions(self) -> None:
+        code = f"try:\n    import forebay.fiftyone\nexcept ImportError as error:\n    print(error)\n{SHOW}"
+
+        error, path = python(code).splitlines()
+
+        assert error == MISSING
+        assert path == f"{Path.cwd()}/s3:/bucket/photo.jpg"
+
+    @pytest.mark.usefixtures("_other_fiftyone")
+    def test_fiftyone_says_so_and_works_as_it_was(self) -> None:
+        status, out, errors = run(sys.executable, "-c", SHOW, FIFTYONE_MODULE_PATH="forebay.fiftyone")
+
+        assert status == 0
+        assert out == f"{Path.cwd()}/s3:/bucket/photo.jpg\n"
+        assert f"Failed to import fiftyone.config.module_path[0]: {MISSING}\n" in errors
+
+    @pytest.mark.usefixtures("_other_fiftyone")
+    def test_the_command_says_so(self, off: Path) -> None:
+        assert command("enable") == (0, "", f"{off} now names forebay.fiftyone\nwarning: {MISSING}\n")
+        assert command("status") == (
+            1,
+            f"enabled   yes, by {off}\nFiftyOne  1.22.1\nadapter   {MISSING}\n",
+            "",
+        )
+
+
+class TestThatFiftyOneIsNotInstalled:
+    @pytest.fixture(autouse=True)
+    def _not_installed(self, off: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "sitecustomize.py").write_text(
+            "from importlib import metadata\n"
+            "known = metadata.version\n"
+            "def version(name):\n"
+            "    if name == 'fiftyone':\n"
+            "        raise metadata.PackageNotFoundError(name)\n"
+            "    return known(name)\n"
+            "metadata.version = version\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def test_the_import_tells_how_to_install_it(self) -> None:
+        code = "try:\n    import forebay.fiftyone\nexcept ImportError as error:\n    print(error)"
+        assert python(code) == NOT_INSTALLED
+
+    def test_so_does_the_command(self, off: Path) -> None:
+        assert command("status")[:2] == (
+            0,
+            "enabled   no; run: forebay fiftyone enable\n"
+            f"FiftyOne  not installed\nadapter   {NOT_INSTALLED}\n",
+        )
+        assert command("enable")[2] == f"{off} now names forebay.fiftyone\nwarning: {NOT_INSTALLED}\n"
+        assert command("status", "--json")[0] == 1
+
+
+class TestTheStatus:
+    @pytest.mark.parametrize(
+        ("variable", "in_file", "said"),
+        [
+            (None, [], "no; run: forebay fiftyone enable"),
+            (None, ["forebay.fiftyone"], "yes, by {file}"),
+            ("mine:forebay.fiftyone", [], "yes, by FIFTYONE_MODULE_PATH"),
+            ("mine", ["forebay.fiftyone"], "no: FIFTYONE_MODULE_PATH does not name it, and wins over {file}"),
+        ],
+    )
+    def test_it_says_what_switches_the_adapter_on(
+        self,
+        off: Path,
+        variable: str | None,
+        in_file: list[str],
+        said: str,
+    ) -> None:
+        off.write_text(json.dumps({"module_path": in_file}))
+        environment = {} if variable is None else {"FIFTYONE_MODULE_PATH": variable}
+
+        status, out, _ = command("status", **environment)
+
+        assert status == 0
+        assert out == f"enabled   {said.format(file=off)}\nFiftyOne  1.22.1\nadapter   fits\n"
+        assert command(**environment) == (status, out, "")
+
+    def test_for_programs(self, off: Path) -> None:
+        status, out, _ = command("status", "--json", FIFTYONE_MODULE_PATH="forebay.fiftyone")
+        assert status == 0
+        assert json.loads(out) == {
+            "enabled": True,
+            "by": "environment",
+            "config_path": str(off),
+            "fiftyone": "1.22.1",
+            "fits": True,
+            "problem": None,
+        }
