@@ -30,7 +30,8 @@ from forebay.errors import CacheFullError, VolumeError
 from forebay.index import LockLostError, Reservation
 from forebay.index.index import Candidate, batches
 from forebay.maintenance import end_expired_leases, maintain
-from forebay.recovery import needs_sweep
+from forebay.recovery import needs_sweep, reap
+from forebay.session import ended_here
 
 if TYPE_CHECKING:
     from forebay.volume import Volume
@@ -272,6 +273,26 @@ def clear(volume: Volume, entries: Iterable[str] | None, *, force: bool = False)
             mine = [entry for entry in mine if entry not in leased]
         removed += _clear(volume, token, mine)
     return removed
+
+
+def drop(volume: Volume, entries: Iterable[str]) -> None:
+    """Removes entries whose objects have changed or gone, also those that a lease keeps.
+
+    Waits for downloads of them that are under way: they may have begun before the change.
+    """
+    pending, pause = list(dict.fromkeys(entries)), _PAUSE_SECONDS
+    while pending:
+        token, answers = volume.session.claim_to_evict(pending)
+        held = [(entry, a) for entry, a in zip(pending, answers, strict=True) if not a.granted]
+        _clear(volume, token, [entry for entry, a in zip(pending, answers, strict=True) if a.granted])
+        for _, answer in held:
+            holder = answer.holder.rpartition(".")[0]
+            if not answer.holder_alive or ended_here(holder):
+                reap(volume, holder)
+        pending = [entry for entry, _ in held]
+        if pending:
+            time.sleep(pause)
+            pause = min(1.5 * pause, 0.25)
 
 
 def _clear(volume: Volume, token: str, entries: list[str]) -> int:

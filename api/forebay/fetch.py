@@ -23,7 +23,7 @@ from forebay.transfer import Transfer
 from forebay.uri import MediaURI, parse_object
 
 if TYPE_CHECKING:
-    from forebay.sources.registry import Sources
+    from forebay.sources.base import Lookup
     from forebay.volume import Volume
 
 BATCH = 128
@@ -90,7 +90,7 @@ class Fetcher:
         sources: where from.
     """
 
-    def __init__(self, volume: Volume, sources: Sources) -> None:
+    def __init__(self, volume: Volume, sources: Lookup) -> None:
         self._volume = volume
         self._sources = sources
 
@@ -124,7 +124,7 @@ class _Run:
     def __init__(
         self,
         volume: Volume,
-        sources: Sources,
+        sources: Lookup,
         report: Callable[[list[Outcome]], None],
         update: bool,
         cancelled: Callable[[], bool],

@@ -31,8 +31,7 @@ from forebay.uri import MediaURI, uri_of
 from forebay.volume import prepare
 
 if TYPE_CHECKING:
-    from forebay.sources.base import Buffer, ObjectInfo, Opened, Source
-    from forebay.sources.registry import Sources
+    from forebay.sources.base import Buffer, Lookup, ObjectInfo, Opened, Source
     from forebay.volume import Volume
 
 # How much is reserved at a time for an object whose size its source does not tell.
@@ -76,7 +75,7 @@ class Transfer:
         self._least = 0
         self.attempts = 0
 
-    def run(self, sources: Sources) -> Download | None:
+    def run(self, sources: Lookup) -> Download | None:
         """Transfers the object; tries until that works, fails for good, or has been tried often enough.
 
         Returns:

@@ -16,9 +16,11 @@ from forebay.config import MediaCacheConfig
 from forebay.sources.allowed import Allowed
 from forebay.sources.base import Source
 from forebay.sources.gcs import gcs_source
+from forebay.sources.gcs_writer import gcs_writer
 from forebay.sources.http import HTTPSource
 from forebay.sources.local import LocalSource, local_uri
-from forebay.sources.s3 import minio_source, s3_source
+from forebay.sources.s3 import minio_source, minio_writer, s3_source, s3_writer
+from forebay.sources.writing import Writer
 from forebay.uri import MediaURI, parse
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
@@ -40,6 +42,7 @@ class Site:
         proxy: in front of the server; ``None`` for local files.
         path: what the proxy sees of a key.
         another: makes a source like this one with other settings.
+        writer: what writes there; ``None`` where nothing can.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Site:
     proxy: Proxy | None
     path: Callable[[str], str]
     another: Callable[..., Source]
+    writer: Writer | None = None
 
 
 Kinds = dict[str, Callable[[pytest.FixtureRequest], "contextlib.AbstractContextManager[Site]"]]
@@ -102,6 +106,7 @@ def _s3(*, obstore: bool, scheme: str) -> Callable[[pytest.FixtureRequest], Any]
                 proxy=proxy,
                 path=lambda key: f"/{bucket}/{key}",
                 another=another,
+                writer=(s3_writer if scheme == "s3" else minio_writer)(config(), obstore=obstore),
             )
 
     return site
@@ -128,6 +133,7 @@ def _gcs(*, obstore: bool) -> Callable[[pytest.FixtureRequest], Any]:
                 proxy=proxy,
                 path=lambda key: f"/{bucket}/{key}",
                 another=another,
+                writer=gcs_writer(config()),
             )
 
     return site

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, unquote
@@ -28,12 +28,14 @@ class ExactS3Server:
     Attributes:
         objects: the bytes of each key, of whatever bucket is asked for.
         targets: the request targets so far, exactly as on the wire.
+        damage: what becomes of an object that is written, instead of nothing.
     """
 
     port: int
     scheme: str = "http"
     objects: dict[str, bytes] = field(default_factory=dict)
     targets: list[str] = field(default_factory=list)
+    damage: Callable[[bytes], bytes] = lambda body: body
 
     @property
     def endpoint(self) -> str:
@@ -99,6 +101,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(206, part, headers)
             return
         self._send(200, body, headers)
+
+    def do_PUT(self) -> None:
+        site = self.server.site
+        site.targets.append(self.path)
+        _, _, key = self.path.partition("?")[0][1:].partition("/")
+        body = site.damage(self.rfile.read(int(self.headers["content-length"])))
+        site.objects[unquote(key)] = body
+        self._send(200, b"", {"ETag": f'"{hashlib.md5(body).hexdigest()}"'})
 
     do_HEAD = do_GET  # noqa: N815
 

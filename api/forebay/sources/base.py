@@ -73,6 +73,13 @@ class Opened(Protocol):
     ) -> None: ...
 
 
+class Lookup(Protocol):
+    """Knows where the bytes of URIs are."""
+
+    def for_uri(self, uri: MediaURI) -> Source:
+        """The source of ``uri``."""
+
+
 class Source(Protocol):
     """One kind of place. Safe to use from many threads, and in a process forked from one that used it.
 

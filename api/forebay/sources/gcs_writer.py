@@ -29,7 +29,7 @@ def gcs_writer(config: MediaCacheConfig) -> GoogleWriter:
 class GoogleWriter:
     """Writes to the buckets that one set of Google credentials reaches.
 
-    Not through obstore, whose XML API no emulator speaks for writing, so that nothing could be shown.
+    Not through obstore: it writes over the XML API, which no emulator speaks, so nothing could be shown.
     """
 
     def __init__(self, access: Access) -> None:

@@ -1,0 +1,177 @@
+"""Remote objects themselves: to look at, to list, and for whoever was told to, to write and to delete.
+
+This is the only part of Forebay that changes anything remote, and it does so only when its caller was
+asked for exactly that. The cache follows: a copy of what has been written or deleted here is not served
+any more.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+from forebay.attempts import persistently
+from forebay.errors import CacheFullError, ObjectNotFoundError
+from forebay.uri import MediaURI, parse, parse_object
+
+if TYPE_CHECKING:
+    from forebay.cache import MediaCache
+    from forebay.sources.base import Buffer, ObjectInfo
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+
+class Remote:
+    """The objects that a cache may fetch, as they are at their sources.
+
+    Every call is repeated, as often as the setting ``max_attempts`` says, when it fails for the moment.
+    Every method raises
+
+    * `UriError` when a URI cannot be understood,
+    * `SourceNotAllowedError` when ``allowed_sources`` does not admit it,
+    * `ObjectNotFoundError`, `AccessDeniedError` and other `SourceError`\\ s as its source says.
+
+    Args:
+        cache: whose settings and credentials are used, and which must not go on serving what is changed.
+    """
+
+    def __init__(self, cache: MediaCache) -> None:
+        self._cache = cache
+
+    # Looking
+
+    def head(self, uri: str) -> ObjectInfo:
+        """What the source says of an object."""
+        parsed = parse_object(uri)
+        source = self._cache.sources.for_uri(parsed)
+        return self._persistently(lambda: source.head(parsed))
+
+    def exists(self, uri: str) -> bool:
+        """Whether there is an object with this very name."""
+        parsed = parse(uri)
+        if not parsed.key and not parsed.is_url:
+            return False
+        try:
+            self.head(uri)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def read_range(self, uri: str, start: int, end: int, etag: str | None = None) -> Buffer:
+        """The bytes from ``start`` up to, not including, ``end``; fewer only at the object's end.
+
+        Args:
+            etag: raises `ObjectChangedError` when the object's etag is no longer this one.
+        """
+        parsed = parse_object(uri)
+        source = self._cache.sources.for_uri(parsed)
+        return self._persistently(lambda: source.read_range(parsed, start, end, etag=etag))
+
+    def list_objects(self, prefix: str, recursive: bool = True) -> list[ObjectInfo]:
+        """Every object whose name begins with ``prefix``; see `forebay.sources.base.Source.list`."""
+        parsed = parse(prefix)
+        source = self._cache.sources.for_uri(parsed)
+        return self._persistently(lambda: list(source.list(parsed, recursive=recursive)))
+
+    def holds(self, prefix: str) -> bool:
+        """Whether there is any object whose name begins with ``prefix``."""
+        parsed = parse(prefix)
+        source = self._cache.sources.for_uri(parsed)
+        return self._persistently(lambda: next(source.list(parsed, recursive=False), None)) is not None
+
+    def containers(self, scheme: str) -> list[str]:
+        """The names of the buckets of a kind of store, such as ``s3``, that the credentials may list."""
+        source = self._cache.sources.for_uri(MediaURI("", scheme, "", ""))
+        return self._persistently(lambda: list(source.containers()))
+
+    def sign(self, uri: str, expires_seconds: int, method: str = "GET") -> str:
+        """A URL that anyone can use, for one method, until it expires."""
+        parsed = parse_object(uri)
+        return self._cache.sources.for_uri(parsed).sign(
+            parsed, expires_seconds=expires_seconds, method=method
+        )
+
+    # Changing
+
+    def put(self, uri: str, content: bytes | BinaryIO, *, keep: bool = False) -> ObjectInfo:
+        """Writes an object, in place of the one that may be there, and makes sure that it arrived.
+
+        Args:
+            content: the bytes, or an open file, which is read from its beginning.
+            keep: put a copy into the cache. What does not fit into it is written all the same.
+        """
+        parsed = parse_object(uri)
+        writer = self._cache.sources.writer_for(parsed)
+        file = io.BytesIO(content) if isinstance(content, bytes) else content
+        size = file.seek(0, os.SEEK_END)
+        kept = False
+        try:
+            info = self._persistently(lambda: writer.put(parsed, file, size))
+            kept = keep and self._keep(uri, info, file)
+        finally:
+            if not kept:
+                self._drop(uri)
+        return info
+
+    def copy(self, source: str, target: str) -> ObjectInfo:
+        """Copies an object; within one kind of store without its bytes coming by here.
+
+        From one to another they come through the cache.
+        """
+        origin, parsed = parse_object(source), parse_object(target)
+        writer = self._cache.sources.writer_for(parsed)
+        if origin.scheme != parsed.scheme:
+            with self._cache.open(source) as file:
+                # Open, it can be read even when it is evicted meanwhile.
+                return self.put(target, file)  # type: ignore[arg-type]
+        self._cache.sources.for_uri(origin)  # which refuses what may not be read
+        try:
+            return self._persistently(lambda: writer.copy(origin, parsed))
+        finally:
+            self._drop(target)
+
+    def delete(self, uri: str, *, missing_ok: bool = False) -> None:
+        """Removes an object.
+
+        Args:
+            missing_ok: do nothing where there is none; otherwise that is an `ObjectNotFoundError`.
+        """
+        parsed = parse_object(uri)
+        writer = self._cache.sources.writer_for(parsed)
+        if not missing_ok:
+            # To delete what is not there succeeds, in S3 as well as at a second attempt.
+            self.head(uri)
+        try:
+            self._persistently(lambda: writer.delete(parsed))
+        finally:
+            self._drop(uri)
+
+    # The cache
+
+    def _drop(self, uri: str) -> None:
+        from forebay.eviction import drop
+        from forebay.uri import entry_of
+
+        drop(self._cache.volume, [entry_of(uri)])
+
+    def _keep(self, uri: str, info: ObjectInfo, file: BinaryIO) -> bool:
+        """Takes what was written into the cache; false where there is no room for it."""
+        from forebay.fetch import Fetcher, Outcome
+        from forebay.sources.written import Written
+
+        outcomes: list[Outcome] = []
+        Fetcher(self._cache.volume, Written(info, file)).fetch([(0, uri)], outcomes.extend, update=True)
+        error = outcomes[0].error
+        if isinstance(error, CacheFullError):
+            log.warning("%s was written, but is not in the cache: %s", parse(uri).redacted, error)
+        elif error is not None:
+            raise error
+        return error is None
+
+    def _persistently(self, attempt: Callable[[], _T]) -> _T:
+        return persistently(attempt, self._cache.config.max_attempts)

@@ -1,0 +1,78 @@
+"""What has just been written, seen as a source: a local file, described as its remote copy is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import BinaryIO
+
+from typing_extensions import Self
+
+from forebay.errors import SourceError
+from forebay.sources.base import Beginning, Buffer, ObjectInfo
+from forebay.uri import MediaURI
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Written:
+    """The one object of a cache that fetches what was written from where it was written.
+
+    Args:
+        info: what the remote source says of the object.
+        file: the bytes that it was made of.
+    """
+
+    def __init__(self, info: ObjectInfo, file: BinaryIO) -> None:
+        # In one piece: it is compared with the checksum on the way.
+        self.info = replace(info, ranges=False)
+        self._file = file
+
+    def for_uri(self, uri: MediaURI) -> Self:
+        return self
+
+    def open(
+        self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
+    ) -> Self:
+        self._file.seek(0)
+        return self
+
+    def head(self, uri: MediaURI) -> ObjectInfo:
+        return self.info
+
+    def __iter__(self) -> Iterator[Buffer]:
+        digest = hashlib.md5(usedforsecurity=False)
+        while chunk := self._file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            yield chunk
+        if self.info.md5 not in (None, digest.hexdigest()):
+            raise SourceError(self.info.uri, "the local file was changed after it had been uploaded")
+
+    def close(self) -> None:
+        """Leaves the file open for whoever opened it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def read_range(self, uri: MediaURI, start: int, end: int, *, etag: str | None = None) -> Buffer:
+        self._file.seek(start)
+        return self._file.read(max(0, end - start))
+
+    def read_start(self, uri: MediaURI, size: int) -> Beginning:
+        return Beginning(self.info, self.read_range(uri, 0, size))
+
+    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
+        return iter([self.info])
+
+    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
+        raise SourceError(uri.redacted, "only its source can sign URLs")
+
+    def containers(self) -> Sequence[str]:
+        return []
