@@ -1,0 +1,211 @@
+"""The metrics: their names, labels and meaning, in one table.
+
+What a volume's processes count is kept in Redis and exported for the whole volume under ``forebay_…``.
+Each worker serves what it counts itself as ``forebay_process_…``, so that a sum over one of the two
+names counts nothing twice. `docs/metrics.md` is written from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+# Seconds.
+LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+AGE_BUCKETS = (10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 86400.0, 3 * 86400.0, 7 * 86400.0, 30 * 86400.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: without the ``_total`` of a counter.
+        labels: those beside ``volume``.
+        text: what it says, and in which unit.
+        buckets: the upper bounds of a histogram's buckets.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    text: str
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """Its name as Prometheus shows it."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
+    def of_process(self) -> Metric:
+        """The same, as one worker counts it."""
+        name = self.name.replace("forebay_", "forebay_process_", 1)
+        return Metric(name, self.kind, self.labels, f"{self.text} By this worker.", self.buckets)
+
+
+OBJECTS = Metric(
+    "forebay_objects",
+    "counter",
+    ("source", "result"),
+    "Objects that were to be fetched, by how that ended: downloaded, cached (somebody had been faster, or "
+    "the copy was still current), failed.",
+)
+BYTES = Metric(
+    "forebay_bytes",
+    "counter",
+    ("source", "result"),
+    "Bytes of these objects: downloaded, or cached.",
+)
+FAILURES = Metric(
+    "forebay_failures", "counter", ("source", "reason"), "Objects that could not be fetched, by reason."
+)
+RETRIES = Metric(
+    "forebay_retries",
+    "counter",
+    ("source", "reason"),
+    "Attempts (at an object, or at a range of it) that failed and were repeated, by reason.",
+)
+LOOKUPS = Metric(
+    "forebay_lookups",
+    "counter",
+    ("result",),
+    "Objects that were asked for, by a program or a job: hit (the file was there) or miss.",
+)
+FIRST_BYTE = Metric(
+    "forebay_first_byte_seconds",
+    "histogram",
+    ("source",),
+    "Time from a request to the beginning of the source's answer, of downloaded objects.",
+    LATENCY_BUCKETS,
+)
+OBJECT = Metric(
+    "forebay_object_seconds",
+    "histogram",
+    ("source",),
+    "Time from the first request for an object to its complete file, with retries and with waiting for room.",
+    LATENCY_BUCKETS,
+)
+EVICTED_OBJECTS = Metric("forebay_evicted_objects", "counter", (), "Evicted objects.")
+EVICTED_BYTES = Metric("forebay_evicted_bytes", "counter", (), "Evicted bytes.")
+EVICTED_AGE = Metric(
+    "forebay_evicted_age_seconds",
+    "histogram",
+    (),
+    "How long ago evicted objects had been used last. Where that is short, the cache is too small.",
+    AGE_BUCKETS,
+)
+
+# What processes count.
+COUNTED = (
+    OBJECTS,
+    BYTES,
+    FAILURES,
+    RETRIES,
+    LOOKUPS,
+    FIRST_BYTE,
+    OBJECT,
+    EVICTED_OBJECTS,
+    EVICTED_BYTES,
+    EVICTED_AGE,
+)
+
+UP = Metric("forebay_up", "gauge", (), "1 when Redis could be asked about the volume, else 0.")
+HIT_RATIO = Metric("forebay_hit_ratio", "gauge", (), "Hits per lookup, from 0 to 1, since they are counted.")
+CACHE_BYTES = Metric("forebay_cache_bytes", "gauge", (), "Bytes of complete files in the cache.")
+CACHE_LIMIT = Metric(
+    "forebay_cache_limit_bytes", "gauge", (), "The most that the cache may hold, in bytes; +Inf for no limit."
+)
+CACHE_OBJECTS = Metric("forebay_cache_objects", "gauge", (), "Objects in the cache.")
+LEASED = Metric("forebay_leased_bytes", "gauge", (), "Bytes in the cache that leases keep.")
+RESERVED = Metric("forebay_reserved_bytes", "gauge", (), "Bytes reserved for downloads under way.")
+UNINDEXED = Metric(
+    "forebay_unindexed_bytes", "gauge", (), "Bytes of files that the index does not know (yet)."
+)
+LEASES = Metric("forebay_leases", "gauge", (), "Leases that have not expired.")
+CLAIMS = Metric("forebay_claims", "gauge", (), "Objects claimed: being downloaded or evicted.")
+SESSIONS = Metric("forebay_sessions", "gauge", (), "Processes that use the volume.")
+SEEN_AGE = Metric(
+    "forebay_volume_seen_age_seconds", "gauge", (), "Time since a process of the volume was heard of."
+)
+QUEUE = Metric("forebay_queue_messages", "gauge", (), "Messages that wait in the volume's queue.")
+QUEUE_AGE = Metric(
+    "forebay_queue_oldest_age_seconds", "gauge", (), "How long the oldest of them has waited; 0 without any."
+)
+JOBS = Metric(
+    "forebay_jobs", "gauge", ("state",), "Jobs that are remembered, by state: running, done, cancelled."
+)
+JOB_SAMPLES = Metric(
+    "forebay_job_samples",
+    "gauge",
+    ("job", "state"),
+    "Samples of a job by state: cached, downloaded, failed, pending. Of jobs that run, or ended within the "
+    "last 10 minutes, and of the 50 newest of them.",
+)
+JOB_BYTES = Metric("forebay_job_bytes", "gauge", ("job",), "Bytes that were downloaded for such a job.")
+JOB_AGE = Metric(
+    "forebay_job_progress_age_seconds", "gauge", ("job",), "Time since something was heard of a running job."
+)
+WORKERS = Metric("forebay_workers", "gauge", ("state",), "Workers: alive, or gone without signing off.")
+WORKER_SLOTS = Metric(
+    "forebay_worker_concurrency", "gauge", ("worker",), "Downloads that a worker runs at a time."
+)
+WORKER_SAMPLES = Metric("forebay_worker_samples", "counter", ("worker",), "Samples that a worker has ended.")
+WORKER_SEEN = Metric(
+    "forebay_worker_seen_age_seconds", "gauge", ("worker",), "Time since a worker's last sign of life."
+)
+WORKER_PROGRESS = Metric(
+    "forebay_worker_progress_age_seconds",
+    "gauge",
+    ("worker",),
+    "Time since a worker began or ended a message. While messages wait, this should be seconds.",
+)
+
+# What is there to see when somebody asks.
+OBSERVED = (
+    UP,
+    HIT_RATIO,
+    CACHE_BYTES,
+    CACHE_LIMIT,
+    CACHE_OBJECTS,
+    LEASED,
+    RESERVED,
+    UNINDEXED,
+    LEASES,
+    CLAIMS,
+    SESSIONS,
+    SEEN_AGE,
+    QUEUE,
+    QUEUE_AGE,
+    JOBS,
+    JOB_SAMPLES,
+    JOB_BYTES,
+    JOB_AGE,
+    WORKERS,
+    WORKER_SLOTS,
+    WORKER_SAMPLES,
+    WORKER_SEEN,
+    WORKER_PROGRESS,
+)
+
+OF_VOLUME = (*COUNTED, *OBSERVED)
+OF_PROCESS = tuple(metric.of_process() for metric in COUNTED)
+
+# Reasons, by which failures and retries are told apart.
+REASONS = {
+    "not_found": "the source has no such object, or no such bucket",
+    "access_denied": "the source refuses the credentials",
+    "not_allowed": "outside `allowed_sources`, or a private address",
+    "bad_uri": "the URI cannot be understood",
+    "too_large": "larger than the whole cache",
+    "cache_full": "no room could be made, or the disk is full",
+    "throttled": "the source asks for fewer requests (429, SlowDown)",
+    "server_error": "the source failed (other 5xx, 408, 425)",
+    "connection": "no connection, a lost one, or a time-out",
+    "truncated": "fewer bytes arrived than the source had promised",
+    "checksum": "other bytes arrived than the source had promised",
+    "changed": "the object changed while it was read",
+    "claim_lost": "this process was taken for dead meanwhile",
+    "other": "anything else",
+}
