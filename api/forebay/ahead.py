@@ -88,6 +88,8 @@ class LookAhead:
         self._next = 0
         self._ahead: deque[_Batch] = deque()
         self._threads: list[threading.Thread] = []
+        # What was fetched out of turn, to be cleared at the end.
+        self._strays: list[str] = []
         # Samples that were fetched, and their bytes.
         self._sizes = (0, 0)
         self._renewed = time.monotonic()
@@ -127,6 +129,12 @@ class LookAhead:
             self._renew()
             return self._ahead[0] if self._ahead and number >= self._ahead[0].first else None
 
+    def wait(self, number: int) -> None:
+        """Waits until the batch of sample ``number``, where the loop is now, has been fetched."""
+        batch = self.reach(number)
+        if batch is not None:
+            batch.ended.wait()
+
     def close(self) -> None:
         """Ends what is under way, and the leases. What is not cached then is not fetched any more."""
         with self._lock:
@@ -135,6 +143,8 @@ class LookAhead:
                 self._leave(self._ahead.popleft())
         for thread in self._threads:
             thread.join()
+        if self._clear and self._strays:
+            self._cache.clear(self._strays)
 
     def _fill(self) -> None:
         """Sends the next batches on their way."""
@@ -204,6 +214,8 @@ class LookAhead:
         """
         with self._lock:
             ahead = list(self._ahead)
+            if self._clear and understood(uri):
+                self._strays.append(uri)
         for batch in reversed(ahead):
             try:
                 return self._cache.local_path(uri)

@@ -2,58 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from forebay.errors import DownloadError
 from forebay.fiftyone import hooks, plans
+from forebay.fiftyone.gather import MediaFields, Slices, has_remote, media_of
 from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.media import is_remote, media_cache
-from forebay.jobs import Job
-from forebay.uri import entry_of, redact
+from forebay.fiftyone.remote_media import RemoteMedia
 
-MediaFields = str | Iterable[str] | None
-Slices = str | Iterable[str] | None
 FiftyOneProgress = bool | Callable[[Any], Any] | None
 
 _method = "SampleCollection"
-
-
-def media_of(
-    collection: Any,
-    media_fields: MediaFields = None,
-    group_slices: Slices = None,
-    include_assets: bool = True,
-    download: bool = True,
-) -> tuple[list[str], list[list[str]]]:
-    """The samples' ids, and the remote media of each.
-
-    Args:
-        media_fields: by default every field that holds media: ``filepath``, those of the App's
-            configuration, and the labels' masks and maps on disk, of frames as well.
-        group_slices: by default all.
-        include_assets: what the samples' 3D scenes refer to, as well.
-        download: whether to download scenes in order to see what they refer to; otherwise only those
-            that are cached are looked at.
-    """
-    fields = _fields(collection, media_fields)
-    paths: list[list[Any]] = collection._get_media_paths(
-        media_fields=fields, group_slices=group_slices, include_assets=False, flat=False
-    )
-    ids: list[str] = collection.values("id")
-    if include_assets and "filepath" in fields:
-        _add_assets(paths, download)
-    return ids, [list(dict.fromkeys(path for path in sample if is_remote(path))) for sample in paths]
 
 
 def foreseen(
     collection: Any, media_fields: MediaFields = "filepath", include_assets: bool = False
 ) -> AbstractContextManager[plans.Plan | None]:
     """Runs a workflow over the collection by a plan: see `forebay.fiftyone.plans`."""
-    ids, samples = media_of(collection, media_fields, include_assets=include_assets)
-    return plans.foreseen(media_cache, ids, samples)
+    media = RemoteMedia([])
+    if has_remote(collection, media_fields):
+        media = media_of(collection, media_fields, include_assets=include_assets)
+    return plans.foreseen(media_cache, media)
 
 
 @hooks.add("fiftyone.core.collections", f"{_method}.download_media")
@@ -82,8 +54,8 @@ def download_media(
     """
     if update and include_assets:
         download_scenes(self, update=True, skip_failures=skip_failures, progress=False)
-    ids, samples = media_of(self, media_fields, group_slices, include_assets)
-    _download(ids, samples, update, skip_failures, progress)
+    media = media_of(self, media_fields, group_slices, include_assets)
+    _download(media, update, skip_failures, progress)
 
 
 @hooks.add("fiftyone.core.collections", f"{_method}.download_scenes")
@@ -98,9 +70,8 @@ def download_scenes(
     Raises:
         DownloadError: a scene could not be downloaded, and ``skip_failures`` is false.
     """
-    ids, samples = media_of(self, "filepath", include_assets=False)
-    scenes = [[uri for uri in sample if _is_scene(uri)] for sample in samples]
-    _download(ids, scenes, update, skip_failures, progress)
+    scenes = media_of(self, "filepath", include_assets=False).scenes()
+    _download(scenes, update, skip_failures, progress)
 
 
 @hooks.add("fiftyone.core.collections", f"{_method}.get_local_paths")
@@ -129,8 +100,8 @@ def get_local_paths(
     """
     field, _ = self._parse_media_field(media_field)
     if download:
-        ids, samples = media_of(self, media_field, self.group_slice and [self.group_slice], include_assets)
-        _download(ids, samples, False, skip_failures, progress)
+        media = media_of(self, media_field, self.group_slice, include_assets)
+        _download(media, False, skip_failures, progress)
     found: list[Any] = _each(_cached_path, self.values(field))
     return found
 
@@ -166,26 +137,27 @@ def download_context(
     """
     if update and include_assets:
         download_scenes(self, update=True, skip_failures=skip_failures, progress=False)
-    ids, samples = media_of(self, media_fields, group_slices, include_assets)
+    media = media_of(self, media_fields, group_slices, include_assets)
+    steps = len(media.steps)
     everything = target_size_bytes is not None and target_size_bytes < 0
     with (
-        _bar(len(ids), progress) as bar,
+        _bar(steps, progress, "samples") as bar,
         plans.foreseen(
             media_cache,
-            ids,
-            samples,
-            batch_size=len(ids) if everything and batch_size is None else batch_size,
+            media,
+            batch_size=steps if everything and batch_size is None else batch_size,
             target_size_bytes=None if everything else target_size_bytes,
             clear=clear,
             update=update,
             strict=not skip_failures,
+            iterated=True,
             passed=bar.set_iteration,
         ) as plan,
     ):
         if plan is not None:
             plan.begin()
         yield
-        bar.set_iteration(len(ids))
+        bar.set_iteration(steps)
 
 
 @hooks.add("fiftyone.core.collections", f"{_method}.cache_stats")
@@ -197,8 +169,8 @@ def cache_stats(
     Args:
         media_fields: as `download_media`, and so are the others.
     """
-    _, samples = media_of(self, media_fields, group_slices, include_assets, download=False)
-    return media_cache().stats(_flat(samples))
+    media = media_of(self, media_fields, group_slices, include_assets, download=False)
+    return media_cache().stats(media.cacheable())
 
 
 @hooks.add("fiftyone.core.collections", f"{_method}.clear_media")
@@ -210,8 +182,7 @@ def clear_media(
     Args:
         media_fields: as `download_media`, and so are the others.
     """
-    _, samples = media_of(self, media_fields, group_slices, include_assets, download=False)
-    uris = _flat(samples)
+    uris = media_of(self, media_fields, group_slices, include_assets, download=False).cacheable()
     if uris:
         media_cache().clear(uris)
 
@@ -224,41 +195,27 @@ def get_scene_paths(original: Wrapper, scene_paths: Iterable[str]) -> tuple[Any,
     if not remote:
         return original(scene_paths)  # type: ignore[no-any-return]
     local = dict(zip(remote, media_cache().get_local_paths(remote, progress=False), strict=True))
-    return [local.get(scene, scene) for scene in scenes], False
+    return [local.get(scene, scene) for scene in scenes], True
 
 
-def _fields(collection: Any, media_fields: MediaFields) -> list[str]:
-    if isinstance(media_fields, str):
-        return [media_fields]
-    if media_fields is not None:
-        return list(media_fields)
-    fields = list(collection._get_media_fields())
-    if collection._contains_videos(any_slice=True):
-        fields += [f"frames.{field}" for field in collection._get_media_fields(frames=True)]
-    return fields
+@hooks.around("fiftyone.core.dataset", "Dataset._iter_samples")
+@hooks.around("fiftyone.core.view", "DatasetView._iter_samples")
+def iter_samples(original: Wrapper, self: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    """A loop in a `download_context` finds each sample's media at hand."""
+    for sample in original(self, *args, **kwargs):
+        if plans.any_active():
+            plans.arrive(sample.id)
+        yield sample
 
 
-def _add_assets(paths: list[list[Any]], download: bool) -> None:
-    """Adds to each sample's paths what its scenes refer to."""
-    import fiftyone.utils.utils3d as fou3d
-
-    scenes = {path for sample in paths for path in sample if path and _is_scene(path)}
-    if not download:
-        scenes = {scene for scene in scenes if not is_remote(scene) or _is_cached(scene)}
-    if scenes:
-        assets = fou3d.get_scene_asset_paths(
-            sorted(scenes), abs_paths=True, skip_failures=True, progress=False
-        )
-        for sample in paths:
-            sample += [asset for path in sample for asset in assets.get(path, ())]
-
-
-def _is_scene(path: str) -> bool:
-    return (urlsplit(path).path if is_remote(path) else path).endswith(".fo3d")
-
-
-def _is_cached(uri: str) -> bool:
-    return media_cache().volume.locate(entry_of(uri)) is not None
+@hooks.around("fiftyone.core.dataset", "Dataset._iter_groups")
+@hooks.around("fiftyone.core.view", "DatasetView._iter_groups")
+def iter_groups(original: Wrapper, self: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    for group in original(self, *args, **kwargs):
+        if plans.any_active():
+            for sample in group.values():
+                plans.arrive(sample.id)
+        yield group
 
 
 def _cached_path(path: Any) -> Any:
@@ -272,45 +229,27 @@ def _each(function: Callable[[Any], Any], values: Any) -> Any:
     return function(values)
 
 
-def _flat(samples: Sequence[Sequence[str]]) -> list[str]:
-    return list(dict.fromkeys(uri for sample in samples for uri in sample))
-
-
-def _download(
-    ids: Sequence[str],
-    samples: Sequence[Sequence[str]],
-    update: bool,
-    skip_failures: bool,
-    progress: FiftyOneProgress,
-) -> None:
-    uris = _flat(samples)
+def _download(media: RemoteMedia, update: bool, skip_failures: bool, progress: FiftyOneProgress) -> None:
+    uris = media.uris()
     if not uris:
         return
     job = media_cache().create_job(uris, update=update)
     job.start()
-    with _bar(len(uris), progress) as bar:
+    with _bar(len(uris), progress, "files") as bar:
         try:
             job.wait(
                 skip_failures=skip_failures,
                 progress=lambda status: bar.set_iteration(status.total - status.pending),
             )
         except DownloadError as error:
-            raise DownloadError(_first_failure(job, ids, samples)) from error
-    failed = {failure.uri: failure.reason for failure in job.failures()}
-    plans.summarize(failed, len(uris))
+            first = job.failures()[0]
+            raise DownloadError(plans.described(first.uri, first.reason, media.owner(first.uri))) from error
+    plans.summarize([(failure.uri, failure.reason) for failure in job.failures()], media)
     job.forget()
 
 
-def _first_failure(job: Job, ids: Sequence[str], samples: Sequence[Sequence[str]]) -> str:
-    failure = job.failures()[0]
-    for sample, uris in zip(ids, samples, strict=True):
-        if failure.uri in map(redact, uris):
-            return f"{failure.reason} (sample {sample})"
-    return failure.reason
-
-
-def _bar(total: int, progress: FiftyOneProgress) -> Any:
+def _bar(total: int, progress: FiftyOneProgress, unit: str) -> Any:
     """FiftyOne's own progress bar, which knows what ``progress=`` means."""
     import fiftyone.core.utils as fou
 
-    return fou.ProgressBar(total=total, progress=progress, iters_str="files")
+    return fou.ProgressBar(total=total, progress=progress, iters_str=unit)

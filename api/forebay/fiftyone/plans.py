@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from forebay.ahead import LookAhead
 from forebay.cache import MediaCache
 from forebay.errors import DownloadError, ForebayError, SourceError
 from forebay.fiftyone.log import log
+from forebay.fiftyone.remote_media import RemoteMedia
 from forebay.uri import redact
 
 _NAMED = 5
 
-_active: list[Plan] = []
+_active: tuple[Plan, ...] = ()
 _lock = threading.Lock()
 
 
@@ -28,40 +29,37 @@ class Plan:
     """The media that one workflow reads.
 
     Args:
-        ids: the id of each sample.
-        samples: the remote URIs of each sample.
-        ahead: what fetches them.
+        media: of each step of its loop.
+        ahead: what fetches it.
         strict: raise when anything that was fetched ahead failed, wanted or not.
-        passed: told the number of the sample that the loop has come to.
+        iterated: whether a loop over the samples drives it that need not read anything through it.
+        passed: told the number of the step that the loop has come to.
     """
 
     def __init__(
         self,
-        ids: Sequence[str],
-        samples: Sequence[Sequence[str]],
+        media: RemoteMedia,
         ahead: LookAhead,
         strict: bool,
+        iterated: bool,
         passed: Callable[[int], object],
     ) -> None:
+        self._media = media
         self._ahead = ahead
         self._strict = strict
+        self._iterated = iterated
         self._passed = passed
+        self._furthest = -1
+        self._read = False
         self._failures: dict[str, object] = {}
-        self._ids = ids
+        self._told: set[str] = set()
         self._numbers: dict[str, int] = {}
-        for number, uris in enumerate(samples):
+        for number, uris in enumerate(media.steps):
             for uri in uris:
                 self._numbers.setdefault(uri, number)
+        self.thread = threading.get_ident()
         # The threads that fetch ahead do not come along to a forked child.
         self._process = os.getpid()
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @property
-    def failures(self) -> dict[str, object]:
-        """What could not be had, and why."""
-        return {**self._ahead.failures, **self._failures}
 
     def foresees(self, uri: str) -> bool:
         """Whether this plan fetches the URI, in this process."""
@@ -72,31 +70,66 @@ class Plan:
         self.reach(0)
 
     def reach(self, number: int) -> None:
-        """Tells that the loop has come to sample ``number``."""
+        """Tells that the loop has come to step ``number``."""
         self._ahead.reach(number)
-        self._passed(number)
+        self._note(number)
+
+    def arrive(self, sample: str) -> None:
+        """Tells that the loop has got a sample, and waits for its batch, unless the loop reads its media
+        through the plan: then its reads tell better where it is, as it may collect samples first.
+
+        Raises:
+            DownloadError: as `local_path`, if the plan is strict.
+        """
+        if not self._iterated or self._read or self._process != os.getpid():
+            return
+        number = self._media.numbers.get(sample)
+        if number is None:
+            return
+        self._ahead.wait(number)
+        self._note(number)
+        self.check()
 
     def local_path(self, uri: str) -> str:
-        """Where a URI lies; the loop is at its sample now.
+        """Where a URI lies; the loop is at its step now.
 
         Raises:
             ForebayError: it cannot be had; names the sample.
         """
+        self._read = True
         number = self._numbers[uri]
-        self._passed(number)
+        self._note(number)
         try:
             path = self._ahead.path(number, uri)
         except ForebayError as error:
             self._failures[uri] = error
-            raise named(error, self._ids[number]) from error
-        if self._strict and self._ahead.failures:
-            failed, reason = next(iter(self._ahead.failures.items()))
-            raise DownloadError(f"{reason} (sample {self._ids[self._numbers[failed]]})")
+            raise named(error, self._media.owner(uri)) from error
+        self.check()
         return path
 
+    def check(self) -> None:
+        """Raises when the plan is strict and something has failed.
+
+        Raises:
+            DownloadError: names what failed first, and its sample.
+        """
+        if self._strict and self._ahead.failures:
+            uri, reason = next(iter(self._ahead.failures.items()))
+            raise DownloadError(described(uri, reason, self._media.owner(uri)))
+
     def close(self) -> None:
-        """Ends what is under way."""
+        """Ends what is under way, and says what could not be had, unless a plan within this one did."""
         self._ahead.close()
+        failures = {**self._ahead.failures, **self._failures}
+        untold = {uri: reason for uri, reason in failures.items() if uri not in self._told}
+        summarize(untold.items(), self._media)
+        for plan in _active:
+            plan._told.update(untold)
+
+    def _note(self, number: int) -> None:
+        if number > self._furthest:
+            self._furthest = number
+            self._passed(number)
 
 
 def local_path(uri: str) -> str | None:
@@ -105,81 +138,115 @@ def local_path(uri: str) -> str | None:
     Raises:
         ForebayError: it cannot be had.
     """
-    for plan in reversed(_active):
-        if plan.foresees(uri):
-            return plan.local_path(uri)
-    return None
+    plan = _plan(lambda plan: plan.foresees(uri)) if _active else None
+    return None if plan is None else plan.local_path(uri)
+
+
+def any_active() -> bool:
+    """Whether there is any plan; asked for every sample of every loop."""
+    return bool(_active)
+
+
+def arrive(sample: str) -> None:
+    """Tells the plan of this thread's workflow, if there is one, that its loop has got a sample."""
+    plan = current()
+    if plan is not None and plan.thread == threading.get_ident():
+        plan.arrive(sample)
 
 
 def current() -> Plan | None:
-    """The plan of the workflow that began last in this process."""
-    return _active[-1] if _active else None
+    """The plan of the workflow that began last: in this thread if it has any, else in this process."""
+    return _plan(lambda plan: True) if _active else None
+
+
+def _plan(fits: Callable[[Plan], bool]) -> Plan | None:
+    """The latest plan that fits: this thread's own, if there is one, else another's.
+
+    A workflow reads from threads of its own as well; two workflows in two threads each have their own.
+    """
+    thread = threading.get_ident()
+    fitting = [plan for plan in reversed(_active) if fits(plan)]
+    return next((plan for plan in fitting if plan.thread == thread), fitting[0] if fitting else None)
 
 
 @contextmanager
 def foreseen(
     cache: Callable[[], MediaCache],
-    ids: Sequence[str],
-    samples: Sequence[Sequence[str]],
+    media: RemoteMedia,
     *,
     batch_size: int | None = None,
     target_size_bytes: int | None = None,
     clear: bool = False,
     update: bool = False,
     strict: bool = False,
+    iterated: bool = False,
     passed: Callable[[int], object] = lambda number: None,
 ) -> Iterator[Plan | None]:
     """Runs a workflow by a plan, and says at its end what could not be had.
 
     Args:
         cache: gives the cache; asked only if there is something to fetch.
-        ids: the id of each sample.
-        samples: the remote URIs of each sample.
+        media: what the workflow reads.
         batch_size: as for `LookAhead`, and so on.
         strict: as for `Plan`, and so on.
     """
-    if not any(samples):
+    global _active  # noqa: PLW0603
+    if not any(media.steps):
         yield None
         return
     ahead = LookAhead(
         cache(),
-        samples,
+        media.steps,
         batch_size=batch_size,
         target_size_bytes=target_size_bytes,
         clear=clear,
         update=update,
     )
-    plan = Plan(ids, samples, ahead, strict, passed)
+    plan = Plan(media, ahead, strict, iterated, passed)
     with _lock:
-        _active.append(plan)
+        _active = (*_active, plan)
     try:
         yield plan
+        plan.check()
     finally:
         with _lock:
-            _active.remove(plan)
+            _active = tuple(other for other in _active if other is not plan)
         plan.close()
-        summarize(plan.failures, len(plan))
 
 
-def named(error: ForebayError, sample: str) -> ForebayError:
+def named(error: ForebayError, sample: str | None) -> ForebayError:
     """The same error, naming the sample as well."""
+    if sample is None:
+        return error
     if isinstance(error, SourceError):
         return type(error)(error.uri, f"{error.reason} (sample {sample})")
     return type(error)(f"{error} (sample {sample})")
 
 
-def summarize(failures: Mapping[str, object], total: int) -> None:
+def described(uri: str, reason: object, sample: str | None) -> str:
+    """What could not be had, why, and whose it is, without secrets."""
+    shown = redact(uri)
+    text = str(reason)
+    if shown not in text:
+        text = f"{shown}: {text}"
+    return text if sample is None else f"{text} (sample {sample})"
+
+
+def summarize(failures: Iterable[tuple[str, object]], media: RemoteMedia) -> None:
     """Logs once what could not be had: how many, why, and the first few.
 
     Args:
         failures: URI, and the error or the text that says why.
-        total: how many were wanted.
+        media: what was wanted.
     """
-    if not failures:
+    found = list(failures)
+    if not found:
         return
-    lines = [f"  {reason}" for reason in list(map(str, failures.values()))[:_NAMED]]
-    if len(failures) > _NAMED:
-        places = Counter("/".join(redact(uri).split("/", 3)[:3]) for uri in list(failures)[_NAMED:])
+    lines = [f"  {described(uri, reason, media.owner(uri))}" for uri, reason in found[:_NAMED]]
+    if len(found) > _NAMED:
+        places = Counter("/".join(redact(uri).split("/", 3)[:3]) for uri, _ in found[_NAMED:])
         where = ", ".join(f"{count} in {place}" for place, count in places.most_common(_NAMED))
-        lines.append(f"  … and {len(failures) - _NAMED} more: {where}")
-    log.warning("%d of %d media files could not be downloaded:\n%s", len(failures), total, "\n".join(lines))
+        lines.append(f"  … and {len(found) - _NAMED} more: {where}")
+    log.warning(
+        "%d of %d media files could not be downloaded:\n%s", len(found), len(media.uris()), "\n".join(lines)
+    )

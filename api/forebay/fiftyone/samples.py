@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from forebay.fiftyone import hooks, media
+from forebay.uri import is_local
 
 
 def _local_path(sample: Any) -> Any:
@@ -13,9 +14,13 @@ def _local_path(sample: Any) -> Any:
     A local filepath returns itself.
 
     Raises:
+        UriError: nobody can fetch URIs of this scheme.
         ForebayError: the media cannot be downloaded.
     """
-    return media.local(sample.filepath)
+    path = sample.filepath
+    if not isinstance(path, str) or is_local(path) or media.is_remote(path):
+        return media.local(path)
+    return media.media_cache().local_path(path)
 
 
 local_path = property(_local_path)
