@@ -74,6 +74,10 @@ class DownloadError(ForebayError):
     """Some samples of a job could not be cached and ``skip_failures`` was false."""
 
 
+class MediaError(ForebayError):
+    """What a file holds cannot be understood; the message names the file."""
+
+
 class SourceError(ForebayError):
     """A source did not give what was asked of it.
 
