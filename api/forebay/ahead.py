@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import threading
 import time
+import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError, UriError
+from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError, SourceError, UriError
 from forebay.uri import entry_of, is_local, redact
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
-    from forebay.jobs import Job
+    from forebay.fetch import Outcome
     from forebay.leases import Lease
 
 log = logging.getLogger(__name__)
 
-_LEASE_SECONDS = 3600.0
-_RENEW_SECONDS = 300.0
-# The first batches are small, so that the loop begins soon and the size of a sample becomes known.
+# Short, and renewed: what a killed process had leased must not fill a small cache for long.
+_LEASE_SECONDS = 120.0
+_RENEW_SECONDS = 30.0
+# The first batch is small, so that the loop begins soon and the size of a sample becomes known.
 _FIRST_BATCH = 16
 _LARGEST_BATCH = 5000
-_LOOK_SECONDS = 0.01
+_LOOK_SECONDS = (0.001, 0.01)
+# How long an abandoned loop waits for downloads under way; they end by themselves.
+_CLOSE_SECONDS = 2.0
+# So many requests in a row from before the window, each for a later sample, are a loop that begins anew.
+_BEHIND = 3
 
 
-@dataclass
+@dataclass(eq=False)
 class _Batch:
     """Samples ``first`` up to, not including, ``end``, and what must be fetched for them.
 
-    ``left`` is set when the loop has passed by; ``ended`` when nothing is being fetched any more.
+    Attributes:
+        outcomes: of entries that have ended: why they failed, or ``None``.
+        readers: how many threads are reading a file of it that only the lease protects.
+        left: set when the loop has passed by.
+        begun: whether its last download has begun.
+        ended: set when nothing is being fetched any more.
     """
 
     first: int
     end: int
     uris: list[str]
     lease: Lease | None = None
+    outcomes: dict[str, ForebayError | None] = field(default_factory=dict)
+    readers: int = 0
+    begun: bool = False
+    cleared: bool = False
     left: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -47,7 +65,8 @@ class LookAhead:
     """Fetches the samples of a loop in their order, ahead of it.
 
     A batch is under a lease from when it is fetched until the loop has left it, so that a set many
-    times larger than the cache passes through. Safe to use from many threads.
+    times larger than the cache passes through. Safe to use from many threads; in a forked child, and
+    once closed, it looks ahead no more and fetches what it is asked for.
 
     Args:
         samples: the URIs of each sample; local ones among them are left alone.
@@ -59,7 +78,7 @@ class LookAhead:
         update: download again what has changed at its source.
 
     Attributes:
-        failures: the reason for each URI that could not be fetched ahead.
+        failures: URI, and why it could not be fetched, of what has failed so far.
     """
 
     def __init__(
@@ -84,71 +103,214 @@ class LookAhead:
         target = target_size_bytes or cache.config.download_size_bytes
         # All batches at hand, and the one before, must find room beside each other.
         self._target = target if limit is None else max(1, min(target, limit // (self._lookahead + 2)))
+        # Never held during a call of Redis, or of anything else that may take long.
         self._lock = threading.RLock()
         self._next = 0
         self._ahead: deque[_Batch] = deque()
-        self._threads: list[threading.Thread] = []
-        # What was fetched out of turn, to be cleared at the end.
+        # What was asked for although the loop had left it, and what was fetched out of turn.
+        self._behind: list[int] = []
         self._strays: list[str] = []
+        self._threads: list[threading.Thread] = []
         # Samples that were fetched, and their bytes.
         self._sizes = (0, 0)
-        self._renewed = time.monotonic()
+        self._closed = threading.Event()
+        self._kept = False
+        # Neither the threads nor a lock's owner come along to a forked child.
+        self._process = os.getpid()
+
+    # What a loop asks for
 
     def path(self, number: int, uri: str) -> str:
         """The local path of a URI of sample ``number``, where the loop is now.
 
-        What found no room ahead of time, or failed, is fetched now.
+        It is safe from eviction until the loop has left its batch, and for the grace period. What found
+        no room ahead of time is fetched now.
 
         Raises:
             ForebayError: as `MediaCache.local_path`.
         """
-        batch = self.reach(number)
-        if batch is not None and understood(uri):
-            path = self._awaited(entry_of(uri), batch)
-            if path is not None:
-                return path
-        return self._fetch_now(uri)
+        return self._find(self._seek(number), uri, self._cache.volume.use)
 
-    def reach(self, number: int) -> _Batch | None:
-        """Tells that the loop has come to sample ``number``, and is done with those of earlier batches.
+    @contextmanager
+    def reading(self, number: int, uri: str) -> Iterator[str]:
+        """Like `path`, for a file that is opened within the block: it is safe until the block's end.
 
-        Returns:
-            the batch of the sample; ``None`` when the loop had left it already.
+        Without the grace period of a path that is handed out, it makes room for what comes as soon as
+        the loop has left its batch.
+
+        Raises:
+            ForebayError: as `MediaCache.local_path`.
         """
+        batch = self._seek(number, reading=True)
+        try:
+            # The lease protects the file. Without one, the file itself must bear a mark.
+            leased = batch is not None and batch.lease is not None
+            volume = self._cache.volume
+            yield self._find(batch, uri, volume.locate if leased else volume.use)
+        finally:
+            if batch is not None:
+                with self._lock:
+                    batch.readers -= 1
+                if batch.left.is_set():
+                    self._settle(batch)
+
+    def reach(self, number: int) -> None:
+        """Tells that the loop has come to sample ``number``, and is done with those of earlier batches."""
+        self._seek(number)
+
+    def wait(self, number: int) -> None:
+        """Waits until what can be had of sample ``number``, where the loop is now, is there."""
+        batch = self._seek(number)
+        for uri in self._samples[number] if batch is not None else ():
+            if batch is not None and understood(uri):
+                with contextlib.suppress(ForebayError):
+                    self._awaited(entry_of(uri), batch, self._cache.volume.use)
+
+    def close(self) -> None:
+        """Ends what is under way, and the leases. What is not cached then is not fetched any more."""
+        if self._process != os.getpid():
+            # The leases are the parent's.
+            return
+        self._closed.set()
         with self._lock:
-            passed = []
+            left = list(self._ahead)
+            self._ahead.clear()
+            threads = list(self._threads)
+        for batch in left:
+            self._leave(batch)
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if self._clear and self._strays:
+            self._cache.clear(self._strays)
+
+    # Where the loop is
+
+    def _seek(self, number: int, *, reading: bool = False) -> _Batch | None:
+        """The batch of a sample, which the loop has come to; ``None`` when the loop had left it already."""
+        if self._closed.is_set() or self._process != os.getpid():
+            return None
+        passed: list[_Batch] = []
+        with self._lock:
+            if self._begins_anew(number):
+                passed = list(self._ahead)
+                self._ahead.clear()
+                self._next = number
             while self._ahead and number >= self._ahead[0].end:
                 passed.append(self._ahead.popleft())
             if not self._ahead:
                 # The loop may have jumped over samples.
                 self._next = max(self._next, number)
-            # The next batch begins its way before the room of the one before is needed.
-            self._fill()
-            for batch in passed:
-                self._leave(batch)
-            self._renew()
-            return self._ahead[0] if self._ahead and number >= self._ahead[0].first else None
-
-    def wait(self, number: int) -> None:
-        """Waits until the batch of sample ``number``, where the loop is now, has been fetched."""
-        batch = self.reach(number)
-        if batch is not None:
-            batch.ended.wait()
-
-    def close(self) -> None:
-        """Ends what is under way, and the leases. What is not cached then is not fetched any more."""
+        # What the loop has left gives its room to the batch that is fetched next.
+        for batch in passed:
+            self._leave(batch)
         with self._lock:
-            self._next = len(self._samples)
-            while self._ahead:
-                self._leave(self._ahead.popleft())
-        for thread in self._threads:
-            thread.join()
-        if self._clear and self._strays:
-            self._cache.clear(self._strays)
+            if not self._ahead or len(self._ahead) <= self._lookahead:
+                self._fill()
+            batch = self._ahead[0] if self._ahead else None  # type: ignore[assignment]
+            if batch is None or not batch.first <= number < batch.end:
+                return None
+            batch.readers += reading
+            return batch
+
+    def _begins_anew(self, number: int) -> bool:
+        """Whether the loop has gone back to what it had left, rather than asked for something once more."""
+        first = self._ahead[0].first if self._ahead else self._next
+        if number >= first or (self._behind and number <= self._behind[-1]):
+            self._behind.clear()
+        if number >= first:
+            return False
+        self._behind.append(number)
+        return len(self._behind) >= _BEHIND
+
+    def _leave(self, batch: _Batch) -> None:
+        batch.left.set()
+        self._settle(batch)
+
+    def _settle(self, batch: _Batch) -> None:
+        """Ends the lease of a batch that the loop has left, when nobody needs it any more."""
+        with self._lock:
+            if not batch.left.is_set() or batch.readers:
+                return
+            lease, batch.lease = batch.lease, None
+            clear = self._clear and batch.ended.is_set() and not batch.cleared
+            batch.cleared |= clear
+        try:
+            if lease is not None:
+                lease.end()
+            if clear:
+                self._cache.clear(batch.uris)
+        except ForebayError as error:
+            # The loop needs nothing of this; the lease expires.
+            log.warning("what was fetched ahead cannot be released: %s", error)
+
+    # Finding a file
+
+    def _find(self, batch: _Batch | None, uri: str, look: Callable[[str], str | None]) -> str:
+        path = self._awaited(entry_of(uri), batch, look) if batch is not None and understood(uri) else None
+        if path is None:
+            path = self._fetch_now(uri)
+        if self.failures:
+            self.failures.pop(uri, None)
+        return path
+
+    def _awaited(self, entry: str, batch: _Batch, look: Callable[[str], str | None]) -> str | None:
+        """The path of an entry as soon as it is there; ``None`` when its batch ended without it.
+
+        Raises:
+            SourceError: it has been tried, and trying again will not help.
+        """
+        pause, longest = _LOOK_SECONDS
+        while not batch.ended.is_set() and entry not in batch.outcomes:
+            path = None if self._update else look(entry)
+            if path is not None:
+                return path
+            batch.ended.wait(pause)
+            pause = min(1.5 * pause, longest)
+        error = batch.outcomes.get(entry)
+        if isinstance(error, ObjectTooLargeError) or (isinstance(error, SourceError) and not error.transient):
+            raise error
+        return look(entry)
+
+    def _fetch_now(self, uri: str) -> str:
+        """The path of what the loop needs next: there already, unless it failed or found no room before.
+
+        Samples that are larger than expected fill the cache with what is needed later: that gives way.
+        """
+        if self._clear and understood(uri):
+            self._strays.append(uri)
+        while True:
+            try:
+                return self._cache.local_path(uri)
+            except ObjectTooLargeError:
+                raise
+            except CacheFullError:
+                if not self._give_way():
+                    raise
+
+    def _give_way(self) -> bool:
+        """Gives up the batch that is needed last; false when there is none."""
+        if self._closed.is_set() or self._process != os.getpid():
+            return False
+        with self._lock:
+            if not self._ahead:
+                return False
+            batch = self._ahead.pop()
+            self._next = batch.first
+        self._leave(batch)
+        batch.ended.wait()
+        return True
+
+    # Fetching a batch
 
     def _fill(self) -> None:
-        """Sends the next batches on their way."""
+        """Sends the next batches on their way. Called with the lock."""
         while self._next < len(self._samples) and len(self._ahead) <= self._lookahead:
+            if self._closed.is_set():
+                return
+            if self._ahead and not self._ahead[-1].begun:
+                # What is needed first comes first.
+                return
             if self._batch_size is None and self._ahead and not self._sizes[0]:
                 # The first batch will tell how large samples are.
                 return
@@ -160,6 +322,10 @@ class LookAhead:
             thread = threading.Thread(target=self._fetch, args=(batch,), name="forebay-ahead", daemon=True)
             self._threads = [other for other in self._threads if other.is_alive()] + [thread]
             thread.start()
+            if not self._kept:
+                self._kept = True
+                keeping = (weakref.ref(self), self._closed)
+                threading.Thread(target=_keep, args=keeping, name="forebay-ahead-keep", daemon=True).start()
 
     def _next_size(self) -> int:
         if self._batch_size is not None:
@@ -172,11 +338,10 @@ class LookAhead:
     def _fetch(self, batch: _Batch) -> None:
         try:
             if batch.uris and not batch.left.is_set():
-                batch.lease = self._cache.lease(batch.uris, _LEASE_SECONDS)
-                job = self._cache.download_media(batch.uris, update=self._update, wait=False)
-                job.wait(progress=lambda _: job.cancel() if batch.left.is_set() else None)
-                self._note_failures(job, batch)
-                job.forget()
+                lease = self._cache.lease(batch.uris, _LEASE_SECONDS)
+                with self._lock:
+                    batch.lease = lease
+                self._download(batch)
                 size = self._cache.stats(batch.uris)["current_size"]
                 with self._lock:
                     count, before = self._sizes
@@ -186,64 +351,80 @@ class LookAhead:
             log.warning("fetching ahead failed: %s", error)
         finally:
             with self._lock:
+                batch.begun = True
                 batch.ended.set()
-                if batch.left.is_set():
-                    self._release(batch)
-                else:
-                    self._fill()
+                self._fill()
+            self._settle(batch)
 
-    def _note_failures(self, job: Job, batch: _Batch) -> None:
-        failures = job.failures() if job.failed else []
-        if failures:
+    def _download(self, batch: _Batch) -> None:
+        cache = self._cache
+        dispatch, threads = cache.dispatcher.choose()
+        if dispatch == "fleet":
+            self._download_by_fleet(batch)
+            return
+        entries = [entry_of(uri) for uri in batch.uris]
+        there = [False] * len(entries) if self._update else cache.volume.index.present(entries)
+        missing = [
+            uri
+            for uri, entry, known in zip(batch.uris, entries, there, strict=True)
+            if not known or cache.volume.use(entry) is None
+        ]
+        cache.fetcher.fetch(
+            enumerate(missing),
+            lambda outcomes: self._note(batch, outcomes),
+            update=self._update,
+            threads=threads,
+            cancelled=batch.left.is_set,
+            begun=lambda: self._has_begun(batch),
+            unused=True,
+        )
+
+    def _download_by_fleet(self, batch: _Batch) -> None:
+        job = self._cache.download_media(batch.uris, update=self._update, wait=False)
+        # Its queue keeps the order.
+        self._has_begun(batch)
+        job.wait(progress=lambda _: job.cancel() if batch.left.is_set() else None)
+        if job.failed:
             full = {redact(uri): uri for uri in batch.uris}
-            self.failures.update((full[failure.uri], failure.reason) for failure in failures)
+            for failure in job.failures():
+                self.failures[full[failure.uri]] = f"{failure.uri}: {failure.reason}"
+        job.forget()
 
-    def _awaited(self, entry: str, batch: _Batch) -> str | None:
-        """The path of an entry as soon as it is there; ``None`` when its batch ended without it."""
-        while not batch.ended.is_set():
-            path = None if self._update else self._cache.volume.use(entry)
-            if path is not None:
-                return path
-            batch.ended.wait(None if self._update else _LOOK_SECONDS)
-        return self._cache.volume.use(entry)
-
-    def _fetch_now(self, uri: str) -> str:
-        """The path of what the loop needs next: there already, unless it failed or found no room before.
-
-        Samples that are larger than expected fill the cache with what is needed later: that gives way.
-        """
+    def _has_begun(self, batch: _Batch) -> None:
         with self._lock:
-            ahead = list(self._ahead)
-            if self._clear and understood(uri):
-                self._strays.append(uri)
-        for batch in reversed(ahead):
-            try:
-                return self._cache.local_path(uri)
-            except ObjectTooLargeError:
-                raise
-            except CacheFullError:
-                batch.ended.wait()
-                if batch.lease is not None:
-                    batch.lease.end()
-        return self._cache.local_path(uri)
+            batch.begun = True
+            self._fill()
+
+    def _note(self, batch: _Batch, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            error = outcome.error
+            # What found no room yet has not failed.
+            if error is not None and (
+                isinstance(error, ObjectTooLargeError) or not isinstance(error, CacheFullError)
+            ):
+                self.failures[outcome.uri] = str(error)
+            batch.outcomes[entry_of(outcome.uri)] = error
 
     def _renew(self) -> None:
-        if time.monotonic() - self._renewed > _RENEW_SECONDS:
-            self._renewed = time.monotonic()
-            for batch in self._ahead:
-                if batch.lease is not None:
-                    batch.lease.renew(_LEASE_SECONDS)
+        with self._lock:
+            held = [(batch, batch.lease) for batch in self._ahead]
+        for batch, lease in held:
+            if lease is not None and not lease.renew(_LEASE_SECONDS) and not batch.left.is_set():
+                # This process was paused for longer than that.
+                self._cache.lease(batch.uris, _LEASE_SECONDS, name=lease.name)
 
-    def _leave(self, batch: _Batch) -> None:
-        batch.left.set()
-        if batch.ended.is_set():
-            self._release(batch)
 
-    def _release(self, batch: _Batch) -> None:
-        if batch.lease is not None:
-            batch.lease.end()
-        if self._clear:
-            self._cache.clear(batch.uris)
+def _keep(ahead: weakref.ref[LookAhead], closed: threading.Event) -> None:
+    """Renews the leases of a look-ahead for as long as somebody has it."""
+    while not closed.wait(_RENEW_SECONDS):
+        kept = ahead()
+        if kept is None:
+            return
+        try:
+            kept._renew()
+        except ForebayError as error:
+            log.warning("the leases on what was fetched ahead cannot be renewed: %s", error)
+        del kept
 
 
 def understood(uri: str) -> bool:

@@ -102,6 +102,8 @@ class Fetcher:
         update: bool = False,
         threads: int = 1,
         cancelled: Callable[[], bool] = lambda: False,
+        begun: Callable[[], object] = lambda: None,
+        unused: bool = False,
     ) -> None:
         """Brings samples into the cache; returns when each has been reported.
 
@@ -111,11 +113,15 @@ class Fetcher:
             update: download again what has changed at its source.
             threads: how many downloads at a time.
             cancelled: asked before each download; samples left then are not reported.
+            begun: called when the last download that is known of begins, from any thread; must be quick.
+            unused: nobody is waiting for these paths, or a lease keeps them: what is downloaded is not in
+                its grace period.
 
         Raises:
             IndexUnavailableError: Redis does not come back.
         """
-        _Run(self._volume, self._sources, report, update, cancelled).run(samples, threads)
+        run = _Run(self._volume, self._sources, report, update, cancelled, begun, unused)
+        run.run(samples, threads)
 
 
 class _Run:
@@ -128,12 +134,16 @@ class _Run:
         report: Callable[[list[Outcome]], None],
         update: bool,
         cancelled: Callable[[], bool],
+        begun: Callable[[], object],
+        unused: bool,
     ) -> None:
         self._volume = volume
         self._sources = sources
         self._report = report
         self._update = update
         self._cancelled = cancelled
+        self._begun = begun
+        self._idle = volume.config.grace_seconds if unused else 0.0
         self._failure: BaseException | None = None
 
     def run(self, samples: Iterable[tuple[int, str]], threads: int) -> None:
@@ -173,7 +183,10 @@ class _Run:
                 if not work.claimed and work.pending:
                     self._claim([work.pending.popleft() for _ in range(min(self._ahead, len(work.pending)))])
                 if work.claimed:
-                    return work.claimed.popleft()
+                    item = work.claimed.popleft()
+                    if not (work.claimed or work.pending):
+                        self._begun()
+                    return item
                 if work.pending:
                     continue
                 self._flush()
@@ -266,7 +279,11 @@ class _Run:
     # One object
 
     def _download(self, item: _Item) -> None:
-        transfer = Transfer(item.uri, item.entry, item.token, item.old, self._volume, self._reserve)
+        # Somebody may have got the path of the copy that is replaced, and not opened it yet.
+        idle = 0.0 if item.old else self._idle
+        transfer = Transfer(
+            item.uri, item.entry, item.token, item.old, self._volume, self._reserve, idle=idle
+        )
         try:
             download = transfer.run(self._sources)
         except SessionLostError:

@@ -49,6 +49,7 @@ class Transfer:
         old: the index's value of the copy that is to be replaced if the object has changed; or empty.
         volume: where to.
         reserve: reserves bytes for the claim and the sample that it is told of, and makes room for them.
+        idle: for how many seconds the entry counts as not used when it appears.
 
     Attributes:
         attempts: how many attempts have been made so far.
@@ -62,6 +63,8 @@ class Transfer:
         old: str,
         volume: Volume,
         reserve: Callable[[int, str, MediaURI], None],
+        *,
+        idle: float = 0.0,
     ) -> None:
         self._uri = uri
         self._entry = entry
@@ -70,6 +73,7 @@ class Transfer:
         self._volume = volume
         self._session = volume.session
         self._reserve = reserve
+        self._idle = idle
         self._reserved = 0
         # For an object whose size its source does not tell: what it has turned out to be at least.
         self._least = 0
@@ -134,7 +138,8 @@ class Transfer:
                 size = self._write(descriptor, source, opened)
                 self._verify(descriptor, info, size)
                 now = time.time()
-                os.utime(descriptor, (now, now if info.modified is None else info.modified))
+                used = now - self._idle
+                os.utime(descriptor, (used, now if info.modified is None else info.modified))
             finally:
                 os.close(descriptor)
             self._shrink(size)
@@ -153,7 +158,7 @@ class Transfer:
         # Only an escape can keep a URI from being told from the entry's name.
         uri = self._uri.redacted if "%" in self._entry and not uri_of(self._entry) else ""
         value = Entry(size, info.etag or "", int(now), uri).format()
-        return Download(self._entry, self._token, size, now, value)
+        return Download(self._entry, self._token, size, now - self._idle, value)
 
     def _create(self, temporary: str) -> int:
         flags = os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -49,3 +51,22 @@ def local(path: Any) -> Any:
     if not is_remote(path):
         return path
     return plans.local_path(path) or media_cache().local_path(path)
+
+
+@contextmanager
+def reading(path: Any) -> Iterator[Any]:
+    """As `local`, for whoever opens the file within the block, and does not pass the path on.
+
+    It is safe until the block's end; after that it may be evicted sooner than what `local` gave.
+
+    Raises:
+        ForebayError: as `local`.
+    """
+    if isinstance(path, os.PathLike):
+        path = os.fspath(path)
+    planned = plans.reading(path) if is_remote(path) else None
+    if planned is None:
+        yield local(path)
+    else:
+        with planned as found:
+            yield found

@@ -10,7 +10,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from forebay.ahead import LookAhead
 from forebay.cache import MediaCache
@@ -62,8 +62,13 @@ class Plan:
         self._process = os.getpid()
 
     def foresees(self, uri: str) -> bool:
-        """Whether this plan fetches the URI, in this process."""
-        return uri in self._numbers and self._process == os.getpid()
+        """Whether this plan fetches the URI."""
+        return uri in self._numbers
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process made it, rather than the one that this was forked from."""
+        return self._process == os.getpid()
 
     def begin(self) -> None:
         """Begins to fetch before anything is read."""
@@ -81,7 +86,7 @@ class Plan:
         Raises:
             DownloadError: as `local_path`, if the plan is strict.
         """
-        if not self._iterated or self._read or self._process != os.getpid():
+        if not self._iterated or self._read or not self.is_here:
             return
         number = self._media.numbers.get(sample)
         if number is None:
@@ -96,16 +101,34 @@ class Plan:
         Raises:
             ForebayError: it cannot be had; names the sample.
         """
+        with self._noting(uri) as number:
+            return self._ahead.path(number, uri)
+
+    @contextmanager
+    def reading(self, uri: str) -> Iterator[str]:
+        """As `local_path`, for a file that is opened within the block and not passed on.
+
+        Raises:
+            ForebayError: as `local_path`.
+        """
+        with ExitStack() as opened:
+            with self._noting(uri) as number:
+                path = opened.enter_context(self._ahead.reading(number, uri))
+            yield path
+
+    @contextmanager
+    def _noting(self, uri: str) -> Iterator[int]:
+        """Gives a URI's step; notes how far the loop is, and what fails within the block."""
         self._read = True
         number = self._numbers[uri]
         self._note(number)
         try:
-            path = self._ahead.path(number, uri)
+            yield number
         except ForebayError as error:
             self._failures[uri] = error
             raise named(error, self._media.owner(uri)) from error
+        self._failures.pop(uri, None)
         self.check()
-        return path
 
     def check(self) -> None:
         """Raises when the plan is strict and something has failed.
@@ -113,12 +136,13 @@ class Plan:
         Raises:
             DownloadError: names what failed first, and its sample.
         """
-        if self._strict and self._ahead.failures:
-            uri, reason = next(iter(self._ahead.failures.items()))
+        for uri, reason in list(self._ahead.failures.items()) if self._strict else ():
             raise DownloadError(described(uri, reason, self._media.owner(uri)))
 
     def close(self) -> None:
         """Ends what is under way, and says what could not be had, unless a plan within this one did."""
+        if not self.is_here:
+            return
         self._ahead.close()
         failures = {**self._ahead.failures, **self._failures}
         untold = {uri: reason for uri, reason in failures.items() if uri not in self._told}
@@ -140,6 +164,12 @@ def local_path(uri: str) -> str | None:
     """
     plan = _plan(lambda plan: plan.foresees(uri)) if _active else None
     return None if plan is None else plan.local_path(uri)
+
+
+def reading(uri: str) -> AbstractContextManager[str] | None:
+    """As `local_path`, for a file that is opened within the block and not passed on."""
+    plan = _plan(lambda plan: plan.foresees(uri)) if _active else None
+    return None if plan is None else plan.reading(uri)
 
 
 def any_active() -> bool:
@@ -165,7 +195,7 @@ def _plan(fits: Callable[[Plan], bool]) -> Plan | None:
     A workflow reads from threads of its own as well; two workflows in two threads each have their own.
     """
     thread = threading.get_ident()
-    fitting = [plan for plan in reversed(_active) if fits(plan)]
+    fitting = [plan for plan in reversed(_active) if plan.is_here and fits(plan)]
     return next((plan for plan in fitting if plan.thread == thread), fitting[0] if fitting else None)
 
 
