@@ -10,17 +10,20 @@ from forebay.fiftyone.hooks import Wrapper
 
 @hooks.around("fiftyone.utils.image", "read")
 def read_image(original: Wrapper, path_or_url: Any, *args: Any, **kwargs: Any) -> Any:
-    return original(media.local(path_or_url), *args, **kwargs)
+    with media.reading(path_or_url) as path:
+        return original(path, *args, **kwargs)
 
 
 @hooks.around("fiftyone.utils.torch", "_load_image")
 def load_image(original: Wrapper, image_path: Any, *args: Any, **kwargs: Any) -> Any:
-    return original(media.local(image_path), *args, **kwargs)
+    with media.reading(image_path) as path:
+        return original(path, *args, **kwargs)
 
 
 @hooks.around("fiftyone.core.utils", "compute_filehash")
 def compute_filehash(original: Wrapper, filepath: Any, *args: Any, **kwargs: Any) -> Any:
-    return original(media.local(filepath), *args, **kwargs)
+    with media.reading(filepath) as path:
+        return original(path, *args, **kwargs)
 
 
 @hooks.around("eta.core.video", "FFmpegVideoReader.__init__", "OpenCVVideoReader.__init__")
