@@ -6,9 +6,12 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from forebay.errors import TransientSourceError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 log = logging.getLogger(__name__)
 
@@ -19,12 +22,14 @@ def persistently(
     attempt: Callable[[], _T],
     most: int,
     worthwhile: Callable[[TransientSourceError], bool] = lambda error: not error.exhausted,
+    repeated: Callable[[TransientSourceError], object] = lambda error: None,
 ) -> _T:
     """Repeats an attempt that failed for the moment, with growing and random pauses between.
 
     Args:
         most: how many attempts are made in all.
         worthwhile: whether such a failure is worth another one.
+        repeated: told of each failure that another attempt follows.
 
     Raises:
         SourceError: the last attempt's.
@@ -35,11 +40,19 @@ def persistently(
         if most == 1 or not worthwhile(error):
             raise
         log.debug("%s", error)
+        repeated(error)
     # Imported here: most objects arrive at the first attempt.
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+    def note(state: RetryCallState) -> None:
+        failure = state.outcome and state.outcome.exception()
+        if isinstance(failure, TransientSourceError):
+            log.debug("%s", failure)
+            repeated(failure)
+
     retrying = Retrying(
         retry=retry_if_exception(lambda e: isinstance(e, TransientSourceError) and worthwhile(e)),
+        before_sleep=note,
         stop=stop_after_attempt(most - 1),
         wait=wait_random_exponential(multiplier=0.2, min=0.05, max=15.0),
         reraise=True,

@@ -72,7 +72,11 @@ class MediaCache:
         if is_local(uri):
             return local_file(uri)
         path = self.volume.use(entry_of(uri))
-        return self._fetch_one(uri) if path is None else path
+        if path is None:
+            self.volume.meter.misses += 1
+            return self._fetch_one(uri)
+        self.volume.meter.hits += 1
+        return path
 
     def open(self, uri: str) -> IO[bytes]:
         """Opens a cached file for reading; it stays readable even when it is evicted meanwhile.
@@ -387,11 +391,14 @@ class MediaCache:
         """What is not cached; what is counts as used now."""
         present = self.volume.index.present(entries)
         use = self.volume.use
-        return [
+        missing = [
             uri
             for uri, entry, there in zip(remote, entries, present, strict=True)
             if not there or use(entry) is None
         ]
+        self.volume.meter.misses += len(missing)
+        self.volume.meter.hits += len(remote) - len(missing)
+        return missing
 
     def _keep(self, name: str, entries: Sequence[str], ttl: float) -> None:
         from forebay.leases import keep

@@ -122,14 +122,22 @@ class TransientSourceError(SourceError):
 
     Attributes:
         exhausted: whether it has been tried often enough already.
+        kind: what it is counted as; one of `forebay.metrics.catalogue.REASONS`.
     """
 
     transient = True
     exhausted = False
 
+    def __init__(self, uri: str, reason: str, kind: str = "connection") -> None:
+        super().__init__(uri, reason)
+        self.kind = kind
+
 
 class ObjectChangedError(TransientSourceError):
     """The object changed at its source while it was being fetched."""
+
+    def __init__(self, uri: str, reason: str) -> None:
+        super().__init__(uri, reason, "changed")
 
 
 class NotModifiedError(SourceError):

@@ -100,7 +100,11 @@ def _evict_round(volume: Volume, token: str, wanted: int, done: Evicted) -> bool
         for entry, verdict in _remove(volume, token, victims, newest):
             verdicts[entry] = verdict
     finally:
-        done.freed += volume.index.commit_victims(token, verdicts.items())
+        freed = volume.index.commit_victims(token, verdicts.items())
+        done.freed += freed
+        now = time.time()
+        ages = [now - victim.atime for victim in victims if verdicts[victim.entry] == "gone"]
+        volume.meter.evicted(ages, freed)
     gone = [entry for entry, verdict in verdicts.items() if verdict == "gone"]
     used = sum(verdicts[victim.entry] not in ("gone", repr(victim.atime)) for victim in victims)
     done.entries += gone

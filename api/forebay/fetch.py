@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Literal
 from forebay import recovery
 from forebay.errors import ForebayError, SourceError
 from forebay.eviction import make_room
-from forebay.index import Claimed, Download, SessionLostError
+from forebay.index import Claimed, Download, Entry, SessionLostError
+from forebay.meter import Ended
+from forebay.reasons import reason_of
 from forebay.session import ended_here
 from forebay.threads import run_in_threads
 from forebay.transfer import Transfer
@@ -68,6 +70,9 @@ class _Item:
     old: str = ""
     lost: int = 0
     attempts: int = 0
+    first_byte: float = 0.0
+    seconds: float = 0.0
+    retries: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -138,6 +143,7 @@ class _Run:
         unused: bool,
     ) -> None:
         self._volume = volume
+        self._meter = volume.meter
         self._sources = sources
         self._report = report
         self._update = update
@@ -150,6 +156,7 @@ class _Run:
         self._volume.recover()
         items, broken = _by_entry(samples)
         if broken:
+            self._meter.ended(Ended(None, "failed", reason="bad_uri") for _ in broken)
             self._report(broken)
         self._work = _Work(pending=deque(items))
         if items:
@@ -214,18 +221,21 @@ class _Run:
     def _sort(self, batch: list[_Item], answers: list[tuple[str, Claimed]]) -> None:
         """Puts each item where its claim's answer says that it belongs."""
         outcomes: list[Outcome] = []
+        found: list[Ended] = []
         for item, (token, answer) in zip(batch, answers, strict=True):
             item.token = token
             if answer.granted:
                 item.old = answer.value or self._adopt(item)
                 if item.old and not self._update:
                     self._drop(item)
+                    found.append(_found(item, item.old))
                     outcomes += _outcomes(item, "cached")
                 else:
                     self._work.claimed.append(item)
             elif answer.holder:
                 self._await(item, answer)
             elif self._volume.use(item.entry) is not None:
+                found.append(_found(item, answer.value))
                 outcomes += _outcomes(item, "cached")
             else:
                 # The index says that it is there, and the disk that it is not: the disk is right, unless
@@ -233,6 +243,7 @@ class _Run:
                 self._volume.index.forget([(item.entry, answer.value)])
                 self._work.pending.append(item)
         if outcomes:
+            self._meter.ended(found)
             self._report(outcomes)
 
     def _await(self, item: _Item, answer: Claimed) -> None:
@@ -289,13 +300,13 @@ class _Run:
         except SessionLostError:
             self._again(item)
         except ForebayError as error:
-            item.attempts += transfer.attempts
+            _note(item, transfer)
             self._fail(item, error)
         except BaseException:
             self._drop(item)
             raise
         else:
-            item.attempts += transfer.attempts
+            _note(item, transfer)
             work = self._work
             with work.lock:
                 work.done.append((item, download))
@@ -325,19 +336,24 @@ class _Run:
             kept = [item for item, download in done if download is None]
             stored = [(item, download) for item, download in done if download is not None]
             outcomes: list[Outcome] = []
+            ended: list[Ended] = []
             if kept:
                 self._volume.session.release([(item.entry, item.token) for item in kept])
                 self._volume.index.present([item.entry for item in kept])
                 for item in kept:
+                    ended.append(_found(item, item.old))
                     outcomes += _outcomes(item, "cached")
             published = self._volume.session.commit([download for _, download in stored]) if stored else []
             work.done = []
             for (item, download), ours in zip(stored, published, strict=True):
                 if ours:
+                    times = (item.first_byte, item.seconds)
+                    ended.append(Ended(item.uri, "downloaded", download.size, *times, retries=item.retries))
                     outcomes += _outcomes(item, "downloaded", download.size)
                 else:
                     self._again(item)
             if outcomes:
+                self._meter.ended(ended)
                 self._report(outcomes)
 
     def _again(self, item: _Item) -> None:
@@ -347,6 +363,7 @@ class _Run:
             item.lost += 1
             if item.lost > _LOST_CLAIMS:
                 reason = "its claim was lost again and again: is this process paused for long?"
+                self._meter.ended([Ended(item.uri, "failed", reason="claim_lost", retries=item.retries)])
                 self._report(_outcomes(item, "failed", error=SourceError(item.uri.redacted, reason)))
             else:
                 self._work.pending.append(item)
@@ -355,11 +372,24 @@ class _Run:
         if isinstance(error, SourceError):
             error.attempts = item.attempts
         self._drop(item)
+        self._meter.ended([Ended(item.uri, "failed", reason=reason_of(error), retries=item.retries)])
         with self._work.lock:
             self._report(_outcomes(item, "failed", error=error))
 
     def _drop(self, item: _Item) -> None:
         self._volume.session.release([(item.entry, item.token)])
+
+
+def _note(item: _Item, transfer: Transfer) -> None:
+    """Takes down what a transfer says of itself."""
+    item.attempts += transfer.attempts
+    item.retries += transfer.retries
+    item.first_byte, item.seconds = transfer.first_byte, transfer.seconds
+
+
+def _found(item: _Item, value: str) -> Ended:
+    """An object that was there, with the index's value of it."""
+    return Ended(item.uri, "cached", Entry.parse(value).size, retries=item.retries)
 
 
 def _by_entry(samples: Iterable[tuple[int, str]]) -> tuple[list[_Item], list[Outcome]]:

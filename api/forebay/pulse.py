@@ -44,6 +44,7 @@ class Pulse:
                 self._volume.session.beat()
                 self._volume.session.trim()
                 self._volume.flush_used()
+                self._volume.meter.flush(self._volume.index)
                 maintain(self._volume)
             except Exception as error:
                 # The next beat tries again; a session that is lost meanwhile is noticed by its clock.

@@ -25,6 +25,7 @@ from forebay.errors import (
     TransientSourceError,
 )
 from forebay.index import Download, Entry, SessionLostError
+from forebay.reasons import reason_of
 from forebay.sizes import human
 from forebay.threads import run_in_threads
 from forebay.uri import MediaURI, uri_of
@@ -53,6 +54,9 @@ class Transfer:
 
     Attributes:
         attempts: how many attempts have been made so far.
+        retries: why attempts, at ranges too, were repeated.
+        first_byte: seconds from the last request to the source's answer.
+        seconds: how long the whole transfer took.
     """
 
     def __init__(
@@ -78,6 +82,9 @@ class Transfer:
         # For an object whose size its source does not tell: what it has turned out to be at least.
         self._least = 0
         self.attempts = 0
+        self.retries: list[str] = []
+        self.first_byte = 0.0
+        self.seconds = 0.0
 
     def run(self, sources: Lookup) -> Download | None:
         """Transfers the object; tries until that works, fails for good, or has been tried often enough.
@@ -90,22 +97,31 @@ class Transfer:
             CacheFullError: there is no room for it.
             SessionLostError: the claim was lost meanwhile.
         """
+        began = time.perf_counter()
         source = sources.for_uri(self._uri)
-        return self._persistently(lambda: self._attempt(source), lambda error: not error.exhausted)
+        download = self._persistently(lambda: self._attempt(source), lambda error: not error.exhausted)
+        self.seconds = time.perf_counter() - began
+        return download
 
     def _persistently(
         self, attempt: Callable[[], _T], worthwhile: Callable[[TransientSourceError], bool]
     ) -> _T:
         """Repeats an attempt that failed for the moment, with growing and random pauses between."""
-        return persistently(attempt, self._volume.config.max_attempts, worthwhile)
+        return persistently(
+            attempt,
+            self._volume.config.max_attempts,
+            worthwhile,
+            lambda error: self.retries.append(reason_of(error)),
+        )
 
     def _attempt(self, source: Source) -> Download | None:
         self.attempts += 1
-        kept = self._kept()
+        kept, asked = self._kept(), time.perf_counter()
         try:
             opened = self._open(source, kept)
         except NotModifiedError:
             return None
+        self.first_byte = time.perf_counter() - asked
         with opened:
             if kept is not None and unchanged(opened.info, *kept):
                 return None
@@ -184,9 +200,8 @@ class Transfer:
             self._write_at(descriptor, chunk, written)
             written += len(chunk)
         if size is not None and written != size:
-            raise TransientSourceError(
-                self._uri.redacted, f"the source sent {written} bytes of {size} and ended"
-            )
+            reason = f"the source sent {written} bytes of {size} and ended"
+            raise TransientSourceError(self._uri.redacted, reason, "truncated")
         return written
 
     def _write_ranges(self, descriptor: int, source: Source, opened: Opened, size: int) -> int:
@@ -202,7 +217,7 @@ class Transfer:
             chunk = source.read_range(self._uri, start, end, etag=etag)
             if len(chunk) != end - start:
                 reason = f"the source sent {len(chunk)} bytes of the range from {start} to {end}"
-                raise TransientSourceError(self._uri.redacted, reason)
+                raise TransientSourceError(self._uri.redacted, reason, "truncated")
             self._write_at(descriptor, chunk, start)
 
         def work() -> None:
@@ -243,9 +258,8 @@ class Transfer:
             digest.update(chunk)
             offset += len(chunk)
         if digest.hexdigest() != info.md5:
-            raise TransientSourceError(
-                self._uri.redacted, f"the {size} bytes that arrived do not have the source's checksum"
-            )
+            reason = f"the {size} bytes that arrived do not have the source's checksum"
+            raise TransientSourceError(self._uri.redacted, reason, "checksum")
 
     def _publish(self, temporary: str) -> None:
         """Makes a complete file appear under its name, at once.
@@ -295,9 +309,8 @@ class Transfer:
             if self._volume.reserve(more, self._token) is not None:
                 # To wait while holding what others wait for would be for ever.
                 self._least = size if limit is None else min(2 * size, limit)
-                raise TransientSourceError(
-                    self._uri.redacted, "it turned out to need more room than there is"
-                )
+                reason = "it turned out to need more room than there is"
+                raise TransientSourceError(self._uri.redacted, reason, "cache_full")
             self._reserved += more
 
     def _make_place(self, size: int) -> None:

@@ -17,6 +17,7 @@ from functools import cached_property
 from forebay.config import MediaCacheConfig
 from forebay.errors import VolumeError
 from forebay.index import Index, Reservation
+from forebay.meter import Meter
 from forebay.session import Session
 from forebay.uri import Layout
 
@@ -32,6 +33,9 @@ class Volume:
 
     Args:
         config: the settings.
+
+    Attributes:
+        meter: what this process counts.
     """
 
     def __init__(self, config: MediaCacheConfig) -> None:
@@ -39,6 +43,7 @@ class Volume:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._used: dict[str, float] = {}
+        self.meter = Meter()
 
     @cached_property
     def layout(self) -> Layout:
@@ -197,6 +202,7 @@ class Volume:
             opened.pulse.stop()
             with contextlib.suppress(Exception):
                 self.flush_used()
+                self.meter.flush(opened.index)
                 if opened.session is not None:
                     from forebay.recovery import reap
 
@@ -210,6 +216,8 @@ class Volume:
             # A forked child: the session is the parent's, and its locks may be held for ever.
             self._lock = threading.RLock()
             self.__dict__.pop("_opened", None)
+            # What the parent had counted, it tells the index itself.
+            self.meter = Meter()
             self._pid = os.getpid()
         opened = self.__dict__.get("_opened")
         if opened is not None:

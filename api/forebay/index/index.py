@@ -8,7 +8,7 @@ are in the Lua scripts, the others in `forebay.fetch` and `forebay.eviction`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -416,6 +416,41 @@ class Index:
         keys = [k.leases, k.lease(lease), k.leased, k.atime, k.atime_leased, k.entries, k.meta]
         while self._script("lease_end", keys, [lease, LEASE_BATCH, int(expired)]):
             pass
+
+    # Counters
+
+    def count(
+        self, process: str, number: int, new: Mapping[tuple[str, str], float], most_sources: int
+    ) -> None:
+        """Adds what a process has counted, by counter and source, to the volume's counters.
+
+        Args:
+            number: of this request; the same one sent again counts once.
+            most_sources: how many sources are told apart.
+        """
+        k = self.keys
+        keys = [k.counters, k.counted_sources, k.counted_lately, k.counted_by(process)]
+        parts = (part for (counter, source), amount in new.items() for part in (counter, source, amount))
+        self._script("count", keys, [number, most_sources, *parts])
+
+    def counters(self) -> dict[str, dict[str, float]]:
+        """What all processes counted: by source, which may be empty, and by counter."""
+        found: dict[str, dict[str, float]] = {}
+        for field, amount in self.connection.command("hgetall", self.keys.counters).items():
+            counter, _, source = field.partition("@")
+            found.setdefault(source, {})[counter] = float(amount)
+        return found
+
+    def download_rate(self) -> tuple[float, float]:
+        """Downloaded bytes and objects a second, over the last minute."""
+        slots, (seconds, _) = self.connection.pipeline(("hgetall", self.keys.counted_lately), ("time",))
+        oldest = seconds // 5 - 12
+        totals = {"bytes": 0.0, "objects": 0.0}
+        for field, amount in slots.items():
+            slot, _, what = field.partition("|")
+            if int(slot) >= oldest:
+                totals[what] += float(amount)
+        return totals["bytes"] / 60, totals["objects"] / 60
 
     def _by_expiry(self, key: str) -> list[tuple[str, float]]:
         found, (seconds, micros) = self.connection.pipeline(("zrange", key, 0, -1, False, True), ("time",))

@@ -29,6 +29,9 @@ class Keys:
     ``recovery:<run>``  string the lock of whoever counts what lies on the volume
     ``workers``         hash   worker -> its last sign of life, as JSON
     ``jobs``            zset   job -> time of creation
+    ``counters``        hash   counter and source -> total of what all processes counted
+    ``counters:sources`` set   the sources that counters tell apart
+    ``counters:recent`` hash   what was downloaded within the last minute, in slots of 5 seconds
     ``job:<id>``        hash   a job's options and counts
     ``job:<id>:…``             its samples: ``uris``, ``states``, ``attempts``, ``failures``
     =================== ====== ====================================================================
@@ -50,6 +53,13 @@ class Keys:
         self.recovery = self.prefix + "recovery"
         self.workers = self.prefix + "workers"
         self.jobs = self.prefix + "jobs"
+        self.counters = self.prefix + "counters"
+        self.counted_sources = self.prefix + "counters:sources"
+        self.counted_lately = self.prefix + "counters:recent"
+
+    def counted_by(self, process: str) -> str:
+        """The number of the last request by which a process added to the counters."""
+        return f"{self.prefix}counters:flush:{process}"
 
     def lease(self, lease: str) -> str:
         """The set of a lease's entries."""

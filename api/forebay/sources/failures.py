@@ -25,6 +25,7 @@ _TRANSIENT_CODE = re.compile(
     "BandwidthLimitExceeded|InternalError|OperationAborted|RequestLimitExceeded|RequestTimeout|ServiceUnavailable"
     "|SlowDown|(RequestThrottled|Throttled|Throttling|TooManyRequests)(Exception)?"
 )
+_THROTTLING_CODE = re.compile("Bandwidth|RequestLimit|RequestThrottled|SlowDown|Throttl|TooManyRequests")
 _DENIED_CODE = re.compile(
     "AccessDenied|ExpiredToken|InvalidAccessKeyId|InvalidToken|SignatureDoesNotMatch|TokenRefreshRequired"
 )
@@ -60,7 +61,8 @@ def refusal(  # noqa: PLR0911 - one for each kind of answer
     if status == 304:
         return NotModifiedError(where, "not modified since it was cached")
     if _TRANSIENT_CODE.fullmatch(code) or status in _TRANSIENT_STATUSES or (status >= 500 and status != 501):
-        return TransientSourceError(where, f"the server failed or is too busy ({answer})")
+        kind = "throttled" if status == 429 or _THROTTLING_CODE.match(code) else "server_error"
+        return TransientSourceError(where, f"the server failed or is too busy ({answer})", kind)
     if code == "InvalidObjectState":
         return SourceError(where, f"the object is archived ({answer}); restore it first")
     if status in (401, 403, 407) or _DENIED_CODE.fullmatch(code):
@@ -95,7 +97,7 @@ def unsignable(uri: MediaURI, method: str) -> SourceError:
 def truncated(uri: MediaURI, received: int, expected: int | None) -> TransientSourceError:
     """The error for a body that ended early."""
     of = f"{expected:,} bytes" if expected is not None else "an unknown number"
-    return TransientSourceError(uri.redacted, f"the answer ended after {received:,} of {of}")
+    return TransientSourceError(uri.redacted, f"the answer ended after {received:,} of {of}", "truncated")
 
 
 def interrupted(uri: MediaURI, why: str) -> TransientSourceError:
