@@ -153,6 +153,9 @@ class MediaCacheConfig(BaseSettings):
     worker_timeout_seconds: float = Field(
         default=60.0, ge=1, description="How long a job waits for a fleet whose workers are all gone."
     )
+    flower_basic_auth: str | None = Field(
+        default=None, description="Who may use Flower: user:password, or several of them, with commas."
+    )
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -188,6 +191,13 @@ class MediaCacheConfig(BaseSettings):
             raise ValueError("must be the path of a directory")
         return os.path.abspath(os.path.expanduser(value))
 
+    @field_validator("volume")
+    @classmethod
+    def _one_volume(cls, value: str) -> str:
+        if value == "all":
+            raise ValueError("'all' stands for every volume; give this one another name")
+        return value
+
     @field_validator("batch_size")
     @classmethod
     def _positive_batch(cls, value: int | str) -> int | str:
@@ -218,6 +228,13 @@ class MediaCacheConfig(BaseSettings):
                 _database(value)
             except ValueError:  # its text may repeat the password
                 raise ValueError("its host or port cannot be read") from None
+        return value
+
+    @field_validator("flower_basic_auth")
+    @classmethod
+    def _logins(cls, value: str | None) -> str | None:
+        if value is not None and not all(re.fullmatch("[^:]+:.+", login) for login in value.split(",")):
+            raise ValueError("must be user:password")
         return value
 
     @field_validator("allowed_sources")
@@ -346,6 +363,8 @@ _SECRET = re.compile(r"secret|passw|token|key|auth|cookie|credential|signature",
 
 
 def _mask(name: str, value: Any) -> Any:
+    if name == "flower_basic_auth":
+        return None if value is None else "***"
     if name == "extra_client_kwargs":
         # What should be an object but is none may be a secret.
         if not isinstance(value, dict):

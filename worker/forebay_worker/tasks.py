@@ -14,6 +14,7 @@ from forebay.index.ledger import Ledger, Pack
 from forebay.jobs import Cancellation, record
 from forebay.uri import redact
 from forebay_worker import lifecycle
+from forebay_worker.tally import SamplesFailedError, Tally
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -35,27 +36,36 @@ _SAMPLE_ATTEMPTS = 2
 def register(app: Celery, cache: MediaCache) -> None:
     """Adds the task to a Celery application."""
 
-    def fetch(job: str, pack: int) -> None:
-        work_off(cache, job, pack)
+    def fetch(job: str, pack: int) -> str:
+        return work_off(cache, job, pack)
 
-    app.task(fetch, name=fleet.TASK, ignore_result=True, max_retries=None)
+    # What is thrown is an ordinary end of a task, which the log tells in one line.
+    app.task(fetch, name=fleet.TASK, ignore_result=True, max_retries=None, throws=(SamplesFailedError,))
 
 
-def work_off(cache: MediaCache, job: str, number: int) -> None:
-    """Downloads what is pending of one pack, and writes down how each sample ended."""
+def work_off(cache: MediaCache, job: str, number: int) -> str:
+    """Downloads what is pending of one pack, and writes down how each sample ended.
+
+    Returns:
+        what Flower shows as the task's result.
+
+    Raises:
+        SamplesFailedError: some samples failed, which is written down as well; the others are done.
+    """
     ledger = Ledger(cache.volume.index)
     pack = ledger.begin(job, number)
-    if pack.cancelled or not pack.samples:
-        return
+    if pack.cancelled:
+        return "nothing was done: the job is cancelled, or forgotten"
+    if not pack.samples:
+        return "nothing was left to do"
     lifecycle.progressed(cache, 0)
     cancelled = Cancellation(ledger, job)
     deadline = time.monotonic() + _BUDGET_SECONDS
-    ended = 0
+    tally = Tally(len(pack.samples))
 
     def report(outcomes: list[Outcome]) -> None:
-        nonlocal ended
-        ended += len(outcomes)
         record(ledger, job, outcomes)
+        tally.add(outcomes)
 
     with lifecycle.working_on(cache, job):
         for samples in _portions(ledger, job, pack, report):
@@ -65,10 +75,11 @@ def work_off(cache: MediaCache, job: str, number: int) -> None:
                 update=pack.update,
                 cancelled=lambda: cancelled() or lifecycle.stopping.is_set() or time.monotonic() > deadline,
             )
-    lifecycle.progressed(cache, ended)
-    if ended < len(pack.samples) and not cancelled():
+    lifecycle.progressed(cache, tally.ended)
+    if tally.left and not cancelled():
         ledger.unbegin(job, number)
         cache.dispatcher.enqueue(job, [number])
+    return tally.result()
 
 
 def _portions(ledger: Ledger, job: str, pack: Pack, report: lifecycle.Report) -> Iterator[Samples]:

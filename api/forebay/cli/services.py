@@ -1,4 +1,4 @@
-"""``forebay worker`` and ``forebay up``."""
+"""``forebay worker``, ``forebay flower`` and ``forebay up``."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Pool(str, Enum):
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("worker")(worker)
+    app.command("flower")(flower)
     app.command("up")(up)
 
 
@@ -81,6 +82,31 @@ def _tell_when_ready(config: MediaCacheConfig) -> None:
         )
 
     signals.worker_ready.connect(ready, weak=False)
+
+
+@settings("redis_url")
+def flower(
+    ctx: typer.Context,
+    address: Annotated[
+        str, typer.Option("--address", metavar="ADDRESS", help="Where to listen; 0.0.0.0 is everywhere.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", metavar="PORT", help="The port there.")] = 5555,
+    max_tasks: Annotated[
+        int, typer.Option("--max-tasks", min=1, metavar="N", help="How many tasks it remembers.")
+    ] = 10_000,
+    url_prefix: Annotated[
+        str | None,
+        typer.Option("--url-prefix", metavar="PATH", help="The path under which a proxy shows it."),
+    ] = None,
+) -> int:
+    """Show the fleet's workers and tasks in a browser, with Flower. Ctrl-C ends it.
+
+    FIFTYONE_MEDIA_CACHE_FLOWER_BASIC_AUTH=user:password asks for a password; other addresses than those
+    of this machine need one.
+    """
+    from forebay.cli.flower import run
+
+    return run(State.of(ctx), address=address, port=port, max_tasks=max_tasks, url_prefix=url_prefix)
 
 
 @settings("volume", "redis_url", "cache_dir", "cache_size")

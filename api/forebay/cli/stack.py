@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from forebay.cli.state import State
 
 _FLOWER_PORT = 5555
-# Flower keeps every task that it has heard of, up to so many.
-_FLOWER_TASKS = 10_000
 _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
 # A worker ends the downloads under way, and begins no others.
@@ -132,9 +130,7 @@ class Stack:
             warn("Flower is not installed: `pip install 'forebay[flower]'`, or --no-flower")
             return None
         port = self._flower_port or _free_port(_FLOWER_PORT)
-        celery = ["-m", "celery", "--quiet", "-A", "forebay_worker.app", "flower"]
-        options = ["--address=127.0.0.1", f"--port={port}", f"--max-tasks={_FLOWER_TASKS}", "--logging=error"]
-        service = self._launch("Flower", [*celery, *options])
+        service = self._launch("Flower", ["-m", "forebay", "flower", "--port", str(port)])
         self._wait_for(lambda: _listens(port), service)
         return f"http://127.0.0.1:{port}"
 

@@ -82,7 +82,7 @@ class Dispatcher:
         ledger.write(job, enqueued=time.time(), updated=time.time())
         if packs:
             label = ledger.read(job).get("label", "")
-            fleet.enqueue(self.app, self._volume.config, job, packs, label)
+            fleet.enqueue(self.app, self._volume.config, job, ledger.outline(job, packs), label)
         return len(packs)
 
     def requeue_if_stalled(self, job: str, fields: dict[str, str]) -> int:
@@ -158,10 +158,14 @@ class Dispatcher:
 
     def _abandoned(self, job: str, runner: str) -> bool:
         """Whether nobody runs a job: its runner is gone, or is this process, and has stopped."""
-        if not runner or (runner == self._volume.session.id and job not in self._runners):
+        if not runner:
             return True
         alive = {session for session, seconds in self._volume.index.sessions() if seconds > 0}
-        return runner not in alive or ended_here(runner)
+        if runner not in alive or ended_here(runner):
+            return True
+        if self._volume.elsewhere:
+            return False
+        return runner == self._volume.session.id and job not in self._runners
 
     def _stuck(self, alive: list[fleet.Worker]) -> bool:
         """Whether messages wait and no worker has taken one for long: liveness means progress."""

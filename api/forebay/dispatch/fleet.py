@@ -1,8 +1,9 @@
 """Fleet dispatch: Celery workers download a job's samples.
 
-A message names a job and one of its packs, nothing else but a label for people: the samples and how
-they end are in the ledger. A message that is lost is therefore only a delay, one that is delivered
-twice does nothing the second time, and no message holds a secret.
+A message names a job and one of its packs; beside that it says for people, in Flower, how many samples
+that are and where, or which one. The samples and how they end are in the ledger. A message that is lost
+is therefore only a delay, one that is delivered twice does nothing the second time, and no message holds
+a secret.
 
 How many samples a pack has, with ``batch_size="auto"``: one, up to `SINGLES` samples; beyond, as many
 as leave `SHARE` packs for each worker thread, and `LARGEST_PACK` at most.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,11 +21,13 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from forebay.config import MediaCacheConfig, mask_url
 from forebay.errors import IndexUnavailableError
+from forebay.uri import redact
 
 if TYPE_CHECKING:
     from celery import Celery
 
     from forebay.index import Index
+    from forebay.index.ledger import Outline
 
 TASK = "forebay.fetch"
 # SIGTERM lets tasks end in good order for so long, 20 s in all; the second part is Celery's own.
@@ -179,23 +182,32 @@ def celery_app(config: MediaCacheConfig, url: str) -> Celery:
     return app
 
 
-def enqueue(app: Celery, config: MediaCacheConfig, job: str, packs: Sequence[int], label: str) -> None:
+def enqueue(app: Celery, config: MediaCacheConfig, job: str, packs: Iterable[Outline], source: str) -> None:
     """Sends one message for each pack.
 
     Args:
-        label: what Flower shows of the samples, without secrets.
+        source: where most samples are, without secrets.
     """
     queue = queue_name(config)
     with _reaching(app), app.producer_pool.acquire(block=True) as producer, producer.batch(500):
         for pack in packs:
             app.send_task(
                 TASK,
-                kwargs={"job": job, "pack": pack},
-                kwargsrepr=json.dumps({"job": job, "pack": pack, "source": label}),
+                kwargs={"job": job, "pack": pack.number},
+                kwargsrepr=json.dumps(_shown(job, pack, source), ensure_ascii=False),
+                # Celery itself repeats nothing: what Flower shows is how often the pack was begun before.
+                retries=pack.begun,
                 queue=queue,
                 producer=producer,
                 ignore_result=True,
             )
+
+
+def _shown(job: str, pack: Outline, source: str) -> dict[str, str | int]:
+    """What Flower shows as a message's arguments, without secrets."""
+    if pack.uri is not None:
+        return {"job": job, "sample": redact(pack.uri)}
+    return {"job": job, "samples": pack.pending, "source": source, "pack": pack.number}
 
 
 @contextmanager

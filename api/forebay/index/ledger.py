@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,23 @@ class Pack:
     attempts: int
     update: bool
     cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What a message says of a pack, for people.
+
+    Attributes:
+        number: the pack's.
+        pending: how many of its samples have not ended.
+        begun: how often it has been begun.
+        uri: the only sample that it ever had, as it was given; ``None`` for a pack of several.
+    """
+
+    number: int
+    pending: int
+    begun: int
+    uri: str | None
 
 
 class Ledger:
@@ -156,6 +173,21 @@ class Ledger:
             ]
             at += step
         return packs
+
+    def outline(self, job: str, packs: Sequence[int]) -> Iterator[Outline]:
+        """What there is to say of packs, in their order."""
+        size = int(self._connection.command("hget", self._keys.job(job), "pack_size") or 1)
+        for batch in batches(packs):
+            fields = [str(number) for number in batch]
+            begun, uris, *states = self._connection.pipeline(
+                ("hmget", self._keys.job(job, "attempts"), fields),
+                # Long lists are not read only to be counted.
+                ("hmget", self._keys.job(job, "uris"), fields if size == 1 else ["0"]),
+                *(("getrange", self._keys.job(job, "states"), n * size, (n + 1) * size - 1) for n in batch),
+            )
+            for at, number in enumerate(batch):
+                uri = json.loads(uris[at])[0] if size == 1 and uris[at] else None
+                yield Outline(number, states[at].count("p"), int(begun[at] or 0), uri)
 
     def jobs(self) -> list[str]:
         """The ids of all jobs, oldest first."""

@@ -1,0 +1,69 @@
+"""Flower on the fleet's broker: ``forebay flower``."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import os
+from typing import TYPE_CHECKING
+
+from forebay.cli.output import say
+from forebay.errors import ConfigError
+
+if TYPE_CHECKING:
+    from forebay.cli.state import State
+
+_PASSWORD = "FIFTYONE_MEDIA_CACHE_FLOWER_BASIC_AUTH"
+# What a user asks of a task: which job and samples, how it ended and why, who did it and when.
+_COLUMNS = "name,kwargs,state,result,exception,retries,received,runtime,worker,uuid"
+# Workers that ended are shown for an hour; each one that is started anew has a new name.
+_OFFLINE_SECONDS = 3600
+
+
+def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: str | None) -> int:
+    """Runs Flower in this process until it is told to end.
+
+    Args:
+        address: where it listens.
+        max_tasks: how many tasks it keeps in memory, about 3 KB each; the oldest are forgotten first.
+        url_prefix: the path under which a proxy shows it.
+
+    Returns:
+        the exit status.
+
+    Raises:
+        ConfigError: Flower is not installed, or would be open to a network without a password.
+    """
+    from forebay.dispatch import fleet
+
+    if importlib.util.find_spec("flower") is None:
+        raise ConfigError("Flower is not installed: pip install 'forebay[flower]'")
+    config = state.config()
+    if config.flower_basic_auth is None and not _only_here(address):
+        raise ConfigError(
+            f"Flower on {address} would let everybody there stop workers: set {_PASSWORD}=user:password"
+        )
+    index = ""
+    if config.redis_url is None and config.broker_url is None:
+        index = state.cache().volume.index.connection.url
+    app = fleet.celery_app(config, fleet.broker_url(config, index))
+    if config.flower_basic_auth is not None:
+        # As an argument, everybody on this machine could read it.
+        os.environ["FLOWER_BASIC_AUTH"] = config.flower_basic_auth
+    options = [f"--address={address}", f"--port={port}", f"--max-tasks={max_tasks}", "--persistent=false"]
+    options += [f"--tasks-columns={_COLUMNS}", f"--purge-offline-workers={_OFFLINE_SECONDS}"]
+    options += [f"--logging={'info' if state.verbose else 'error'}"]
+    if url_prefix:
+        options.append(f"--url-prefix={url_prefix.strip('/')}")
+    say(f"Flower  http://{address}:{port}; Ctrl-C ends it")
+    return int(app.start(["--quiet", "flower", *options]) or 0)
+
+
+def _only_here(address: str) -> bool:
+    """Whether only programs of this machine can reach an address."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
