@@ -1,0 +1,61 @@
+"""Whether the worker of this machine, or container, is healthy: ``python -m forebay_worker.health``.
+
+Healthy means progress. A worker that signs its name but takes none of the messages that wait for it
+is not, however fast it answers a ping. Exit status 0 healthy, 1 not; the reason is printed.
+
+While Redis cannot be asked, nobody can work, and ending workers would cure nothing: that counts as
+healthy. Redis has a check of its own.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+
+from forebay.cache import MediaCache
+from forebay.config import MediaCacheConfig
+from forebay.dispatch import fleet
+from forebay.errors import IndexUnavailableError
+
+
+def problem(workers: list[fleet.Worker], messages: int, now: float) -> str | None:
+    """What is wrong with the workers of one machine.
+
+    Args:
+        workers: those that have been heard of lately.
+        messages: how many wait in the queue.
+        now: seconds since the epoch.
+
+    Returns:
+        ``None`` when nothing is.
+    """
+    if not workers:
+        return "no worker of this machine has announced itself"
+    for worker in workers:
+        silent, idle = now - worker.seen, now - worker.progress
+        if silent >= fleet.ALIVE_SECONDS:
+            return f"{worker.name} has given no sign of life for {silent:.0f} s"
+        if messages and idle >= fleet.STUCK_SECONDS:
+            return f"{worker.name} has begun nothing for {idle:.0f} s, and {messages:,} messages wait"
+    return None
+
+
+def main() -> int:
+    """Asks Redis, prints what it found, and returns the exit status."""
+    # Local: this process looks on, and is no part of the fleet.
+    cache = MediaCache(MediaCacheConfig(dispatch="local"))
+    host = socket.gethostname()
+    try:
+        workers = [one for one in fleet.workers(cache.volume.index) if one.name.endswith(f"@{host}")]
+        messages = fleet.queue_length(cache.dispatcher.app, cache.config)
+    except IndexUnavailableError as error:
+        print(f"unknown: {error}")
+        return 0
+    found = problem(workers, messages, time.time())
+    print(found or f"{', '.join(one.name for one in workers)}: {messages:,} messages wait")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
