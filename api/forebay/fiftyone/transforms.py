@@ -35,8 +35,21 @@ def transform(original: Wrapper, sample_collection: Any, *args: Any, **kwargs: A
             raise ValueError(
                 f"{redact(remote)} is remote and is not changed in place: pass output_dir=, a local directory"
             )
+    if given.arguments["delete_originals"] and any(
+        is_remote(path) for path in sample_collection.values(given.arguments["media_field"])
+    ):
+        log.warning("remote originals are not deleted; fos.delete_files() deletes them")
     with foreseen(sample_collection, given.arguments["media_field"]):
         return original(sample_collection, *args, **kwargs)
+
+
+@hooks.around("fiftyone.utils.image", "_transform_image")
+def transform_image(original: Wrapper, inpath: Any, *args: Any, **kwargs: Any) -> Any:
+    """Reads a remote image through the cache, and leaves it where it is."""
+    if not is_remote(inpath):
+        return original(inpath, *args, **kwargs)
+    given = inspect.signature(original).bind(inpath, *args, **kwargs)
+    return original(**{**given.arguments, "delete_original": False})
 
 
 @hooks.around("fiftyone.utils.video", "_transform_video")
