@@ -41,14 +41,15 @@ class MediaCache:
 
     Args:
         config: the settings; by default those of the environment and the configuration file.
+        elsewhere: for a volume that is not on this machine, where it is; `Volumes.cache` knows.
 
     Raises:
         ConfigError: a setting is not allowed.
     """
 
-    def __init__(self, config: MediaCacheConfig | None = None) -> None:
+    def __init__(self, config: MediaCacheConfig | None = None, *, elsewhere: str = "") -> None:
         self.config = MediaCacheConfig() if config is None else config
-        self.volume = Volume(self.config)
+        self.volume = Volume(self.config, elsewhere=elsewhere)
         # An open volume is kept by its heartbeat, even when nothing refers to this object any more.
         atexit.register(_close, weakref.ref(self.volume))
 
@@ -389,13 +390,8 @@ class MediaCache:
 
     def _missing(self, remote: Sequence[str], entries: Sequence[str]) -> list[str]:
         """What is not cached; what is counts as used now."""
-        present = self.volume.index.present(entries)
-        use = self.volume.use
-        missing = [
-            uri
-            for uri, entry, there in zip(remote, entries, present, strict=True)
-            if not there or use(entry) is None
-        ]
+        present = self.volume.present(entries)
+        missing = [uri for uri, there in zip(remote, present, strict=True) if not there]
         self.volume.meter.misses += len(missing)
         self.volume.meter.hits += len(remote) - len(missing)
         return missing

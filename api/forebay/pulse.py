@@ -10,6 +10,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from forebay import registry
+
 if TYPE_CHECKING:
     from forebay.volume import Volume
 
@@ -45,6 +47,7 @@ class Pulse:
                 self._volume.session.trim()
                 self._volume.flush_used()
                 self._volume.meter.flush(self._volume.index)
+                registry.announce(self._volume.index, self._volume.config)
                 maintain(self._volume)
             except Exception as error:
                 # The next beat tries again; a session that is lost meanwhile is noticed by its clock.

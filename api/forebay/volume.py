@@ -12,8 +12,10 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Sequence
 from functools import cached_property
 
+from forebay import registry
 from forebay.config import MediaCacheConfig
 from forebay.errors import VolumeError
 from forebay.index import Index, Reservation
@@ -33,13 +35,17 @@ class Volume:
 
     Args:
         config: the settings.
+        elsewhere: for a volume whose directory this machine does not have, where that is
+            (``host:directory``). Its index can be asked and its fleet be given jobs; whatever touches a
+            file raises `VolumeError`.
 
     Attributes:
         meter: what this process counts.
     """
 
-    def __init__(self, config: MediaCacheConfig) -> None:
+    def __init__(self, config: MediaCacheConfig, *, elsewhere: str = "") -> None:
         self.config = config
+        self.elsewhere = elsewhere
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._used: dict[str, float] = {}
@@ -47,7 +53,13 @@ class Volume:
 
     @cached_property
     def layout(self) -> Layout:
-        """Where files lie."""
+        """Where files lie.
+
+        Raises:
+            VolumeError: the directory is elsewhere.
+        """
+        if self.elsewhere:
+            raise VolumeError(self._not_here())
         return Layout(self.config.cache_dir, fold_case=_folds_case(self.config.cache_dir))
 
     # Files
@@ -99,6 +111,14 @@ class Volume:
             self._used[entry] = now
         return path
 
+    def present(self, entries: Sequence[str]) -> list[bool]:
+        """Which entries are cached; those count as used now. Where the directory is elsewhere, the index's
+        word is enough."""
+        found = self.index.present(entries)
+        if self.elsewhere:
+            return found
+        return [there and self.use(entry) is not None for entry, there in zip(entries, found, strict=True)]
+
     def temporary(self, token: str) -> str:
         """The partial file of the download that a claim's token stands for."""
         return f"{self.layout.temporary_dir}/{token}"
@@ -126,11 +146,18 @@ class Volume:
 
     @property
     def session(self) -> Session:
-        """This process's session."""
+        """This process's session.
+
+        Raises:
+            VolumeError: the directory is elsewhere.
+        """
+        if self.elsewhere:
+            raise VolumeError(self._not_here())
         opened = self._open()
         if opened.session is None:
             with self._lock:
                 if opened.session is None:
+                    registry.announce(opened.index, self.config)
                     opened.session = Session(opened.index, self.config.claim_ttl_seconds, self.config.limit)
                     opened.session_seen = opened.session.id
                     opened.pulse.start()
@@ -211,6 +238,12 @@ class Volume:
             opened.connection.close()
             del self.__dict__["_opened"]
 
+    def _not_here(self) -> str:
+        return (
+            f"volume {self.config.volume!r} is not on this machine: it is {self.elsewhere}; its workers can "
+            "fill it (--dispatch fleet), its files are there only"
+        )
+
     def _open(self) -> _Opened:
         if self._pid != os.getpid():
             # A forked child: the session is the parent's, and its locks may be held for ever.
@@ -242,7 +275,8 @@ class _Opened:
 
         self.volume = volume
         config = volume.config
-        prepare(volume.layout)
+        if not volume.elsewhere:
+            prepare(volume.layout)
         if config.redis_url is None:
             from forebay import embedded
 
@@ -265,6 +299,8 @@ class _Opened:
         from forebay.recovery import recover
 
         self.run_id = self.connection.check()
+        if self.volume.elsewhere:
+            return
         join(self.volume, self.index)
         recover(self.volume, self.run_id)
 

@@ -20,7 +20,7 @@ LAYERS = (
     {"attempts", "config", "reasons", "uri", "sizes", "threads"},
     {"index", "sources", "embedded"},
     # the volume, and what keeps index and disk together
-    {"volume", "session", "ownership", "pulse", "meter", "recovery", "maintenance"},
+    {"volume", "session", "ownership", "pulse", "meter", "registry", "recovery", "maintenance"},
     {"fetch", "transfer", "eviction"},
     {"dispatch", "jobs", "leases", "progress"},
     {"cache", "ahead", "context", "headers", "listing", "manifest", "remote"},

@@ -34,6 +34,7 @@ TASK = "forebay.fetch"
 DRAIN_SECONDS = 15.0
 SOFT_SHUTDOWN_SECONDS = 5.0
 KEY_PREFIX = "forebay-celery:"
+ENQUEUED = "forebay_enqueued"
 VISIBILITY_SECONDS = 3600
 SINGLES = 256
 SHARE = 4
@@ -198,6 +199,8 @@ def enqueue(app: Celery, config: MediaCacheConfig, job: str, packs: Iterable[Out
                 # Celery itself repeats nothing: what Flower shows is how often the pack was begun before.
                 retries=pack.begun,
                 queue=queue,
+                # Tells how long a message has waited.
+                headers={ENQUEUED: time.time()},
                 producer=producer,
                 ignore_result=True,
             )
@@ -208,6 +211,22 @@ def _shown(job: str, pack: Outline, source: str) -> dict[str, str | int]:
     if pack.uri is not None:
         return {"job": job, "sample": redact(pack.uri)}
     return {"job": job, "samples": pack.pending, "source": source, "pack": pack.number}
+
+
+def queue_age(app: Celery, config: MediaCacheConfig) -> float | None:
+    """How many seconds the oldest message has waited; ``None`` when none waits, or that cannot be told."""
+    with _reaching(app), app.connection_for_read() as connection, connection.channel() as channel:
+        # Kombu puts the prefix before the keys of the commands that it uses itself; this is none of them.
+        key = KEY_PREFIX + queue_name(config)
+        oldest = channel.client.execute_command("LINDEX", key, -1)
+    enqueued = json.loads(oldest).get("headers", {}).get(ENQUEUED) if oldest else None
+    return None if enqueued is None else max(0.0, time.time() - float(enqueued))
+
+
+def purge(app: Celery, config: MediaCacheConfig) -> None:
+    """Drops the messages of the volume's queue."""
+    with _reaching(app), app.connection_for_write() as connection, connection.channel() as channel:
+        channel.queue_purge(queue=queue_name(config))
 
 
 @contextmanager

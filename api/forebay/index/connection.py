@@ -26,13 +26,16 @@ class Connection:
     Args:
         url: a Redis URL.
         restart: for an embedded server, starts it when it is not running.
+        patience: how long a call is repeated while Redis does not answer, in seconds.
 
     Attributes:
         opened: how many connections have been opened so far; behind a new one, Redis may not be what it
             was.
     """
 
-    def __init__(self, url: str, restart: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, url: str, restart: Callable[[], str] | None = None, patience: float = PATIENCE_SECONDS
+    ) -> None:
         import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -40,6 +43,7 @@ class Connection:
         self.url = url
         self.opened = 0
         self._restart = restart
+        self._patience = patience
         self.redis: Any = redis.Redis.from_url(
             _for_redis_py(url),
             decode_responses=True,
@@ -121,10 +125,10 @@ class Connection:
         self.opened += 1
         connection.on_connect()
 
-    def _patiently(self, operation: Callable[[], _T], patience: float = PATIENCE_SECONDS) -> _T:
+    def _patiently(self, operation: Callable[[], _T], patience: float | None = None) -> _T:
         import redis
 
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + (self._patience if patience is None else patience)
         pause = 0.02
         while True:
             try:
