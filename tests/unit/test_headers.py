@@ -110,7 +110,7 @@ class TestFiles:
             for _ in range(70):
                 file.read(100)
 
-        assert store.reads == [(0, 1000), (1000, 3000), (3000, 7000)]
+        assert store.reads == [(0, 1000), (1000, 2500), (2500, 4750), (4750, 8125)]
 
     def test_a_server_without_ranges_is_asked_for_the_whole_once_and_only_when_it_must_be(self):
         store = Store(os.urandom(50_000), ranges=False)

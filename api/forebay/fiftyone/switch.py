@@ -19,6 +19,8 @@ _PARTS = (
     "cache",
     "collections",
     "files",
+    "metadata",
+    "mime",
     "paths",
     "readers",
     "samples",

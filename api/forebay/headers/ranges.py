@@ -30,7 +30,7 @@ class RemoteBytes:
             the size, and the first bytes are not enough, the whole object is downloaded into it.
         uri: the object.
         first: how many bytes are fetched at once with what is known of the object, and afterwards at
-            any place; reading on from there fetches twice as many each time, up to 1 MiB.
+            any place; reading on from there fetches half as many more each time, up to 1 MiB.
 
     Attributes:
         uri: the object.
@@ -86,7 +86,7 @@ class RemoteBytes:
         if not self._info.ranges:
             self._download()
             return None
-        self._step = min(2 * self._step, _LARGEST_READ) if position == self._last else self._first
+        self._step = min(self._step * 3 // 2, _LARGEST_READ) if position == self._last else self._first
         later = bisect_right(self._starts, position)
         limit = self._starts[later] if later < len(self._starts) else self.size
         # After a large block, such as a camera's preview picture, the reader wants to see what follows.

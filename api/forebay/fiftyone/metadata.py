@@ -1,0 +1,187 @@
+"""Metadata of remote media, from the few bytes that tell it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from forebay.fiftyone import hooks
+from forebay.fiftyone.hooks import Wrapper
+from forebay.fiftyone.log import log
+from forebay.fiftyone.media import is_remote, media_cache
+from forebay.fiftyone.mime import file_name
+from forebay.fiftyone.uripaths import abspath, isabs, join
+from forebay.uri import redact
+
+# What takes the time is the way to the server and back, not the CPU.
+_THREADS = 16
+
+
+@hooks.around("fiftyone.core.metadata", "Metadata.build_for")
+def build_for_file(original: Wrapper, cls: Any, path_or_url: Any, mime_type: Any = None) -> Any:
+    import eta.core.utils as etau
+
+    from forebay.headers.opening import size_of
+
+    if not is_remote(path_or_url):
+        return original(cls, path_or_url, mime_type=mime_type)
+    if mime_type is None:
+        mime_type = etau.guess_mime_type(path_or_url)
+    return cls(size_bytes=size_of(media_cache(), path_or_url), mime_type=mime_type)
+
+
+@hooks.around("fiftyone.core.metadata", "ImageMetadata.build_for")
+def build_for_image(original: Wrapper, cls: Any, img_or_path_or_url: Any, mime_type: Any = None) -> Any:
+    import eta.core.utils as etau
+
+    from forebay.headers.images import image_info
+
+    if not is_remote(img_or_path_or_url):
+        return original(cls, img_or_path_or_url, mime_type=mime_type)
+    info = image_info(media_cache(), img_or_path_or_url)
+    # FiftyOne heeds the orientation of JPEG images only.
+    turned = info.format == "JPEG" and info.is_turned
+    return cls(
+        size_bytes=info.size_bytes,
+        mime_type=etau.guess_mime_type(img_or_path_or_url) if mime_type is None else mime_type,
+        width=info.height if turned else info.width,
+        height=info.width if turned else info.height,
+        num_channels=info.channels,
+    )
+
+
+@hooks.around("eta.core.video", "_get_stream_info")
+def get_stream_info(original: Wrapper, inpath: Any, *args: Any, **kwargs: Any) -> Any:
+    from forebay.headers.videos import video_info
+
+    if not is_remote(inpath):
+        return original(inpath, *args, **kwargs)
+    info = video_info(media_cache(), inpath)
+    if info.video is None:
+        log.warning("%s: no video stream found; defaulting to first stream", redact(inpath))
+    return info.video or info.streams[0], info.format
+
+
+@hooks.around("fiftyone.core.metadata", "SceneMetadata.build_for")
+def build_for_scene(
+    original: Wrapper, cls: Any, scene_path: Any, mime_type: Any = None, **kwargs: Any
+) -> Any:
+    import fiftyone.core.metadata as fom
+    from fiftyone.core.threed import Scene
+
+    from forebay.headers.opening import open_media
+
+    if not is_remote(scene_path):
+        return original(cls, scene_path, mime_type=mime_type, **kwargs)
+    with open_media(media_cache(), scene_path) as file:
+        scene = Scene._from_fo3d_dict(_json(file.read(), scene_path))
+        size = file.size
+    kwargs["cache"] = kwargs.pop("_cache", None)
+    counts, assets_size = fom._parse_assets(scene, scene_path, **kwargs)
+    return cls(
+        size_bytes=size + assets_size,
+        mime_type="application/octet-stream" if mime_type is None else mime_type,
+        asset_counts=counts,
+    )
+
+
+@hooks.around("fiftyone.core.metadata", "_parse_assets")
+def parse_assets(original: Wrapper, scene: Any, scene_path: Any, *args: Any, **kwargs: Any) -> Any:
+    paths = scene.get_asset_paths()
+    if is_remote(scene_path):
+        directory = _without_query(scene_path).rpartition("/")[0]
+        paths = [path if isabs(path) else abspath(join(directory, path)) for path in paths]
+    elif not any(map(is_remote, paths)):
+        return original(scene, scene_path, *args, **kwargs)
+    _, size = original(_Assets(paths), scene_path, *args, **kwargs)
+    # The extension of a URL, which may be followed by a signature.
+    return dict(Counter(os.path.splitext(file_name(path))[1][1:] for path in paths)), size
+
+
+@hooks.around("fiftyone.core.metadata", "_compute_sample_metadata")
+def compute_sample_metadata(
+    original: Wrapper,
+    filepath: Any,
+    media_type: Any,
+    skip_failures: bool = True,
+    cache: Any = None,
+    warn_failures: bool = True,
+) -> Any:
+    import fiftyone.core.metadata as fom
+
+    options = {"skip_failures": skip_failures, "cache": cache, "warn_failures": warn_failures}
+    if not is_remote(filepath):
+        return original(filepath, media_type, **options)
+    try:
+        return fom._get_metadata(filepath, media_type, **options)
+    except Exception as error:
+        if warn_failures:
+            # As FiftyOne words it, but for the signature that a URL may hold.
+            shown = redact(filepath)
+            log.warning("Failed to compute sample metadata for sample '%s' due to: %s", shown, error)
+        if skip_failures:
+            return None
+        raise
+
+
+@hooks.around("fiftyone.core.metadata", "compute_metadata")
+def compute_metadata(
+    original: Wrapper,
+    sample_collection: Any,
+    overwrite: bool = False,
+    num_workers: int | None = None,
+    **kwargs: Any,
+) -> Any:
+    import fiftyone as fo
+    import fiftyone.core.utils as fou
+
+    if (
+        num_workers is None
+        and fo.config.default_thread_pool_workers is None
+        and _has_remote(sample_collection)
+    ):
+        num_workers = max(_THREADS, fou.recommend_thread_pool_workers())
+    return original(sample_collection, overwrite=overwrite, num_workers=num_workers, **kwargs)
+
+
+@dataclass(frozen=True)
+class _Assets:
+    """A scene, as far as its metadata is concerned."""
+
+    paths: list[str]
+
+    def get_asset_paths(self) -> list[str]:
+        return list(self.paths)
+
+
+def _has_remote(collection: Any) -> bool:
+    import fiftyone.core.media as fom
+    from fiftyone import ViewField
+
+    from forebay.uri import REMOTE_SCHEMES
+
+    if collection.media_type == fom.GROUP:
+        collection = collection.select_group_slices(_allow_mixed=True)
+    schemes = [f"{scheme}://" for scheme in REMOTE_SCHEMES]
+    remote = collection.match(ViewField("filepath").starts_with(schemes, case_sensitive=False)).limit(1)
+    return len(remote) > 0
+
+
+def _json(content: bytes, scene_path: str) -> Any:
+    import json
+
+    from forebay.errors import MediaError
+
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise MediaError(f"{redact(scene_path)}: is not the JSON that a scene is made of: {error}") from None
+
+
+def _without_query(uri: str) -> str:
+    from forebay.uri import parse
+
+    parsed = parse(uri)
+    return uri.partition("?")[0].partition("#")[0] if parsed.is_url else uri
