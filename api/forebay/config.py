@@ -150,6 +150,18 @@ class MediaCacheConfig(BaseSettings):
     job_ttl_seconds: float = Field(
         default=604800.0, ge=60, description="How long an ended job is remembered."
     )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="The port at which each worker serves metrics for Prometheus; without it, none does.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", min_length=1, description="The address at which it does; 0.0.0.0 is everywhere."
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How logs are written: lines for people, or a JSON object on each line."
+    )
     worker_timeout_seconds: float = Field(
         default=60.0, ge=1, description="How long a job waits for a fleet whose workers are all gone."
     )

@@ -20,6 +20,7 @@ from forebay.errors import ForebayError
 from forebay.fetch import Outcome
 from forebay.index.connection import Connection
 from forebay.index.ledger import Ledger
+from forebay_worker import metrics
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -62,6 +63,7 @@ def register(app: Celery, cache: MediaCache) -> None:
         fleet.announce(cache.volume.index, _self.name, _self.concurrency, samples=0)
         threading.Thread(target=_look_after, args=(cache,), name="forebay-upkeep", daemon=True).start()
         _end_tasks_first(fleet.DRAIN_SECONDS)
+        metrics.serve(cache)
 
     def init(sender: Any, **_: Any) -> None:
         _self.name = str(sender)

@@ -7,7 +7,7 @@ import inspect
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar, get_type_hints
 
 import typer
 
@@ -97,6 +97,19 @@ class State:
             text = settings.pop("cache_size")
             settings["cache_size_bytes"] = -1 if text == "-1" else parse_size(text)
         return settings
+
+    def volumes(self) -> list[str] | Literal["all"] | None:
+        """The volumes that were given, where ``--volume`` names several; ``None`` where it does not.
+
+        Whoever asks takes them off the settings, which are those of one volume.
+        """
+        given = str(self.given.get("volume", ""))
+        if given != "all" and "," not in given:
+            return None
+        del self.given["volume"]
+        if given == "all":
+            return "all"
+        return list(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
 
     def environment(self) -> dict[str, str]:
         """The variables that give another process the same settings."""

@@ -1,0 +1,66 @@
+"""The metrics of whole volumes, from what Redis knows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from forebay import registry
+from forebay.config import MediaCacheConfig
+from forebay.dispatch import fleet
+from forebay.errors import IndexUnavailableError
+from forebay.index.connection import Connection
+from forebay.index.index import Index
+from forebay.metrics import catalogue
+from forebay.metrics.exposition import Collector, Report
+from forebay.metrics.observe import Observed, observed
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+log = logging.getLogger(__name__)
+
+# Prometheus gives up after 10 seconds.
+_PATIENCE_SECONDS = 2.0
+
+
+class OfVolumes:
+    """What there is to say of volumes. Touches none of their files.
+
+    Args:
+        url: the Redis of their indexes.
+        names: which; ``None`` for all that are known whenever somebody asks.
+    """
+
+    def __init__(self, config: MediaCacheConfig, url: str, names: Sequence[str] | None) -> None:
+        self._config = config
+        self._connection = Connection(url, patience=_PATIENCE_SECONDS)
+        self._broker = fleet.broker_url(config, url)
+        self._names = names
+        self._last: Sequence[str] = names or ()
+        self._apps: dict[str, Celery] = {}
+
+    def collector(self) -> Collector:
+        """For Prometheus."""
+        return Collector(self.report, catalogue.OF_VOLUME)
+
+    def report(self) -> Report:
+        """What there is to say now. Of a volume whose Redis does not answer, that."""
+        if self._names is None:
+            try:
+                self._last = [record.name for record in registry.known(self._connection)]
+            except IndexUnavailableError as error:
+                log.warning("%s", error)
+                return {name: [Observed(catalogue.UP, (), 0.0)] for name in self._last}
+        return {name: self._of(name) for name in self._last}
+
+    def _of(self, name: str) -> list[Observed]:
+        config = self._config.model_copy(update={"volume": name})
+        if name not in self._apps:
+            self._apps[name] = fleet.celery_app(config, self._broker)
+        try:
+            return list(observed(Index(self._connection, name), config, self._apps[name]))
+        except IndexUnavailableError as error:
+            log.warning("%s", error)
+            return [Observed(catalogue.UP, (), 0.0)]

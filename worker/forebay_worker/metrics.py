@@ -1,0 +1,56 @@
+"""What a worker serves for Prometheus: what it counted itself, and how its process is."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from forebay.errors import ConfigError
+from forebay.metrics import catalogue, exposition
+from forebay.metrics.exposition import Collector, Report
+from forebay.metrics.observe import Observed, counted
+
+if TYPE_CHECKING:
+    from forebay.cache import MediaCache
+
+log = logging.getLogger(__name__)
+
+
+def serve(cache: MediaCache) -> Any:
+    """Serves metrics where the settings ask for them.
+
+    A port that is taken, by another worker of the machine, keeps none from working.
+
+    Returns:
+        the server, if there is one.
+    """
+    from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
+
+    config = cache.config
+    if config.metrics_port is None:
+        return None
+    registry = exposition.registry(collector(cache))
+    for of_process in (ProcessCollector, PlatformCollector, GCCollector):
+        of_process(registry=registry)
+    try:
+        server, port = exposition.serve(registry, config.metrics_host, config.metrics_port)
+    except ConfigError as error:
+        log.error("%s with FIFTYONE_MEDIA_CACHE_METRICS_PORT; this worker works without", error)
+        return None
+    log.info("metrics at http://%s:%d/metrics", config.metrics_host, port)
+    return server
+
+
+def collector(cache: MediaCache) -> Collector:
+    """What this process counted."""
+
+    def ask() -> Report:
+        counters: dict[str, dict[str, float]] = {}
+        for (counter, source), amount in cache.volume.meter.counts().items():
+            counters.setdefault(source, {})[counter] = amount
+        values = (
+            Observed(one.metric.of_process(), one.labels, one.value, one.buckets) for one in counted(counters)
+        )
+        return {cache.config.volume: values}
+
+    return Collector(ask, catalogue.OF_PROCESS)
