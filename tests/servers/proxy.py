@@ -218,8 +218,9 @@ class Proxy:
                 request.sent = until
                 self._break(client.socket, fault)
                 return False
-            client.socket.sendall(piece)
+            # Counted first, so that whoever has an answer finds it counted.
             request.sent += len(piece)
+            client.socket.sendall(piece)
         return "content-length" in headers or "transfer-encoding" in headers
 
     def _break(self, client: socket.socket, fault: Fault) -> None:
