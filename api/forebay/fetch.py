@@ -301,12 +301,14 @@ class _Run:
             self._again(item)
         except ForebayError as error:
             _note(item, transfer)
+            self._sources.note(item.uri, error)
             self._fail(item, error)
         except BaseException:
             self._drop(item)
             raise
         else:
             _note(item, transfer)
+            self._sources.note(item.uri, None)
             work = self._work
             with work.lock:
                 work.done.append((item, download))

@@ -79,6 +79,9 @@ class Lookup(Protocol):
     def for_uri(self, uri: MediaURI) -> Source:
         """The source of ``uri``."""
 
+    def note(self, uri: MediaURI, error: Exception | None) -> None:
+        """Is told how the last attempt at ``uri`` ended."""
+
 
 class Source(Protocol):
     """One kind of place. Safe to use from many threads, and in a process forked from one that used it.

@@ -7,6 +7,7 @@ from forebay.errors import SourceError
 from forebay.sources.allowed import Allowed
 from forebay.sources.base import Source
 from forebay.sources.process import PerProcess
+from forebay.sources.reach import Reach
 from forebay.sources.writing import Writer
 from forebay.uri import MediaURI
 
@@ -23,6 +24,7 @@ class Sources:
     def __init__(self, config: MediaCacheConfig) -> None:
         self._config = config
         self._allowed = Allowed(config.allowed_sources)
+        self._reach = Reach()
         makers = {"s3": self._s3, "minio": self._minio, "gs": self._gcs}
         self._sources = {scheme: PerProcess(make) for scheme, make in makers.items()}
         writers = {"s3": self._s3_writer, "minio": self._minio_writer, "gs": self._gcs_writer}
@@ -34,11 +36,17 @@ class Sources:
 
         Raises:
             SourceNotAllowedError: ``allowed_sources`` does not admit the URI.
+            NotTriedError: its server does not answer.
             ConfigError: what configures this kind of source cannot be used.
             SourceError: a package is missing that this kind of source needs.
         """
         self._allowed.check(uri)
+        self._reach.check(uri)
         return self._sources[uri.scheme].get()
+
+    def note(self, uri: MediaURI, error: Exception | None) -> None:
+        """Is told how the last attempt at ``uri`` ended, so that a silent server is not asked for long."""
+        self._reach.note(uri, error)
 
     def writer_for(self, uri: MediaURI) -> Writer:
         """What writes to the source of ``uri``; for those whose purpose is to change remote objects.

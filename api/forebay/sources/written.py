@@ -33,6 +33,9 @@ class Written:
     def for_uri(self, uri: MediaURI) -> Self:
         return self
 
+    def note(self, uri: MediaURI, error: Exception | None) -> None:
+        """There is no server whose silence would matter."""
+
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
     ) -> Self:
