@@ -3,12 +3,13 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test test-containers lint format bench clean
 
 help:
 	@echo 'make setup   create or update .venv, with all that tests and checks need'
 	@echo 'make demo    prefetch 600 photographs from a local S3 server through a Celery worker'
 	@echo 'make test    run every test (some of them: make test PYTEST_ARGS="tests/unit -x")'
+	@echo 'make test-containers  build the images, start compose.yaml on an engine, and try it (10 minutes)'
 	@echo 'make lint    check style, types and formatting'
 	@echo 'make format  put the style right where that can be done automatically'
 	@echo 'make bench   compare speed with other tools'
@@ -27,6 +28,10 @@ demo: .venv/.demo
 test: setup
 	@scripts/system-packages nginx-light ffmpeg
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+test-containers: setup
+	@scripts/system-packages docker.io debootstrap iptables
+	@FOREBAY_TEST_CONTAINERS=1 .venv/bin/python -m pytest tests/containers $(PYTEST_ARGS)
 
 lint: setup
 	@.venv/bin/ruff check

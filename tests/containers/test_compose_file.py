@@ -1,0 +1,304 @@
+"""What needs no engine: the compose file, its settings, and each container's command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import requests
+import yaml
+
+from forebay.config import MediaCacheConfig, env_name
+from forebay.dispatch import fleet
+from forebay.embedded import _binary
+from forebay.metrics.catalogue import OF_VOLUME
+from tests.containers.compose import REPOSITORY, Compose, new_env, values_of
+from tests.servers.process import free_ports, running
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROFILES = ("demo", "monitoring", "cli")
+FILE = (REPOSITORY / "compose.yaml").read_text()
+EXAMPLE = (REPOSITORY / ".env.example").read_text()
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Compose:
+    """Compose with an ``.env`` as a new user has it."""
+    return Compose(new_env(tmp_path / "env"))
+
+
+@pytest.fixture
+def services(compose: Compose) -> dict[str, Any]:
+    """All services, of all profiles."""
+    found: dict[str, Any] = compose.config(*PROFILES)["services"]
+    return found
+
+
+class TestTheFile:
+    def test_the_example_and_new_passwords_are_all_that_it_needs(self, compose: Compose) -> None:
+        assert set(compose.config()["services"]) == {"redis", "worker", "flower"}
+        assert set(compose.config("demo")["services"]) == {"redis", "worker", "flower", "s3"}
+        monitored = {"redis", "worker", "flower", "metrics", "prometheus", "grafana"}
+        assert set(compose.config("monitoring")["services"]) == monitored
+
+    def test_without_passwords_it_says_how_to_get_them(self, tmp_path: Path) -> None:
+        without = tmp_path / "env"
+        without.write_text(EXAMPLE)
+        done = Compose(without)("config", check=False)
+        assert done.returncode != 0
+        assert "put passwords into .env with docker/secrets >> .env" in done.stderr
+
+    def test_passwords_are_new_each_time(self, tmp_path: Path) -> None:
+        one, other = (values_of(new_env(tmp_path / name, demo=True)) for name in ("one", "other"))
+        secret = [name for name in one if "PASSWORD" in name or "SECRET" in name]
+        assert len(secret) == 4
+        assert all(re.fullmatch("[0-9a-f]{48}", one[name]) and one[name] != other[name] for name in secret)
+
+    def test_nothing_is_reached_from_other_machines(self, services: dict[str, Any]) -> None:
+        ports = [port for service in services.values() for port in service.get("ports", [])]
+        assert ports
+        assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
+
+    def test_every_container_is_confined(self, services: dict[str, Any]) -> None:
+        for name, service in services.items():
+            assert service["read_only"], name
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+            assert int(service["mem_limit"]) > 0, name
+            assert float(service["cpus"]) > 0, name
+            assert service["pids_limit"] > 0, name
+            assert service.get("user", "") not in ("0", "root", "0:0"), name
+            assert not service.get("privileged"), name
+
+    def test_workers_share_one_cache(self, services: dict[str, Any]) -> None:
+        mounts = {mount["target"]: mount for mount in services["worker"]["volumes"]}
+        assert mounts["/cache"]["source"] == "cache"
+        assert mounts["/credentials"]["read_only"]
+
+    def test_workers_have_the_time_to_end_in_good_order(self, services: dict[str, Any]) -> None:
+        seconds = int(services["worker"]["stop_grace_period"].removesuffix("s"))
+        assert seconds > fleet.DRAIN_SECONDS + fleet.SOFT_SHUTDOWN_SECONDS + 10
+
+    def test_only_who_needs_them_has_the_credentials(self, tmp_path: Path) -> None:
+        compose = Compose(new_env(tmp_path / "env", demo=True))
+        services = compose.config(*PROFILES)["services"]
+        secret = values_of(compose.env_file)["AWS_SECRET_ACCESS_KEY"]
+        assert {n for n, s in services.items() if secret in json.dumps(s)} == {"worker", "forebay", "s3"}
+
+    def test_no_password_is_an_argument(self, compose: Compose, services: dict[str, Any]) -> None:
+        secrets = [value for name, value in values_of(compose.env_file).items() if "PASSWORD" in name]
+        for name, service in services.items():
+            command = json.dumps([service["command"], service["entrypoint"], service.get("healthcheck")])
+            assert not [secret for secret in secrets if secret in command], name
+
+
+class TestTheExample:
+    def test_it_names_every_variable_of_the_file_and_no_other(self) -> None:
+        used = set(re.findall(r"(?<!\$)\$\{(\w+)", FILE)) | set(re.findall(r"^  ([A-Z]\w+):$", FILE, re.M))
+        named = set(re.findall(r"^(?:# )?([A-Z]\w+)=", EXAMPLE, re.M))
+        assert named == used
+
+    def test_its_settings_exist(self) -> None:
+        known = {env_name(field) for field in MediaCacheConfig.model_fields}
+        assert set(re.findall(r"FIFTYONE_MEDIA_CACHE_\w+", FILE + EXAMPLE)) <= known
+
+    def test_its_defaults_are_those_of_the_file(self) -> None:
+        shown = dict(re.findall(r"^# (\w+)=(.+)$", EXAMPLE, re.M))
+        defaults = dict(re.findall(r"\$\{(\w+):-([^}]+)\}", FILE))
+        del defaults["CACHE_DIR"], defaults["CREDENTIALS_DIR"]  # volumes of the engine's
+        assert {name: shown[name] for name in defaults} == defaults
+
+
+class TestTheImages:
+    def test_everything_that_is_copied_is_there_and_goes_to_the_builder(self) -> None:
+        dockerfile = (REPOSITORY / "docker" / "Dockerfile").read_text()
+        lines = (REPOSITORY / "docker" / "Dockerfile.dockerignore").read_text().splitlines()
+        sent = [line.removeprefix("!") for line in lines if line.startswith("!")]
+        for sources in re.findall(r"^COPY (?!--)(.*) \S+$", dockerfile, re.M):
+            for source in sources.split():
+                assert (REPOSITORY / source).exists(), source
+                assert any(source == one or source.startswith(f"{one}/") for one in sent), source
+
+    def test_they_hold_what_the_project_needs(self) -> None:
+        script = REPOSITORY / "docker" / "requirements"
+        command = [sys.executable, str(script), str(REPOSITORY / "pyproject.toml"), "gcs", "flower"]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+        extras = project["optional-dependencies"]
+        assert printed == [*project["dependencies"], *extras["gcs"], *extras["flower"]]
+
+
+class TestTheCommands:
+    """Each container's command, in this virtual environment instead of its image."""
+
+    @pytest.fixture
+    def started_redis(self, services: dict[str, Any], tmp_path: Path) -> Iterator[tuple[int, str]]:
+        """The Redis of the file: its port and its password."""
+        bin_directory, data = tmp_path / "bin", tmp_path / "data"
+        bin_directory.mkdir()
+        data.mkdir()
+        (bin_directory / "valkey-server").symlink_to(_binary.find())
+        [port] = free_ports(below=60000)
+        service = services["redis"]
+        environment = service["environment"] | {"PATH": f"{bin_directory}:{os.environ['PATH']}"}
+        command = [word.replace("$$", "$").replace("/tmp/", f"{tmp_path}/") for word in service["command"]]
+        command += ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(data)]
+        password = environment["REDIS_PASSWORD"]
+
+        def ready() -> bool:
+            with contextlib.suppress(redis.ConnectionError):
+                return bool(redis.Redis(port=port, password=password).ping())
+            return False
+
+        with running(command, log=tmp_path / "redis.log", ready=ready, environment=environment):
+            yield port, password
+
+    def settings(
+        self, service: dict[str, Any], started_redis: tuple[int, str], tmp_path: Path
+    ) -> dict[str, str]:
+        """A service's environment, but for where Redis and the volume are."""
+        given = {name: value for name, value in service["environment"].items() if value is not None}
+        url = given["FIFTYONE_MEDIA_CACHE_REDIS_URL"].replace("redis:6379", f"127.0.0.1:{started_redis[0]}")
+        given["FIFTYONE_MEDIA_CACHE_REDIS_URL"] = url
+        # Another container has that port to itself; here it may be taken.
+        given.pop("FIFTYONE_MEDIA_CACHE_METRICS_PORT", None)
+        return given | {"FIFTYONE_MEDIA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def command(self, service: dict[str, Any]) -> list[str]:
+        assert service["entrypoint"] is None
+        return [str(Path(sys.executable).with_name("forebay")), *service["command"]]
+
+    def test_redis_keeps_everything_and_asks_for_the_password(self, started_redis: tuple[int, str]) -> None:
+        port, password = started_redis
+        client = redis.Redis(port=port, password=password, decode_responses=True)
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+        assert client.config_get("maxmemory") == {"maxmemory": str(768 << 20)}
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(port=port).ping()
+
+    def test_a_worker_and_its_health(
+        self, services: dict[str, Any], started_redis: tuple[int, str], tmp_path: Path
+    ) -> None:
+        service = services["worker"]
+        environment = self.settings(service, started_redis, tmp_path)
+        kind, program, *arguments = service["healthcheck"]["test"]
+        assert (kind, program) == ("CMD", "python")
+
+        def health() -> int:
+            command = [sys.executable, *arguments]
+            return subprocess.run(
+                command, check=False, env={**os.environ, **environment}, capture_output=True
+            ).returncode
+
+        assert health() == 1
+        with running(
+            self.command(service),
+            log=tmp_path / "worker.log",
+            ready=lambda: health() == 0,
+            environment=environment,
+            timeout=60,
+        ) as process:
+            # As the engine stops it: in good order.
+            process.terminate()
+            assert process.wait(30) == 0
+        assert health() == 1
+
+    def test_flower(self, services: dict[str, Any], started_redis: tuple[int, str], tmp_path: Path) -> None:
+        service = services["flower"]
+        environment = self.settings(service, started_redis, tmp_path)
+        [port] = free_ports(below=60000)
+        check = service["healthcheck"]["test"][-1].replace(":5555/", f":{port}/")
+        login = tuple(environment["FIFTYONE_MEDIA_CACHE_FLOWER_BASIC_AUTH"].split(":"))
+
+        def ready() -> bool:
+            return (
+                subprocess.run([sys.executable, "-c", check], check=False, capture_output=True).returncode
+                == 0
+            )
+
+        command = [*self.command(service), "--port", str(port)]
+        with running(command, log=tmp_path / "flower.log", ready=ready, environment=environment, timeout=60):
+            assert requests.get(f"http://127.0.0.1:{port}/tasks", timeout=30).status_code == 401
+            assert requests.get(f"http://127.0.0.1:{port}/tasks", auth=login, timeout=30).ok
+
+    def test_metrics_need_redis_only(
+        self, services: dict[str, Any], started_redis: tuple[int, str], tmp_path: Path
+    ) -> None:
+        service = services["metrics"]
+        environment = self.settings(service, started_redis, tmp_path)
+        del environment["FIFTYONE_MEDIA_CACHE_DIR"]
+        [port] = free_ports(below=60000)
+        command = [word.replace("9464", str(port)) for word in self.command(service)]
+
+        def ready() -> bool:
+            with contextlib.suppress(requests.ConnectionError):
+                return requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).ok
+            return False
+
+        with running(command, log=tmp_path / "log", ready=ready, environment=environment, timeout=60):
+            pass
+
+    def test_the_demo_serves_nothing_without_a_key_pair(self) -> None:
+        done = subprocess.run(
+            [REPOSITORY / "docker" / "demo" / "serve"], check=False, env={}, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (
+            2,
+            "the demo's S3 server has no key pair: docker/secrets --demo >> .env\n",
+        )
+
+
+class TestTheDashboard:
+    DASHBOARD = json.loads((REPOSITORY / "docker" / "grafana" / "forebay.json").read_text())
+
+    def test_it_shows_metrics_that_exist_by_labels_that_they_have(self) -> None:
+        known = {"process_resident_memory_bytes": {"job", "instance"}}
+        for metric in OF_VOLUME:
+            suffixes = ("_bucket", "_sum", "_count") if metric.kind == "histogram" else ("",)
+            known |= {f"{metric.shown}{suffix}": {"volume", "le", *metric.labels} for suffix in suffixes}
+        for panel in self.DASHBOARD["panels"]:
+            for target in panel["targets"]:
+                names = set(re.findall(r"\b(?:forebay|process)_\w+", target["expr"]))
+                assert names, panel["title"]
+                assert names <= known.keys(), panel["title"]
+                labels = set.intersection(*(known[name] for name in names))
+                assert labels_in(target["expr"], target["legendFormat"]) <= labels, panel["title"]
+
+    def test_its_data_source_is_the_one_that_is_provisioned(self) -> None:
+        [source] = yaml.safe_load((REPOSITORY / "docker" / "grafana" / "datasource.yaml").read_text())[
+            "datasources"
+        ]
+        assert (source["type"], source["url"]) == ("prometheus", "http://prometheus:9090")
+        assert {panel["datasource"]["uid"] for panel in self.DASHBOARD["panels"]} == {"${datasource}"}
+
+    def test_prometheus_asks_those_that_know(self, services: dict[str, Any]) -> None:
+        settings = yaml.safe_load((REPOSITORY / "docker" / "prometheus" / "prometheus.yml").read_text())
+        jobs = {job["job_name"]: job for job in settings["scrape_configs"]}
+        [target] = jobs["forebay"]["static_configs"][0]["targets"]
+        host, _, port = target.partition(":")
+        assert services[host]["command"][-1] == f"0.0.0.0:{port}"
+        [discovery] = jobs["workers"]["dns_sd_configs"]
+        [host] = discovery["names"]
+        environment = services[host]["environment"]
+        assert environment["FIFTYONE_MEDIA_CACHE_METRICS_PORT"] == str(discovery["port"])
+
+
+def labels_in(expression: str, legend: str) -> set[str]:
+    """The labels that a panel groups by, selects by, or shows."""
+    grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", expression)
+    labels = {label.strip() for group in grouped for label in group.split(",")}
+    return labels | set(re.findall(r"[{,](\w+)=", expression)) | set(re.findall(r"\{\{(\w+)\}\}", legend))
