@@ -34,6 +34,10 @@ class Plan:
         strict: raise when anything that was fetched ahead failed, wanted or not.
         iterated: whether a loop over the samples drives it that need not read anything through it.
         passed: told the number of the step that the loop has come to.
+
+    Attributes:
+        thread: the one that the workflow runs in.
+        raised: whether the workflow ended with an error of ours, which says enough.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Plan:
             for uri in uris:
                 self._numbers.setdefault(uri, number)
         self.thread = threading.get_ident()
+        self.raised = False
         # The threads that fetch ahead do not come along to a forked child.
         self._process = os.getpid()
 
@@ -145,10 +150,11 @@ class Plan:
             return
         self._ahead.close()
         failures = {**self._ahead.failures, **self._failures}
-        untold = {uri: reason for uri, reason in failures.items() if uri not in self._told}
-        summarize(untold.items(), self._media)
+        untold = [uri for uri in sorted(failures, key=self._numbers.__getitem__) if uri not in self._told]
         for plan in _active:
             plan._told.update(untold)
+        if not self.raised:
+            summarize([(uri, failures[uri]) for uri in untold], self._media)
 
     def _note(self, number: int) -> None:
         if number > self._furthest:
@@ -238,6 +244,9 @@ def foreseen(
     try:
         yield plan
         plan.check()
+    except ForebayError:
+        plan.raised = True
+        raise
     finally:
         with _lock:
             _active = tuple(other for other in _active if other is not plan)
