@@ -109,6 +109,16 @@ class TestOn:
         )
         assert json.loads(left) == []
 
+    def test_after_fiftyone_its_modules_keep_what_they_import_from_elsewhere(self, off: Path) -> None:
+        code = (
+            "import os, sys, fiftyone, forebay.fiftyone\n"
+            "from forebay.fiftyone import hooks\n"
+            "hooked = {hook.module for hook in hooks.declared() if hook.symbol == 'os'}\n"
+            "of_fiftyone = {n: m for n, m in sys.modules.items() if n.startswith('fiftyone.')}\n"
+            "print({n for n, m in of_fiftyone.items() if vars(m).get('os', os) is not os} - hooked)\n"
+        )
+        assert python(code) == "set()"
+
     @pytest.mark.parametrize("start", ["subprocess.run([sys.executable, '-c', code])", "spawn(code)"])
     def test_it_reaches_other_processes(self, off: Path, start: str) -> None:
         script = off.with_name("script.py")

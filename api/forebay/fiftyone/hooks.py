@@ -124,7 +124,8 @@ def _apply(hooks: Iterable[Hook], module: ModuleType) -> None:
         old = vars(owner).get(name)
         new = hook.replace(old)
         setattr(owner, name, new)
-        if old is not None and not classes:
+        # A module that this one imports, such as os, is no copy of anything of its own.
+        if old is not None and not classes and not isinstance(old, ModuleType):
             _renew_copies(name, old, new)
 
 

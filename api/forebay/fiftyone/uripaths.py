@@ -75,9 +75,12 @@ class _Path:
     """`os.path`, to which URIs are absolute paths of files elsewhere."""
 
     isabs = staticmethod(isabs)
-    abspath = realpath = staticmethod(abspath)
+    abspath = staticmethod(abspath)
     join = staticmethod(join)
     relpath = staticmethod(relpath)
+
+    def realpath(self, path: Any) -> Any:
+        return abspath(path) if is_remote(path) else os.path.realpath(path)
 
     def exists(self, path: Any) -> bool:
         import fiftyone.core.storage as fos
