@@ -535,7 +535,7 @@ class TestFrontDoor:
         assert done.status == 0
         assert done.err == ""
         commands = ["prefetch", "get", "ls", "stats", "verify", "clear", "evict", "jobs", "job", "lease"]
-        commands += ["config", "doctor", "worker", "up"]
+        commands += ["config", "doctor", "worker", "up", "fiftyone"]
         for command in commands:
             assert f" {command} " in done.out
             assert forebay(command, "--help").status == 0

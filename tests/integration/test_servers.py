@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import Fault, Proxy
+from tests.servers import nginx as nginx_server
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
 from tests.servers.nginx import nginx
@@ -107,6 +108,9 @@ class TestHTTPServer:
         assert (http_server.count("/a?b=c"), http_server.requests[0].status) == (1, 200)
 
 
+@pytest.mark.skipif(
+    nginx_server.find() is None, reason="nginx is not installed; on Debian: sudo apt-get install nginx-light"
+)
 class TestNginx:
     def test_serves_a_directory(self, tmp_path: Path):
         (tmp_path / "bucket").mkdir()

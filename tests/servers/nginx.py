@@ -40,6 +40,11 @@ http {{
 """
 
 
+def find() -> str | None:
+    """The path of nginx, if it is installed."""
+    return shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin") or shutil.which("nginx")
+
+
 @contextlib.contextmanager
 def nginx(root: Path) -> Iterator[str]:
     """Serves the files below ``root``; gives ``http://127.0.0.1:port``.
@@ -50,9 +55,7 @@ def nginx(root: Path) -> Iterator[str]:
     Raises:
         RuntimeError: nginx is not installed.
     """
-    binary = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin") or shutil.which(
-        "nginx"
-    )
+    binary = find()
     if binary is None:
         raise RuntimeError("no `nginx` found; install the nginx package of your system")
     (port,) = free_ports()
