@@ -38,6 +38,11 @@ def run_ffmpeg(original: Wrapper, self: Any, inpath: Any, *args: Any, **kwargs: 
     return original(self, media.local(inpath), *args, **kwargs)
 
 
+@hooks.around("fiftyone.utils.utils3d", "_read_point_cloud")
+def read_point_cloud(original: Wrapper, filepath: Any) -> Any:
+    return original(media.local(filepath))
+
+
 @hooks.around("fiftyone.utils.video", "concat_videos")
 def concat_videos(original: Wrapper, input_paths: Any, *args: Any, **kwargs: Any) -> Any:
     """ffmpeg is given a list of the files, so they are all kept until it has read them."""

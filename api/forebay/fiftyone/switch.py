@@ -18,6 +18,7 @@ SUPPORTED = "1.22"
 _PARTS = (
     "cache",
     "collections",
+    "directories",
     "files",
     "metadata",
     "mime",

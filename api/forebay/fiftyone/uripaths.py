@@ -12,6 +12,7 @@ from forebay.uri import parse
 
 # These take a filepath of a sample, or of an imported file, for a path on this machine.
 _MODULES = (
+    "eta.core.serial",
     "fiftyone.core.dataset",
     "fiftyone.utils.bdd",
     "fiftyone.utils.coco",
@@ -20,6 +21,7 @@ _MODULES = (
     "fiftyone.utils.data.exporters",
     "fiftyone.utils.data.importers",
     "fiftyone.utils.geojson",
+    "fiftyone.utils.kitti",
     "fiftyone.utils.openlabel",
     "fiftyone.utils.voc",
     "fiftyone.utils.yolo",

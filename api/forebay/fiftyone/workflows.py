@@ -12,17 +12,24 @@ from forebay.fiftyone.hooks import Wrapper
 
 @hooks.around("fiftyone.core.models", "apply_model", "compute_embeddings", "compute_patch_embeddings")
 @hooks.around("fiftyone.utils.annotations", "draw_labeled_images", "draw_labeled_videos")
-@hooks.around("fiftyone.utils.utils3d", "compute_orthographic_projection_images")
 @hooks.around("fiftyone.brain.internal.core.duplicates", "compute_exact_duplicates")
 def read_ahead(original: Wrapper, samples: Any, *args: Any, **kwargs: Any) -> Any:
     with foreseen(samples):
         return original(samples, *args, **kwargs)
 
 
+@hooks.around("fiftyone.utils.utils3d", "compute_orthographic_projection_images")
+def read_scenes_ahead(original: Wrapper, samples: Any, *args: Any, **kwargs: Any) -> Any:
+    with foreseen(samples, include_assets=True):
+        return original(samples, *args, **kwargs)
+
+
 @hooks.around("fiftyone.utils.data.exporters", "export_samples")
 def export_samples(original: Wrapper, samples: Any, *args: Any, **kwargs: Any) -> Any:
-    # Only FiftyOne's own format takes along masks and the like as files.
     exporter = kwargs.get("dataset_exporter") or kwargs.get("dataset_type")
+    if getattr(exporter, "export_media", True) in (False, "manifest"):
+        return original(samples, *args, **kwargs)
+    # Only FiftyOne's own format takes along masks and the like as files.
     whole = "FiftyOneDataset" in getattr(exporter, "__name__", type(exporter).__name__)
     with foreseen(samples, None if whole else "filepath", include_assets=True):
         return original(samples, *args, **kwargs)
@@ -59,7 +66,7 @@ class _DrivenLoader:
         # The workers are forked before the threads that fetch ahead are started.
         batches = iter(self._loader)
         if self._loader.num_workers:
-            self._plan.begin()
+            self._plan.begin(for_children=True)
         for number, batch in enumerate(batches):
             if self._loader.num_workers:
                 self._plan.reach(number * (self._loader.batch_size or 1))

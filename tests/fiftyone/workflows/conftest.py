@@ -49,7 +49,7 @@ def twins(
 
 
 def label(fo: Any, dataset: Any) -> None:
-    """Gives every sample a tag, a class and two fields of detections, or events and frames' detections."""
+    """Gives every sample a tag, a class, and detections and a place, or events and frames' detections."""
 
     def detections(number: int) -> Any:
         box = [0.1 + number % 3 / 10, 0.2, 0.4, 0.5]
@@ -61,6 +61,7 @@ def label(fo: Any, dataset: Any) -> None:
         if sample.media_type == "image":
             sample["ground_truth"] = detections(number)
             sample["predictions"] = detections(number + number // 2)
+            sample["location"] = fo.GeoLocation(point=[number / 10, 50.0])
         elif sample.media_type == "video":
             event = fo.TemporalDetection(label="event", support=[2, 5])
             sample["events"] = fo.TemporalDetections(detections=[event])
