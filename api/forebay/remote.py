@@ -82,12 +82,15 @@ class Remote:
         """Whether there is any object whose name begins with ``prefix``."""
         parsed = parse(prefix)
         source = self._cache.sources.for_uri(parsed)
-        return self._persistently(lambda: next(source.list(parsed, recursive=False), None)) is not None
+        # Servers that keep objects as files list folders that are empty by now, but not in a flat listing.
+        return self._persistently(lambda: next(source.list(parsed), None)) is not None
 
     def containers(self, scheme: str) -> list[str]:
-        """The names of the buckets of a kind of store, such as ``s3``, that the credentials may list."""
-        source = self._cache.sources.for_uri(MediaURI("", scheme, "", ""))
-        return self._persistently(lambda: list(source.containers()))
+        """The names of the buckets of a kind of store, such as ``s3``, that the credentials may list.
+
+        Asked once: who wants to know which stores there are must not wait long for one that is not.
+        """
+        return list(self._cache.sources.for_uri(MediaURI("", scheme, "", "")).containers())
 
     def sign(self, uri: str, expires_seconds: int, method: str = "GET") -> str:
         """A URL that anyone can use, for one method, until it expires."""
@@ -97,6 +100,10 @@ class Remote:
         )
 
     # Changing
+
+    def check_writable(self, uri: str) -> None:
+        """Raises the error that writing or deleting an object would, as far as its URI tells."""
+        self._cache.sources.writer_for(parse_object(uri))
 
     def put(self, uri: str, content: bytes | BinaryIO, *, keep: bool = False) -> ObjectInfo:
         """Writes an object, in place of the one that may be there, and makes sure that it arrived.

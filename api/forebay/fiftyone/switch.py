@@ -25,6 +25,7 @@ _PARTS = (
     "paths",
     "readers",
     "samples",
+    "storage",
     "torch_datasets",
     "transforms",
     "uripaths",
