@@ -41,6 +41,9 @@ def media_of(
             media_fields=media_fields, group_slices=group_slices, include_assets=include_assets, flat=False
         )
         return RemoteMedia([_remote(sample) for sample in paths])
+    if collection._is_dynamic_groups:
+        # A loop over these gets one sample of each group, and loops over the groups get all.
+        collection = collection.flatten()
     fields = _fields(collection, media_fields)
     steps, samples, values = _rows(
         collection, [collection._parse_media_field(f)[0] for f in fields], group_slices
@@ -128,7 +131,7 @@ def _strings(values: Any) -> list[str]:
 
 
 def _remote(paths: Iterable[str]) -> list[str]:
-    return [path for path in paths if is_remote(path) or not is_local(path)]
+    return [path for path in paths if "://" in path and (is_remote(path) or not is_local(path))]
 
 
 def _add_assets(paths: Sequence[list[str]], download: bool) -> None:
