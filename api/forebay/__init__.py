@@ -18,6 +18,7 @@ __all__ = [
     "Lease",
     "MediaCache",
     "MediaCacheConfig",
+    "Volumes",
     "clear",
     "download_context",
     "download_media",
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from forebay.config import MediaCacheConfig
     from forebay.jobs import Job, JobStatus
     from forebay.leases import Lease
+    from forebay.volumes import Volumes
 
     media_cache = MediaCache()
     local_path = media_cache.local_path
@@ -51,6 +53,7 @@ _HOMES = {
     "Job": "forebay.jobs",
     "JobStatus": "forebay.jobs",
     "Lease": "forebay.leases",
+    "Volumes": "forebay.volumes",
 }
 _OPERATIONS = {
     "local_path",

@@ -29,9 +29,13 @@ class Progress:
     Args:
         stream: where to; stderr by default.
         transient: whether the bar disappears at the end.
+        name: what is shown; by default the job.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, transient: bool = False) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, *, transient: bool = False, name: str | None = None
+    ) -> None:
+        self._name = name
         self._stream = stream or sys.stderr
         self._pace = Pace()
         self._shown = time.monotonic()
@@ -44,7 +48,7 @@ class Progress:
         if self._bar is not None:
             self._bar.show(status)
         elif status.state == "running" and time.monotonic() - self._shown > self._pause:
-            print(line(status), file=self._stream, flush=True)
+            print(line(status, self._name), file=self._stream, flush=True)
             self._shown = time.monotonic()
             self._pause = min(self._pause * 1.5, _LINE_SECONDS[1])
 
@@ -117,11 +121,11 @@ class _Bar:
         self._progress.stop()
 
 
-def line(status: JobStatus) -> str:
-    """A job's status in one line."""
+def line(status: JobStatus, name: str | None = None) -> str:
+    """A job's status in one line, which begins with ``name`` or the job's."""
     done = f"{status.total - status.pending:,}/{status.total:,} samples"
     failed = [_failed(status)] if status.failed else []
-    return f"job {status.id}: {', '.join([done, *_rest(status), *failed])}"
+    return f"{name or f'job {status.id}'}: {', '.join([done, *_rest(status), *failed])}"
 
 
 def _rest(status: JobStatus) -> list[str]:

@@ -84,7 +84,7 @@ def test_options_become_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(State, "cache", cache)
     options = ["--cache-dir", "/x", "--cache-size", "1.5GB", "--volume", "v", "--num-workers", "3"]
-    run([*options, "--redis-url", "redis://h/1", "--dispatch", "fleet", "jobs"])
+    run([*options, "--redis-url", "redis://h/1", "--dispatch", "fleet", "ls"])
     run(["stats", "--cache-size", "-1", "--cache-dir", "/y"])
 
     assert seen[0].model_dump(include={"cache_dir", "cache_size_bytes", "volume"}) == {

@@ -17,15 +17,19 @@ MOST_FAILURES = 20
 INTERRUPTED = 130
 
 
-def introduce(job: Job) -> JobStatus:
-    """Says what a job has before it, and who does it; returns how it is now."""
+def introduce(job: Job, where: str = "") -> JobStatus:
+    """Says what a job has before it, and who does it; returns how it is now.
+
+    Args:
+        where: put before it.
+    """
     status = job.status()
     parts = [count(status.total, "sample")]
     if status.cached:
         parts.append(f"{status.cached:,} cached already")
     if status.pending:
         parts.append(f"{status.pending:,} to fetch {_who(status)}")
-    say(f"job {status.id}: {', '.join(parts)}")
+    say(f"{where}job {status.id}: {', '.join(parts)}")
     return status
 
 
@@ -86,17 +90,20 @@ def report(
     return 1 if status.failed or stopped or status.state == "cancelled" else 0
 
 
-def list_failures(failures: list[Failure], *, most: int | None = None, all_of_them: str = "") -> None:
+def list_failures(
+    failures: list[Failure], *, most: int | None = None, all_of_them: str = "", where: str = ""
+) -> None:
     """Lists what failed, and why.
 
     Args:
         most: how many; all by default.
         all_of_them: the command that lists all.
+        where: put after the first word.
     """
     for failure in failures[:most]:
-        say(f"failed: {failure.uri}: {failure.reason}{_attempts(failure)}")
+        say(f"failed{where}: {failure.uri}: {failure.reason}{_attempts(failure)}")
     if most is not None and len(failures) > most:
-        say(f"and {len(failures) - most:,} more{all_of_them and f': {all_of_them}'}")
+        say(f"and {len(failures) - most:,} more{where}{all_of_them and f': {all_of_them}'}")
 
 
 def leave(state: State, cache: MediaCache, job: Job, json: bool) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from forebay.cli import following, targets
+from forebay.cli import following, targets, volumes
 from forebay.cli.output import Json, count, emit, put, say, warn
 from forebay.cli.state import State, settings
 
@@ -21,6 +21,8 @@ _EPILOG = """
 forebay prefetch s3://bucket/train/ --include '*.jpg'
 
 forebay prefetch @manifest.csv --column image --lease 24h
+
+forebay prefetch @manifest.txt --volume node-a,node-b
 
 cut -f2 table.tsv | forebay prefetch - --no-wait
 """
@@ -60,16 +62,26 @@ def prefetch(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Bring objects into the cache: through the fleet of workers, or with threads of this process."""
+    """Bring objects into the cache: through the fleet of workers, or with threads of this process.
+
+    With --volume a,b or --volume all, into several, each by its own workers.
+    """
     from forebay.sizes import parse_duration
 
     state = State.of(ctx)
+    names = state.volumes()
+    if names is not None and dry_run:
+        raise typer.BadParameter("--dry-run looks at one volume: name one with --volume")
     wanted = targets.read_targets(uris, column)
     if lease is not None:
         parse_duration(lease)
     if batch_size is not None:
         state.given["batch_size"] = batch_size
-    cache = state.cache()
+    if names is not None:
+        return _several(
+            state, names, wanted, include, exclude, wait=wait, lease=lease, update=update, json=json
+        )
+    cache = state.reachable_cache()
     listing = targets.expand_targets(cache, wanted, include, exclude)
     if dry_run:
         return _dry_run(cache, listing, update, json)
@@ -79,6 +91,32 @@ def prefetch(
         return following.leave(state, cache, job, json)
     job.start()
     return following.follow(state, job, json)
+
+
+def _several(
+    state: State,
+    names: list[str] | Literal["all"],
+    wanted: list[str],
+    include: list[str] | None,
+    exclude: list[str] | None,
+    *,
+    wait: bool,
+    lease: str | None,
+    update: bool,
+    json: bool,
+) -> int:
+    from forebay import broadcast
+    from forebay.volumes import Volumes
+
+    caches, skipped = Volumes(state.config()).choose(names)
+    # Sources are the same for all of them; listing needs no volume.
+    listing = targets.expand_targets(next(iter(caches.values())), wanted, include, exclude)
+    jobs = broadcast.create(caches, listing.uris, update=update, lease=lease, skipped=skipped)
+    volumes.introduce(jobs)
+    if not wait:
+        return volumes.leave(state, jobs, json)
+    jobs.start()
+    return volumes.follow(state, jobs, json)
 
 
 def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> int:

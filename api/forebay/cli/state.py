@@ -55,7 +55,9 @@ _OPTIONS: dict[str, Callable[[bool], Any]] = {
     "cache_dir": _option("--cache-dir", metavar="DIR", text="The directory that holds the cached media."),
     "cache_size": _option("--cache-size", metavar="SIZE", text="The most it may hold, as 50GB, or -1."),
     "redis_url": _option("--redis-url", metavar="URL", text="The Redis of the index, if it is not embedded."),
-    "volume": _option("--volume", metavar="NAME", text="The volume's name, and its queue's."),
+    "volume": _option(
+        "--volume", metavar="NAME", text="The volume's name; several, or all, where that makes sense."
+    ),
     "num_workers": _option("--num-workers", metavar="N", kind=int, text="Download threads of this process."),
     "dispatch": _option("--dispatch", metavar="auto|local|fleet", text="Who downloads: threads, or workers."),
 }
@@ -136,6 +138,18 @@ class State:
         from forebay.cache import MediaCache
 
         return MediaCache(self.config())
+
+    def reachable_cache(self) -> MediaCache:
+        """The cache, or of a volume that another machine has, what can be asked of it from here.
+
+        Raises:
+            ConfigError: a setting is not allowed.
+            VolumeError: as `forebay.volumes.Volumes.cache`.
+        """
+        from forebay.volumes import Volumes
+
+        config = self.config()
+        return Volumes(config).cache(config.volume)
 
     def command(self, *arguments: str) -> str:
         """A command to copy, with the same settings; a password in them is left out."""

@@ -57,6 +57,10 @@ class Keys:
         self.counted_sources = self.prefix + "counters:sources"
         self.counted_lately = self.prefix + "counters:recent"
 
+    def all(self) -> list[str]:
+        """Every key that has a fixed name."""
+        return [value for name, value in vars(self).items() if name not in ("prefix", "recovery")]
+
     def counted_by(self, process: str) -> str:
         """The number of the last request by which a process added to the counters."""
         return f"{self.prefix}counters:flush:{process}"

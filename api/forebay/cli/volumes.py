@@ -1,0 +1,178 @@
+"""``forebay volumes``, and what ``forebay prefetch`` says of several volumes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forebay.cli import following
+from forebay.cli.output import Json, ago, count, emit, put, say, table, warn
+from forebay.cli.state import State, settings
+
+if TYPE_CHECKING:
+    from forebay.broadcast import Broadcast
+    from forebay.volumes import VolumeStatus
+
+_EPILOG = """
+[bold]Examples[/]
+
+forebay volumes
+
+forebay prefetch @manifest.txt --volume node-a,node-b
+
+forebay volumes --forget node-b
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(epilog=_EPILOG)(volumes)
+
+
+@settings("redis_url")
+def volumes(
+    ctx: typer.Context,
+    forget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Remove what Redis knows of a volume that is no longer used; its files stay where they are.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """List the volumes of the Redis: size, use, workers alive, rate of the last minute, and place."""
+    from forebay.volumes import Volumes
+
+    known = Volumes(State.of(ctx).config())
+    if forget is not None:
+        known.forget(forget)
+        if json:
+            emit({"forgotten": forget})
+        else:
+            put(f"volume {forget} is forgotten; its files are still there")
+        return 0
+    found = known.list()
+    if json:
+        emit([asdict(status) for status in found])
+    elif found:
+        titles = ["volume", "used", "limit", "full", "objects", "workers", "rate", "seen", "where"]
+        table(titles, [_row(status) for status in found], right=titles[1:7])
+    else:
+        say("no volumes: a volume is listed as soon as a worker or a program has used it")
+    return 0
+
+
+def _row(status: VolumeStatus) -> list[str]:
+    from forebay.sizes import human
+
+    limited = status.limit > 0
+    return [
+        status.name,
+        human(status.size),
+        human(status.limit) if status.limit >= 0 else "none",
+        f"{status.size / status.limit:.0%}" if limited else "",
+        f"{status.objects:,}",
+        f"{status.workers:,}",
+        f"{human(round(status.bytes_per_second))}/s",
+        f"stale, {ago(status.seen)}" if status.stale else "now",
+        f"{status.host}:{status.directory}",
+    ]
+
+
+def introduce(jobs: Broadcast) -> None:
+    """Says what each volume has before it, and which are left out."""
+    for volume, why in jobs.skipped.items():
+        warn(f"volume {volume} is left out: {why}")
+    for volume, job in jobs.jobs.items():
+        following.introduce(job, f"volume {volume}, ")
+
+
+def leave(state: State, jobs: Broadcast, json: bool) -> int:
+    """Has the jobs done without waiting for them, and prints volume and id of each.
+
+    Returns:
+        the exit status.
+    """
+    jobs.start()
+    if json:
+        emit(_describe(jobs))
+    else:
+        for volume, job in jobs.jobs.items():
+            put(f"{volume} {job.id}")
+            say(f"to wait for it: {_command(state, volume, job.id, '--watch')}")
+    return 1 if jobs.status().failed else 0
+
+
+def follow(state: State, jobs: Broadcast, json: bool) -> int:
+    """Waits for the jobs' end with one progress bar, and reports how each ended.
+
+    Returns:
+        the exit status.
+    """
+    from forebay.progress import Progress
+
+    try:
+        if jobs.status().state == "running":
+            with Progress(transient=True, name=count(len(jobs.jobs), "volume")) as progress:
+                jobs.wait(progress=progress.show)
+    except KeyboardInterrupt:
+        _interrupted(state, jobs)
+        if json:
+            emit(_describe(jobs))
+        return following.INTERRUPTED
+    return _report(state, jobs, json)
+
+
+def _report(state: State, jobs: Broadcast, json: bool) -> int:
+    statuses = jobs.statuses()
+    if json:
+        emit(_describe(jobs))
+    else:
+        for volume, failures in jobs.failures().items():
+            of_all = _command(state, volume, jobs.jobs[volume].id)
+            following.list_failures(
+                failures, most=following.MOST_FAILURES, all_of_them=of_all, where=f" on {volume}"
+            )
+        for volume, error in jobs.errors.items():
+            say(f"failed on {volume}: {error}")
+        for volume, status in statuses.items():
+            put(f"{volume}: {following.summary(status)}")
+            if status.failed or status.state != "done":
+                retry = _command(state, volume, status.id, "--retry")
+                say(f"to try on {volume} what failed or is left: {retry}")
+    bad = any(status.failed or status.state != "done" for status in statuses.values())
+    return 1 if bad or jobs.errors else 0
+
+
+def _describe(jobs: Broadcast) -> dict[str, Any]:
+    total = jobs.status().as_dict()
+    for of_one in ("id", "lease", "dispatch", "created"):
+        del total[of_one]
+    return total | {
+        "volumes": {volume: following.describe(job) for volume, job in jobs.jobs.items()},
+        "errors": {volume: str(error) for volume, error in jobs.errors.items()},
+        "skipped": jobs.skipped,
+    }
+
+
+def _interrupted(state: State, jobs: Broadcast) -> None:
+    for volume, job in jobs.jobs.items():
+        status = job.status()
+        done = f"{status.total - status.pending:,} of {count(status.total, 'sample')} done"
+        if status.state != "running":
+            say(f"interrupted, but the job of {volume} had ended: {done}")
+        elif job.runs_here:
+            job.cancel()
+            say(f"interrupted: the job of {volume} stopped with {done}")
+            say(f"  to go on with it: {_command(state, volume, job.id, '--retry')}")
+        else:
+            say(f"interrupted: the job of {volume} goes on through its fleet, with {done}")
+            say(f"  to watch it:  {_command(state, volume, job.id, '--watch')}")
+            say(f"  to cancel it: {_command(state, volume, job.id, '--cancel')}")
+
+
+def _command(state: State, volume: str, job: str, *options: str) -> str:
+    return state.command("job", job, *options, "--volume", volume)
