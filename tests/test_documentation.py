@@ -15,6 +15,8 @@ import pytest
 
 from examples.photos import photographs
 from tests.documentation import REPOSITORY, BlockError, blocks_of, matches, run_page
+from tests.fiftyone.environment import environment
+from tests.servers.mongodb import mongodb
 from tests.servers.seaweedfs import S3Server
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
@@ -47,6 +49,13 @@ def page_directory(
     return directory
 
 
+@pytest.fixture(scope="session")
+def database_uri() -> Iterator[str]:
+    """A MongoDB server for the pages about FiftyOne."""
+    with mongodb() as uri:
+        yield uri
+
+
 @contextlib.contextmanager
 def group_of(process: subprocess.Popen[str]) -> Iterator[None]:
     """Ends whatever a page left running."""
@@ -60,7 +69,16 @@ def group_of(process: subprocess.Popen[str]) -> Iterator[None]:
 
 @pytest.mark.timeout(330)
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_block_of_a_page_runs(page: Path, page_directory: Path, tmp_path: Path) -> None:
+def test_every_block_of_a_page_runs(
+    page: Path,
+    page_directory: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if page.name.startswith("fiftyone"):
+        for name, value in environment(tmp_path / "home", request.getfixturevalue("database_uri")).items():
+            monkeypatch.setenv(name, value)
     log = tmp_path / "log"
     with log.open("w") as output:
         process = subprocess.Popen(

@@ -21,6 +21,7 @@ from forebay.config import env_name
 from tests.caches import make_cache, valkey
 from tests.commands import forebay
 from tests.fiftyone import media_files, torchvision_operators
+from tests.fiftyone.environment import environment
 from tests.fiftyone.places import Places
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
@@ -45,23 +46,7 @@ def database_uri() -> Iterator[str]:
 def fiftyone_environment(database_uri: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The variables that keep FiftyOne off the database and the files of whoever runs the tests."""
     home = tmp_path_factory.mktemp("fiftyone-home")
-    settings = home / ".fiftyone"
-    return {
-        "HOME": str(home),
-        "FIFTYONE_CONFIG_PATH": str(settings / "config.json"),
-        "FIFTYONE_APP_CONFIG_PATH": str(settings / "app_config.json"),
-        "FIFTYONE_ANNOTATION_CONFIG_PATH": str(settings / "annotation_config.json"),
-        "FIFTYONE_EVALUATION_CONFIG_PATH": str(settings / "evaluation_config.json"),
-        "FIFTYONE_BRAIN_CONFIG_PATH": str(settings / "brain_config.json"),
-        "FIFTYONE_DEFAULT_DATASET_DIR": str(home / "fiftyone"),
-        "FIFTYONE_DATABASE_URI": database_uri,
-        "FIFTYONE_DATABASE_NAME": "forebay-tests",
-        "FIFTYONE_DATABASE_VALIDATION": "false",
-        "FIFTYONE_DO_NOT_TRACK": "true",
-        "FIFTYONE_SHOW_PROGRESS_BARS": "false",
-        "FIFTYONE_MODULE_PATH": "forebay.fiftyone",
-        "MPLBACKEND": "agg",
-    }
+    return environment(home, database_uri) | {"FIFTYONE_MODULE_PATH": "forebay.fiftyone"}
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ Test = Callable[..., Any]
 class _Row:
     """One workflow: the word for each kind of media for which it makes sense."""
 
+    module: str
     section: str
     cells: dict[str, str] = field(default_factory=dict)
 
@@ -50,7 +51,8 @@ def expected_table() -> str:
     reasons: list[str] = []
     lines = []
     section = None
-    for workflow, row in _rows.items():
+    # Whoever ran only some of the tests has imported them in another order.
+    for workflow, row in sorted(_rows.items(), key=lambda item: item[1].module):
         if row.section != section:
             section = row.section
             lines += ["", f"### {section}", ""]
@@ -69,7 +71,8 @@ def written_table() -> str:
 def _enter(workflow: str, kinds: tuple[str, ...], word: str) -> Callable[[Test], Test]:
     def enter(test: Test) -> Test:
         module = importlib.import_module(test.__module__)
-        row = _rows.setdefault(workflow, _Row(section=(module.__doc__ or "").strip().rstrip(".")))
+        section = (module.__doc__ or "").strip().rstrip(".")
+        row = _rows.setdefault(workflow, _Row(module=test.__module__, section=section))
         row.cells.update(dict.fromkeys(kinds, word))
         return pytest.mark.parametrize("twins", kinds, indirect=True)(test)  # type: ignore[no-any-return]
 

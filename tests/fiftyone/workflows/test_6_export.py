@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,25 @@ def test_rel_dir(twins: Twins) -> None:
 
     twins.same(run)
     assert len(list((twins.directory / "remote" / "s3").glob("*/000?.jpg"))) == 3
+
+
+@works("export of URLs with a query string", IMAGES)
+def test_signed_urls(twins: Twins, fo: Any) -> None:
+    body = next(iter(twins.places.contents.values()))
+    urls = [
+        twins.places.http_server.put(f"/{name}?page={page}", body)
+        for name in ("a.jpg", "b.jpg")
+        for page in "12"
+    ]
+    twins.before = twins.listing()
+    dataset = fo.Dataset.from_images(urls)
+
+    exported(dataset, twins.directory, "ImageDirectory")
+
+    names = sorted(path.name for path in twins.directory.iterdir())
+    assert len(names) == 4
+    assert all(re.fullmatch(r"[ab]-q[0-9a-f]+\.jpg", name) for name in names)
+    assert all((twins.directory / name).read_bytes() == body for name in names)
 
 
 @works("`data_path=` is a mapping of names to URIs", IMAGES)

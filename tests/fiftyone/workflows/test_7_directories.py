@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from forebay.errors import SourceError
 from tests.fiftyone.places import Places
 from tests.fiftyone.workflows.table import GROUPS, IMAGES, MASKS, SCENES, VIDEOS, refused, works
 from tests.fiftyone.workflows.test_6_export import IMAGE_FORMATS, VIDEO_FORMATS, exported, imported, type_of
@@ -56,6 +57,16 @@ def media_of(twins: Twins) -> Path:
 
 def files(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if path.is_file()]
+
+
+@refused(
+    "`Dataset.from_images_dir()` of a web server's directory",
+    IMAGES,
+    because="web servers do not tell what they hold: list the URLs, and use `from_images()`",
+)
+def test_directory_of_a_web_server(twins: Twins, fo: Any) -> None:
+    with pytest.raises(SourceError, match="cannot be listed"):
+        fo.Dataset.from_images_dir(twins.places.root("http") + "chelsea/")
 
 
 @pytest.mark.parametrize("name", list(IMAGE_FORMATS))
