@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+import requests
 from PIL import Image
 
 from tests.fiftyone import media_files
@@ -667,3 +668,77 @@ def test_the_file_may_lie_elsewhere(fo: Any, tmp_path: Path) -> None:
     found = settings({"FIFTYONE_MEDIA_CACHE_CONFIG_PATH": str(path)})
 
     assert found.items() >= THE_EXAMPLE.items()
+
+
+# 10. Remote files that belong to no sample: fiftyone.core.storage
+
+
+@pytest.fixture(params=["s3", "gs"])
+def bucket(request: pytest.FixtureRequest, places: Places) -> str:
+    """A folder in each kind of bucket in turn."""
+    return f"{places.root(request.param)}folder"
+
+
+def test_storage_functions_take_remote_paths(fo: Any, bucket: str, tmp_path: Path) -> None:
+    """Write, look, list, read, copy, move and delete, as with local files."""
+    import fiftyone.core.storage as fos
+
+    fos.write_json({"a": 1}, f"{bucket}/a.json")
+    fos.write_file("text", f"{bucket}/deep/b.txt")
+    with fos.open_file(f"{bucket}/c.txt", "w") as file:
+        file.write("line")
+
+    assert fos.exists(f"{bucket}/a.json") and fos.isfile(f"{bucket}/a.json")
+    assert not fos.exists(f"{bucket}/z.json")
+    assert fos.list_files(bucket, recursive=True) == ["a.json", "c.txt", "deep/b.txt"]
+    assert fos.read_json(f"{bucket}/a.json") == {"a": 1}
+    assert fos.read_files([f"{bucket}/deep/b.txt", f"{bucket}/c.txt"]) == ["text", "line"]
+    with fos.open_files([f"{bucket}/deep/b.txt", f"{bucket}/c.txt"], "r") as files:
+        assert [file.read() for file in files] == ["text", "line"]
+
+    local = [str(tmp_path / "b.txt"), str(tmp_path / "c.txt")]
+    fos.copy_files([f"{bucket}/deep/b.txt", f"{bucket}/c.txt"], local)
+    fos.move_files(local, [f"{bucket}/moved/b.txt", f"{bucket}/moved/c.txt"])
+    assert not Path(local[0]).exists()
+    assert fos.read_file(f"{bucket}/moved/c.txt") == "line"
+
+    fos.delete_files([f"{bucket}/moved/b.txt", f"{bucket}/moved/c.txt"])
+    assert fos.list_files(f"{bucket}/moved") == []
+
+
+def test_upload_media_brings_local_media_into_a_cloud(
+    fo: Any, bucket: str, photo_paths: list[Path], photos: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Then the dataset may refer to the uploaded copies, which may stay in the cache."""
+    import fiftyone.core.storage as fos
+
+    dataset = fo.Dataset()
+    dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
+
+    uris = fos.upload_media(
+        dataset,
+        bucket,
+        rel_dir=str(tmp_path / "photos"),
+        media_field="filepath",
+        update_filepaths=True,
+        cache=True,
+        overwrite=False,
+        skip_failures=False,
+        progress=False,
+    )
+
+    assert uris == [f"{bucket}/{name}" for name in photos]
+    assert dataset.values("filepath") == uris
+    assert count(dataset) == len(photos)
+    dataset.clear_media()
+    assert [content(path) for path in dataset.get_local_paths()] == list(photos.values())
+
+
+def test_get_url_signs_a_link(fo: Any, places: Places) -> None:
+    """Whoever has it can read the file, without credentials, until it expires."""
+    import fiftyone.core.storage as fos
+
+    url = fos.get_url(places.put("s3", "shared.txt", b"shared"), hours=1)
+
+    assert requests.get(url, timeout=30).content == b"shared"
+    assert "X-Amz-Expires=3600" in url
