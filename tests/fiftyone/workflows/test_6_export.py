@@ -282,3 +282,64 @@ def test_data_path(twins: Twins) -> None:
         return again.values("filepath")
 
     assert len(twins.same(run, reads="none")) == 3
+
+
+@works("`add_yolo_labels()`, `add_coco_labels()`", IMAGES, GROUPS)
+def test_labels_added_to_samples(twins: Twins) -> None:
+    import fiftyone.utils.coco as fouc
+    import fiftyone.utils.yolo as fouy
+
+    def run(samples: Any, out: Path) -> Any:
+        labels = [str(out / f"{number}.txt") for number in range(len(samples))]
+        for path in labels:
+            Path(path).write_text("0 0.5 0.5 0.25 0.25\n")
+        by_path = dict(zip(samples.values("filepath"), labels, strict=True))
+        fouy.add_yolo_labels(samples, "yolo", by_path, classes=["thing"])
+        annotation = {"image_id": 1, "category_id": 1, "bbox": [2, 2, 8, 8], "id": 1}
+        samples.set_values("coco_id", list(range(1, len(samples) + 1)))
+        fouc.add_coco_labels(samples, "coco", [annotation], [{"id": 1, "name": "thing"}])
+        return [
+            samples.values("yolo.detections.bounding_box"),
+            samples.limit(1).values("coco.detections.bounding_box"),
+        ]
+
+    twins.same(run, reads="none")
+
+
+@works("lists of URIs in YOLO's own files", IMAGES)
+def test_yolo_lists_of_uris(twins: Twins, fo: Any) -> None:
+    """The labels of each image lie beside it, or in ``labels`` beside its ``images``, as YOLO has it."""
+    uris = [
+        twins.places.put(place, f"yolo/images/{place}.jpg", next(iter(twins.places.contents.values())))
+        for place in twins.places.names
+    ]
+    for place in twins.places.names:
+        for folder in ("images", "labels"):
+            twins.places.put(place, f"yolo/{folder}/{place}.txt", b"0 0.5 0.5 0.25 0.25\n")
+    twins.before = twins.listing()
+    lists, names = twins.directory / "images.txt", twins.directory / "obj.names"
+    lists.parent.mkdir()
+    lists.write_text("\n".join(uris))
+    names.write_text("thing")
+    yaml = twins.directory / "dataset.yaml"
+    yaml.write_text(f"train: {lists}\nnames: [thing]\n")
+
+    four = fo.Dataset.from_dir(dataset_dir=str(twins.directory), dataset_type=fo.types.YOLOv4Dataset)
+    five = fo.Dataset.from_dir(dataset_type=fo.types.YOLOv5Dataset, yaml_path=str(yaml), split="train")
+
+    for dataset in (four, five):
+        assert sorted(dataset.values("filepath")) == sorted(uris)
+        assert dataset.values("ground_truth.detections.label") == [["thing"]] * 4
+
+
+@works("`ingest_images()`, `ingest_videos()`: local copies", IMAGES, VIDEOS)
+def test_ingestion(twins: Twins) -> None:
+    import fiftyone as fo
+
+    def run(samples: Any, out: Path) -> Any:
+        dataset = fo.Dataset()
+        ingest = dataset.ingest_videos if twins.kind == VIDEOS else dataset.ingest_images
+        ingest(samples.values("filepath"), dataset_dir=str(out))
+        return dataset.values("filepath")
+
+    assert not any(map(is_remote, twins.same(run)))
