@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from forebay.cache import MediaCache
     from forebay.fetch import Outcome
     from forebay.leases import Lease
+    from forebay.volume import Volume
 
 log = logging.getLogger(__name__)
 
 # Short, and renewed: what a killed process had leased must not fill a small cache for long.
 _LEASE_SECONDS = 120.0
 _RENEW_SECONDS = 30.0
+_numbers = itertools.count(1)
 # The first batch is small, so that the loop begins soon and the size of a sample becomes known.
 _FIRST_BATCH = 16
 _LARGEST_BATCH = 5000
@@ -43,10 +46,11 @@ class _Batch:
 
     Attributes:
         outcomes: of entries that have ended: why they failed, or ``None``.
-        readers: how many threads are reading a file of it that only the lease protects.
+        reading: entries that are being read, and that only the lease protects.
         left: set when the loop has passed by.
         begun: whether its last download has begun.
         ended: set when nothing is being fetched any more.
+        settled: set when the loop has passed by, nothing is being fetched, and the lease has ended.
     """
 
     first: int
@@ -54,11 +58,12 @@ class _Batch:
     uris: list[str]
     lease: Lease | None = None
     outcomes: dict[str, ForebayError | None] = field(default_factory=dict)
-    readers: int = 0
+    reading: list[str] = field(default_factory=list)
     begun: bool = False
     cleared: bool = False
     left: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
+    settled: threading.Event = field(default_factory=threading.Event)
 
 
 class LookAhead:
@@ -79,6 +84,8 @@ class LookAhead:
 
     Attributes:
         failures: URI, and why it could not be fetched, of what has failed so far.
+        for_children: whether it is child processes that read; they may then take the room of what is
+            needed last: see `take_from_parent`.
     """
 
     def __init__(
@@ -93,6 +100,7 @@ class LookAhead:
         update: bool = False,
     ) -> None:
         self.failures: dict[str, str] = {}
+        self.for_children = False
         self._cache = cache
         self._samples = samples
         self._batch_size = batch_size
@@ -107,6 +115,7 @@ class LookAhead:
         self._lock = threading.RLock()
         self._next = 0
         self._ahead: deque[_Batch] = deque()
+        self._unsettled: set[_Batch] = set()
         # What was asked for although the loop had left it, and what was fetched out of turn.
         self._behind: list[int] = []
         self._strays: list[str] = []
@@ -129,7 +138,7 @@ class LookAhead:
         Raises:
             ForebayError: as `MediaCache.local_path`.
         """
-        return self._find(self._seek(number), uri, self._cache.volume.use)
+        return self._find(self._seek(number), uri)
 
     @contextmanager
     def reading(self, number: int, uri: str) -> Iterator[str]:
@@ -141,18 +150,19 @@ class LookAhead:
         Raises:
             ForebayError: as `MediaCache.local_path`.
         """
-        batch = self._seek(number, reading=True)
+        batch = self._seek(number)
+        if batch is None or self.for_children or not understood(uri):
+            yield self._find(batch, uri)
+            return
+        entry = entry_of(uri)
+        with self._lock:
+            batch.reading.append(entry)
         try:
-            # The lease protects the file. Without one, the file itself must bear a mark.
-            leased = batch is not None and batch.lease is not None
-            volume = self._cache.volume
-            yield self._find(batch, uri, volume.locate if leased else volume.use)
+            with ExitStack() as held:
+                yield self._find(batch, uri, held)
         finally:
-            if batch is not None:
-                with self._lock:
-                    batch.readers -= 1
-                if batch.left.is_set():
-                    self._settle(batch)
+            with self._lock:
+                batch.reading.remove(entry)
 
     def reach(self, number: int) -> None:
         """Tells that the loop has come to sample ``number``, and is done with those of earlier batches."""
@@ -164,7 +174,7 @@ class LookAhead:
         for uri in self._samples[number] if batch is not None else ():
             if batch is not None and understood(uri):
                 with contextlib.suppress(ForebayError):
-                    self._awaited(entry_of(uri), batch, self._cache.volume.use)
+                    self._awaited(entry_of(uri), batch, leased=False)
 
     def close(self) -> None:
         """Ends what is under way, and the leases. What is not cached then is not fetched any more."""
@@ -186,7 +196,7 @@ class LookAhead:
 
     # Where the loop is
 
-    def _seek(self, number: int, *, reading: bool = False) -> _Batch | None:
+    def _seek(self, number: int) -> _Batch | None:
         """The batch of a sample, which the loop has come to; ``None`` when the loop had left it already."""
         if self._closed.is_set() or self._process != os.getpid():
             return None
@@ -210,7 +220,6 @@ class LookAhead:
             batch = self._ahead[0] if self._ahead else None  # type: ignore[assignment]
             if batch is None or not batch.first <= number < batch.end:
                 return None
-            batch.readers += reading
             return batch
 
     def _begins_anew(self, number: int) -> bool:
@@ -228,10 +237,13 @@ class LookAhead:
         self._settle(batch)
 
     def _settle(self, batch: _Batch) -> None:
-        """Ends the lease of a batch that the loop has left, when nobody needs it any more."""
+        """Ends the lease of a batch that the loop has left."""
         with self._lock:
-            if not batch.left.is_set() or batch.readers:
+            if not batch.left.is_set():
                 return
+            for entry in batch.reading:
+                # Another thread of the loop: from now on the file's own mark keeps it.
+                self._cache.volume.use(entry)
             lease, batch.lease = batch.lease, None
             clear = self._clear and batch.ended.is_set() and not batch.cleared
             batch.cleared |= clear
@@ -243,26 +255,50 @@ class LookAhead:
         except ForebayError as error:
             # The loop needs nothing of this; the lease expires.
             log.warning("what was fetched ahead cannot be released: %s", error)
+        finally:
+            if batch.ended.is_set():
+                batch.settled.set()
+                with self._lock:
+                    self._unsettled.discard(batch)
 
     # Finding a file
 
-    def _find(self, batch: _Batch | None, uri: str, look: Callable[[str], str | None]) -> str:
-        path = self._awaited(entry_of(uri), batch, look) if batch is not None and understood(uri) else None
+    def _find(self, batch: _Batch | None, uri: str, held: ExitStack | None = None) -> str:
+        """The path of a URI.
+
+        Args:
+            held: keeps it, if that is enough; otherwise the file itself bears the mark of its use.
+        """
+        path = None
+        if batch is not None and understood(uri):
+            path = self._awaited(entry_of(uri), batch, leased=held is not None)
         if path is None:
-            path = self._fetch_now(uri)
+            path = self._fetch_now(uri, held)
         if self.failures:
             self.failures.pop(uri, None)
         return path
 
-    def _awaited(self, entry: str, batch: _Batch, look: Callable[[str], str | None]) -> str | None:
+    def _awaited(self, entry: str, batch: _Batch, *, leased: bool) -> str | None:
         """The path of an entry as soon as it is there; ``None`` when its batch ended without it.
+
+        Args:
+            leased: whether the batch's lease is to keep it, rather than a mark on the file.
 
         Raises:
             SourceError: it has been tried, and trying again will not help.
         """
+        volume = self._cache.volume
+
+        def look() -> str | None:
+            if not leased:
+                return volume.use(entry)
+            path = None if batch.lease is None else volume.locate(entry)
+            # Whoever ends the lease marks what is being read, if it is there by then.
+            return path if path is None or batch.lease is not None else volume.use(entry)
+
         pause, longest = _LOOK_SECONDS
         while not batch.ended.is_set() and entry not in batch.outcomes:
-            path = None if self._update else look(entry)
+            path = None if self._update else look()
             if path is not None:
                 return path
             batch.ended.wait(pause)
@@ -270,35 +306,51 @@ class LookAhead:
         error = batch.outcomes.get(entry)
         if isinstance(error, ObjectTooLargeError) or (isinstance(error, SourceError) and not error.transient):
             raise error
-        return look(entry)
+        return look()
 
-    def _fetch_now(self, uri: str) -> str:
+    def _fetch_now(self, uri: str, held: ExitStack | None) -> str:
         """The path of what the loop needs next: there already, unless it failed or found no room before.
 
         Samples that are larger than expected fill the cache with what is needed later: that gives way.
         """
         if self._clear and understood(uri):
             self._strays.append(uri)
+        if held is not None:
+            held.enter_context(self._cache.lease([uri], _LEASE_SECONDS))
         while True:
             try:
-                return self._cache.local_path(uri)
+                return self._cache.local_path(uri) if held is None else self._fetch_leased(uri)
             except ObjectTooLargeError:
                 raise
             except CacheFullError:
                 if not self._give_way():
                     raise
 
+    def _fetch_leased(self, uri: str) -> str:
+        while True:
+            outcomes: list[Outcome] = []
+            self._cache.fetcher.fetch([(0, uri)], outcomes.extend, unused=True)
+            if outcomes[0].error is not None:
+                raise outcomes[0].error
+            path = self._cache.volume.locate(entry_of(uri))
+            if path is not None:
+                return path
+
     def _give_way(self) -> bool:
         """Gives up the batch that is needed last; false when there is none."""
         if self._closed.is_set() or self._process != os.getpid():
             return False
         with self._lock:
-            if not self._ahead:
+            if self._ahead:
+                batch = self._ahead.pop()
+                self._next = batch.first
+            elif self._unsettled:
+                # Another thread of the loop has given it up, and its room is not free yet.
+                batch = next(iter(self._unsettled))
+            else:
                 return False
-            batch = self._ahead.pop()
-            self._next = batch.first
         self._leave(batch)
-        batch.ended.wait()
+        batch.settled.wait()
         return True
 
     # Fetching a batch
@@ -319,6 +371,7 @@ class LookAhead:
             batch = _Batch(self._next, end, list(dict.fromkeys(uris)))
             self._next = end
             self._ahead.append(batch)
+            self._unsettled.add(batch)
             thread = threading.Thread(target=self._fetch, args=(batch,), name="forebay-ahead", daemon=True)
             self._threads = [other for other in self._threads if other.is_alive()] + [thread]
             thread.start()
@@ -338,7 +391,9 @@ class LookAhead:
     def _fetch(self, batch: _Batch) -> None:
         try:
             if batch.uris and not batch.left.is_set():
-                lease = self._cache.lease(batch.uris, _LEASE_SECONDS)
+                session = self._cache.volume.session.id
+                name = f"ahead-{session}.{next(_numbers):09}" if self.for_children else None
+                lease = self._cache.lease(batch.uris, _LEASE_SECONDS, name)
                 with self._lock:
                     batch.lease = lease
                 self._download(batch)
@@ -409,9 +464,9 @@ class LookAhead:
         with self._lock:
             held = [(batch, batch.lease) for batch in self._ahead]
         for batch, lease in held:
-            if lease is not None and not lease.renew(_LEASE_SECONDS) and not batch.left.is_set():
-                # This process was paused for longer than that.
-                self._cache.lease(batch.uris, _LEASE_SECONDS, name=lease.name)
+            if lease is not None and not lease.renew(_LEASE_SECONDS):
+                # A child has taken its room, or this process was paused for longer than that.
+                batch.lease = None
 
 
 def _keep(ahead: weakref.ref[LookAhead], closed: threading.Event) -> None:
@@ -425,6 +480,20 @@ def _keep(ahead: weakref.ref[LookAhead], closed: threading.Event) -> None:
         except ForebayError as error:
             log.warning("the leases on what was fetched ahead cannot be renewed: %s", error)
         del kept
+
+
+def take_from_parent(volume: Volume) -> bool:
+    """Ends the last lease on what the parent process has fetched ahead, for a child that needs its room now.
+
+    Returns:
+        false when there is none.
+    """
+    parents = f"ahead-{volume.session.id.partition('-')[0]}-{os.getppid()}-"
+    names = [name for name, _, _ in volume.index.leases() if name.startswith(parents)]
+    if not names:
+        return False
+    volume.index.end_lease(max(names))
+    return True
 
 
 def understood(uri: str) -> bool:

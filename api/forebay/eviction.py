@@ -6,7 +6,8 @@ What may be evicted, and what a request does that finds no room:
 what fills the cache                            what happens
 ==============================================  =====================================================
 an entry unused for the grace period            it is evicted, least recently used first
-an entry used within the grace period           the request waits until the oldest leaves it
+an entry used within the grace period           the request waits until the oldest leaves it, unless
+                                                it was only fetched ahead: nobody was given its path
 bytes that downloads under way have reserved    the request waits: they are entries in a moment
 files that the index does not know yet          they are indexed first
 a leased entry                                  never evicted; if nothing else is left: an error
@@ -18,6 +19,7 @@ file's own access time, which a reader sets on every hit: a hit costs no round t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -205,6 +207,8 @@ def make_room(volume: Volume, size: int, token: str, what: str) -> None:
         done = evict(volume, missing)
         if done.freed or (shortage.leased and end_expired_leases(volume)):
             continue
+        if done.wait_until is not None and _evict_untouched(volume, missing):
+            continue
         state = (shortage, done.wait_until)
         if state != last:
             changed, last = time.monotonic(), state
@@ -216,6 +220,51 @@ def make_room(volume: Volume, size: int, token: str, what: str) -> None:
             time.sleep(min(max(done.wait_until - time.time(), 0.0), 0.1) + 1e-3)
         else:
             time.sleep(_PAUSE_SECONDS)
+
+
+def _evict_untouched(volume: Volume, wanted: int) -> int:
+    """Evicts what was fetched ahead here, and whose path nobody was given since, within its grace period.
+
+    Returns:
+        the bytes that became free.
+    """
+    index, untouched = volume.index, volume.untouched
+    chosen, size = [], 0
+    for page in batches(untouched.entries()):
+        for entry, kept, known in zip(page, index.leased(page), index.values(page), strict=True):
+            if known is None:
+                # Evicted, or not published yet.
+                if volume.locate(entry) is None:
+                    untouched.forget([entry])
+            elif not kept and size < wanted:
+                chosen.append(entry)
+                size += known.size
+        if size >= wanted:
+            break
+    if not chosen:
+        return 0
+    token, answers = volume.session.claim_to_evict(chosen)
+    mine = [entry for entry, answer in zip(chosen, answers, strict=True) if answer.granted]
+    gone: list[str] = []
+    try:
+        # Asked for with the claims in hand: a lease that comes now waits for us.
+        for entry, kept in zip(mine, index.leased(mine), strict=True):
+            path = volume.locate(entry)
+            if kept or path is None or not volume.session.owns(token):
+                continue
+            if untouched.holds(entry, path):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+                    gone.append(entry)
+            else:
+                untouched.forget([entry])
+    finally:
+        untouched.forget(gone)
+        freed = index.commit_victims(token, [(entry, "gone") for entry in gone])
+        index.release([(entry, token) for entry in mine])
+        prune(volume, gone)
+    volume.meter.evicted([0.0] * len(gone), freed)
+    return freed
 
 
 def _may_change(shortage: Reservation, done: Evicted, volume: Volume) -> bool:

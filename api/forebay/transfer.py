@@ -155,11 +155,12 @@ class Transfer:
                 self._verify(descriptor, info, size)
                 now = time.time()
                 used = now - self._idle
-                os.utime(descriptor, (used, now if info.modified is None else info.modified))
+                modified = now if info.modified is None else info.modified
+                os.utime(descriptor, ns=(int(used * 1e9), int(modified * 1e9)))
             finally:
                 os.close(descriptor)
             self._shrink(size)
-            self._publish(temporary)
+            self._publish(temporary, used)
         except BaseException as error:
             _remove(temporary)
             self._shrink(0)
@@ -261,7 +262,7 @@ class Transfer:
             reason = f"the {size} bytes that arrived do not have the source's checksum"
             raise TransientSourceError(self._uri.redacted, reason, "checksum")
 
-    def _publish(self, temporary: str) -> None:
+    def _publish(self, temporary: str, used: float) -> None:
         """Makes a complete file appear under its name, at once.
 
         Whoever takes over an expired claim removes its partial file first, so a late owner's rename
@@ -285,6 +286,8 @@ class Transfer:
             else:
                 if self._old is not None and find == layout.path:
                     _remove(layout.alternate_path(self._entry))
+                if self._idle:
+                    self._volume.untouched.note(self._entry, place, used)
                 return
         raise FileNotFoundError(errno.ENOENT, "the directory disappears again and again", place)
 

@@ -21,6 +21,7 @@ from forebay.errors import VolumeError
 from forebay.index import Index, Reservation
 from forebay.meter import Meter
 from forebay.session import Session
+from forebay.untouched import Untouched
 from forebay.uri import Layout
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Volume:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._used: dict[str, float] = {}
+        self.untouched = Untouched()
         self.meter = Meter()
 
     @cached_property

@@ -17,10 +17,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # command line, the adapter for FiftyOne) may import everything, and nothing here may import it.
 LAYERS = (
     {"errors"},
-    {"attempts", "config", "reasons", "uri", "sizes", "threads"},
+    {"attempts", "config", "logs", "reasons", "uri", "sizes", "threads"},
     {"index", "sources", "embedded"},
     # the volume, and what keeps index and disk together
-    {"volume", "session", "ownership", "pulse", "meter", "registry", "recovery", "maintenance"},
+    {"volume", "untouched", "session", "ownership", "pulse", "meter", "registry", "recovery", "maintenance"},
     {"fetch", "transfer", "eviction"},
     {"dispatch", "jobs", "leases", "progress"},
     {"cache", "ahead", "broadcast", "context", "headers", "listing", "manifest", "remote", "volumes"},

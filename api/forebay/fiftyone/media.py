@@ -11,7 +11,9 @@ from typing import Any
 
 from typing_extensions import TypeIs
 
+from forebay.ahead import take_from_parent
 from forebay.cache import MediaCache
+from forebay.errors import CacheFullError, ObjectTooLargeError
 from forebay.fiftyone import plans
 from forebay.uri import REMOTE_SCHEMES
 
@@ -50,7 +52,19 @@ def local(path: Any) -> Any:
         path = os.fspath(path)
     if not is_remote(path):
         return path
-    return plans.local_path(path) or media_cache().local_path(path)
+    return plans.local_path(path) or _cached(path)
+
+
+def _cached(uri: str) -> str:
+    while True:
+        try:
+            return media_cache().local_path(uri)
+        except ObjectTooLargeError:
+            raise
+        except CacheFullError:
+            # What this worker of a data loader needs comes before what its parent fetches ahead.
+            if not (plans.foreseen_by_parent(uri) and take_from_parent(media_cache().volume)):
+                raise
 
 
 @contextmanager

@@ -75,8 +75,13 @@ class Plan:
         """Whether this process made it, rather than the one that this was forked from."""
         return self._process == os.getpid()
 
-    def begin(self) -> None:
-        """Begins to fetch before anything is read."""
+    def begin(self, *, for_children: bool = False) -> None:
+        """Begins to fetch before anything is read.
+
+        Args:
+            for_children: whether it is child processes that read, and `reach` that tells how far they are.
+        """
+        self._ahead.for_children = for_children
         self.reach(0)
 
     def reach(self, number: int) -> None:
@@ -176,6 +181,11 @@ def reading(uri: str) -> AbstractContextManager[str] | None:
     """As `local_path`, for a file that is opened within the block and not passed on."""
     plan = _plan(lambda plan: plan.foresees(uri)) if _active else None
     return None if plan is None else plan.reading(uri)
+
+
+def foreseen_by_parent(uri: str) -> bool:
+    """Whether the process that this one was forked from fetches the URI by a plan."""
+    return any(plan.foresees(uri) for plan in _active if not plan.is_here)
 
 
 def any_active() -> bool:

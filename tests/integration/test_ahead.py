@@ -1,0 +1,295 @@
+"""Fetching ahead of a loop: nothing is waited for that is not needed, and nothing is left behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from forebay.ahead import LookAhead
+from forebay.cache import MediaCache
+from forebay.errors import ObjectNotFoundError
+from tests.caches import MakeCache
+from tests.limits import Watcher
+from tests.servers.embedded import eventually
+from tests.servers.http_server import HTTPServer
+from tests.servers.proxy import Fault, Proxy
+
+FORK = multiprocessing.get_context("fork")
+# Longer than any test: what is to be answered so late, is not answered.
+NEVER = Fault(delay=3600)
+
+
+class Objects(Protocol):
+    """Puts objects on the web server, and gives their URIs; their bodies tell their numbers."""
+
+    def __call__(self, count: int, size: int = 1000) -> list[str]: ...
+
+
+def body(number: int, size: int = 1000) -> bytes:
+    return f"{number:05}".encode() * (size // 5)
+
+
+@pytest.fixture
+def proxy(http_server: HTTPServer) -> Iterator[Proxy]:
+    with http_server.proxied() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def objects(http_server: HTTPServer, proxy: Proxy) -> Objects:
+    def put(count: int, size: int = 1000) -> list[str]:
+        for number in range(count):
+            http_server.put(f"/{number:03}.jpg", body(number, size))
+        return [f"{proxy.endpoint}/{number:03}.jpg" for number in range(count)]
+
+    return put
+
+
+@pytest.fixture
+def web(make_cache: MakeCache, proxy: Proxy) -> Any:
+    """Makes caches that may fetch from the web server."""
+
+    def make(**settings: Any) -> MediaCache:
+        return make_cache(allowed_sources=[proxy.endpoint + "/"], **settings)
+
+    return make
+
+
+def look_ahead(cache: MediaCache, uris: list[str], **options: Any) -> LookAhead:
+    return LookAhead(cache, [(uri,) for uri in uris], **options)
+
+
+def leases(cache: MediaCache) -> list[str]:
+    return [lease.name for lease in cache.leases()]
+
+
+class TestNothingIsWaitedForThatIsNotNeeded:
+    def test_a_file_is_had_while_another_of_its_batch_is_on_its_way(
+        self, web: Any, objects: Objects, proxy: Proxy
+    ) -> None:
+        uris = objects(8)
+        proxy.fault("/007.jpg", NEVER)
+
+        with web().download_context(uris, batch_size=8) as paths:
+            read = [Path(path).read_bytes() for _, path in zip(range(7), paths, strict=False)]
+
+        assert read == [body(n) for n in range(7)]
+
+    def test_a_missing_object_does_not_wait_for_its_batch_either(
+        self, web: Any, objects: Objects, proxy: Proxy
+    ) -> None:
+        uris = objects(8)
+        uris[1] = f"{proxy.endpoint}/none.jpg"
+        proxy.fault("/007.jpg", NEVER)
+        ahead = look_ahead(web(), uris, batch_size=8)
+
+        with pytest.raises(ObjectNotFoundError):
+            ahead.path(1, uris[1])
+
+        # And was asked for once.
+        assert proxy.count(path="/none.jpg") == 1
+        assert ahead.failures == {uris[1]: f"{uris[1]}: no such object (404 Not Found)"}
+        ahead.close()
+
+    def test_nor_does_an_update(
+        self, web: Any, objects: Objects, http_server: HTTPServer, proxy: Proxy
+    ) -> None:
+        # Given a cached object that has changed at its source, and another that does not come.
+        cache, uris = web(), objects(2)
+        cache.local_path(uris[0])
+        http_server.put("/000.jpg", b"new")
+        proxy.fault("/001.jpg", NEVER)
+
+        with cache.download_context(uris, batch_size=2, update=True) as paths:
+            assert Path(next(iter(paths))).read_bytes() == b"new"
+
+    def test_closing_does_not_wait_for_an_answer(self, web: Any, objects: Objects, proxy: Proxy) -> None:
+        cache, uris = web(), objects(4)
+        proxy.fault("/003.jpg", NEVER)
+
+        with cache.download_context(uris, batch_size=4) as paths:
+            assert Path(next(iter(paths))).read_bytes() == body(0)
+
+        assert leases(cache) == []
+
+    def test_what_is_cached_needs_no_source(self, web: Any, objects: Objects, proxy: Proxy) -> None:
+        cache, uris = web(), objects(40)
+        cache.download_media(uris)
+        proxy.reset()
+
+        with cache.download_context(uris) as paths:
+            assert [Path(path).read_bytes() for path in paths] == [body(n) for n in range(40)]
+
+        assert proxy.requests == []
+
+
+class TestNothingIsLeftBehind:
+    @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+    def test_a_block_that_raises(self, web: Any, objects: Objects, error: type[BaseException]) -> None:
+        cache, uris = web(), objects(40)
+
+        def loop() -> None:
+            with cache.download_context(uris, batch_size=8) as paths:
+                for _ in paths:
+                    assert leases(cache)
+                    raise error
+
+        with pytest.raises(error):
+            loop()
+
+        assert leases(cache) == []
+        assert cache.volume.index.totals().reserved == 0
+        assert cache.jobs() == []
+
+    def test_a_forked_child_that_leaves_the_block(self, web: Any, objects: Objects) -> None:
+        # Given a loop in its second batch
+        cache, uris = web(), objects(40)
+        with cache.download_context(uris, batch_size=4) as paths:
+            loop = iter(paths)
+            for _ in range(5):
+                next(loop)
+            eventually(lambda: len(leases(cache)) == 2)
+            held = leases(cache)
+
+            # When a child goes on with the loop, and ends
+            def go_on() -> None:
+                assert [Path(path).read_bytes() for path in loop] == [body(n) for n in range(5, 40)]
+                paths.close()
+
+            child = FORK.Process(target=go_on)
+            child.start()
+            child.join(60)
+
+            # Then the parent still has what it had.
+            assert child.exitcode == 0
+            assert leases(cache) == held
+            assert [Path(path).read_bytes() for path in loop] == [body(n) for n in range(5, 40)]
+        assert leases(cache) == []
+
+    def test_a_killed_process_holds_the_cache_for_two_minutes_at_most(
+        self, web: Any, objects: Objects
+    ) -> None:
+        cache, uris = web(), objects(40)
+
+        def die() -> None:
+            for _ in web().download_context(uris, batch_size=40):
+                os._exit(1)
+
+        child = FORK.Process(target=die)
+        child.start()
+        child.join(60)
+
+        assert [0 < lease.seconds_left <= 120 for lease in cache.leases()] == [True]
+
+    def test_a_failure_that_is_cured_by_the_time_of_its_turn(
+        self, web: Any, objects: Objects, proxy: Proxy
+    ) -> None:
+        cache, uris = web(max_attempts=1), objects(2)
+        proxy.fault("/001.jpg", Fault(status=503), times=1)
+        ahead = look_ahead(cache, uris, batch_size=2)
+
+        ahead.path(0, uris[0])
+        eventually(lambda: uris[1] in ahead.failures)
+
+        assert Path(ahead.path(1, uris[1])).read_bytes() == body(1)
+        assert ahead.failures == {}
+        ahead.close()
+
+
+class TestLoopsThatAreNotStraight:
+    def test_threads_that_share_a_loop(self, web: Any, objects: Objects) -> None:
+        # Given a cache of a tenth of the objects, and eight threads that take one after the other
+        cache, uris = web(cache_size_bytes=30_000), objects(300)
+        ahead = look_ahead(cache, uris)
+        numbers, lock = iter(range(300)), threading.Lock()
+        read: dict[int, bytes] = {}
+
+        def work() -> None:
+            while True:
+                with lock:
+                    number = next(numbers, None)
+                if number is None:
+                    return
+                with ahead.reading(number, uris[number]) as path:
+                    read[number] = Path(path).read_bytes()
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ahead.close()
+
+        # Then each has got what it asked for.
+        assert read == {number: body(number) for number in range(300)}
+        assert leases(cache) == []
+
+    def test_a_loop_that_begins_anew_is_looked_ahead_of_again(
+        self, web: Any, objects: Objects, proxy: Proxy
+    ) -> None:
+        # Given a loop through a cache that keeps a part of it
+        cache, uris = web(cache_size_bytes=30_000), objects(100)
+        ahead = look_ahead(cache, uris, batch_size=10)
+        for number in range(100):
+            ahead.path(number, uris[number])
+        proxy.reset()
+
+        # When it begins anew
+        for number in range(5):
+            ahead.path(number, uris[number])
+
+        # Then what it has not come to yet is on its way.
+        eventually(lambda: proxy.count(path="/014.jpg") > 0)
+        ahead.close()
+
+    def test_a_loop_in_any_order(self, web: Any, objects: Objects) -> None:
+        cache, uris = web(cache_size_bytes=10_000), objects(50)
+        ahead = look_ahead(cache, uris, batch_size=2)
+
+        for number in [*range(49, -1, -1), *range(0, 50, 7), 3, 3, 2, 4, *range(50)]:
+            with ahead.reading(number, uris[number]) as path:
+                assert Path(path).read_bytes() == body(number)
+
+        ahead.close()
+        assert leases(cache) == []
+
+
+class TestTheGracePeriod:
+    def test_what_is_read_at_once_makes_room_within_it(
+        self, web: Any, objects: Objects, tmp_path: Path
+    ) -> None:
+        # Given a grace period that the test does not outlive, and a cache of a tenth of the objects
+        cache, uris = web(cache_size_bytes=30_000, grace_seconds=3600), objects(300)
+        ahead = look_ahead(cache, uris)
+
+        # When a loop reads each at once
+        with Watcher(tmp_path / "cache") as watcher:
+            for number, uri in enumerate(uris):
+                with ahead.reading(number, uri) as path:
+                    assert Path(path).read_bytes() == body(number)
+        ahead.close()
+
+        # Then it has come to its end.
+        assert watcher.largest <= 30_000
+
+    def test_a_path_that_somebody_else_was_given_stays(self, web: Any, objects: Objects) -> None:
+        # Given a loop, and another program that gets the path of a file that the loop has fetched
+        cache, uris = web(cache_size_bytes=30_000, grace_seconds=3600), objects(300)
+        ahead, other = look_ahead(cache, uris), web(cache_size_bytes=30_000, grace_seconds=3600)
+        with ahead.reading(0, uris[0]):
+            kept = other.local_path(uris[0])
+
+        # When the loop goes on
+        for number, uri in list(enumerate(uris))[1:]:
+            with ahead.reading(number, uri):
+                pass
+        ahead.close()
+
+        # Then that file is still there.
+        assert Path(kept).read_bytes() == body(0)
