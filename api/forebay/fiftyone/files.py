@@ -8,7 +8,7 @@ from forebay.fiftyone import hooks, media
 from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.log import log
 from forebay.fiftyone.media import is_remote
-from forebay.fiftyone.uripaths import plain, relpath
+from forebay.fiftyone.uripaths import name_of, plain, relpath
 from forebay.uri import redact
 
 
@@ -70,7 +70,7 @@ def safe_relpath(original: Wrapper, path: Any, start: Any = None, default: Any =
     found = relpath(path, start)
     if not is_remote(found):
         return found
-    return path.rpartition("/")[2] if default is None else default
+    return name_of(path) if default is None else default
 
 
 @hooks.around("fiftyone.core.utils", "UniqueFilenameMaker.get_output_path")

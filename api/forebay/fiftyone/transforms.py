@@ -12,7 +12,7 @@ from forebay.fiftyone.collections import foreseen
 from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.log import log
 from forebay.fiftyone.media import is_remote
-from forebay.fiftyone.uripaths import plain, relpath
+from forebay.fiftyone.uripaths import name_of, plain, relpath
 from forebay.uri import entry_of, redact
 
 _FRAMES = "sampled-frames"
@@ -82,6 +82,6 @@ def get_outpath(original: Wrapper, inpath: Any, output_dir: Any = None, rel_dir:
         import fiftyone as fo
 
         return os.path.join(fo.config.default_dataset_dir, _FRAMES, entry_of(inpath))
-    below = inpath if rel_dir is None else relpath(inpath, rel_dir)
-    name = plain(inpath).rpartition("/")[2] if is_remote(below) else below
-    return os.path.join(output_dir, name)
+    found = plain(inpath)
+    below = found if rel_dir is None else relpath(found, rel_dir)
+    return os.path.join(output_dir, name_of(found) if is_remote(below) else below)

@@ -27,6 +27,9 @@ _MODULES = (
     "fiftyone.utils.yolo",
 )
 
+# As in the names of cache entries. Joined to a directory, a path with these would lead out of it.
+_NOT_NAMES = {"": "%-", ".": "%2e", "..": "%2e%2e"}
+
 
 def isabs(path: Any) -> bool:
     """Whether a path is absolute, as every URI is."""
@@ -58,11 +61,16 @@ def join(first: Any, *others: Any) -> Any:
 
 
 def relpath(path: Any, start: Any = None) -> Any:
-    """A path relative to another; a URI that is not below ``start`` stays as it is."""
+    """A path relative to another; a URI that is not below ``start`` stays as it is.
+
+    What is below it leads to below any other directory, too: parts such as ``..`` are escaped.
+    """
     if not is_remote(path):
         return os.path.relpath(path, start)
     below = f"{str(start).rstrip('/')}/"
-    return path[len(below) :] if is_remote(start) and path.startswith(below) else path
+    if not is_remote(start) or not path.startswith(below):
+        return path
+    return "/".join(_NOT_NAMES.get(part, part) for part in path[len(below) :].split("/"))
 
 
 def plain(path: Any) -> Any:
@@ -71,6 +79,12 @@ def plain(path: Any) -> Any:
         return path
     uri = parse(path)
     return f"{uri.scheme}://{uri.entry.partition('/')[2]}" if uri.query else path
+
+
+def name_of(path: str) -> str:
+    """The last part of a URI, as a file name."""
+    name = path.rpartition("/")[2]
+    return _NOT_NAMES.get(name, name)
 
 
 class _Path:
