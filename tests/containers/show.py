@@ -1,13 +1,15 @@
 """The fleet of ``compose.yaml`` at work on an engine: ``python -m tests.containers.show``.
 
-Prints what it runs and what that prints; ``docs/fleet-transcript.md`` was made with it. Needs the images:
-``docker compose --profile demo build``, after ``docker/offline-images`` where no registry is in reach.
-Raises where something is not as it should be. With ``--keep``, the containers go on afterwards.
+Prints what it runs and what that prints. Needs the images: ``docker compose --profile demo build``.
+Raises where something is not as it should be. With ``--offline`` it does without Grafana; with
+``--pictures DIRECTORY`` it takes screenshots, too.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
 import subprocess
 import sys
@@ -15,10 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.containers.compose import COMPOSE, REPOSITORY, Compose, new_env
+from tests.containers.compose import COMPOSE, REPOSITORY, Compose, new_env, values_of
 from tests.containers.engine import engine
 
 PROFILES = {"COMPOSE_PROFILES": "demo,monitoring"}
+SETTINGS = {"FIFTYONE_MEDIA_CACHE_BATCH_SIZE": "10", "FIFTYONE_MEDIA_CACHE_SIZE_BYTES": "150000000"}
 COUNT = 2000
 # The rest are lines that an engine without a firewall says about itself.
 _NOISE = ("IPv4 forwarding is disabled", " Running")
@@ -34,24 +37,29 @@ class Show:
     def __init__(self, compose: Compose) -> None:
         self._compose = compose
 
-    def run(self, command: str, *, note: str = "") -> str:
-        """Shows a ``docker …`` command and what it prints, and returns its stdout."""
+    def run(self, command: str, *, note: str = "", status: int = 0) -> str:
+        """Shows a ``docker …`` command and what it prints, and returns that.
+
+        Args:
+            note: what it is for.
+            status: what it must end with.
+        """
         if note:
             print(f"\n# {note}", flush=True)
         print(f"$ {command}", flush=True)
-        done = self._done(command)
-        for line in [*done.stdout.splitlines(), *done.stderr.splitlines()]:
+        done = self._done(command, subprocess.STDOUT)
+        for line in done.stdout.splitlines():
             if line.strip() and not any(noise in line for noise in _NOISE):
                 print(line.rstrip(), flush=True)
-        if done.returncode:
+        if done.returncode != status:
             raise AssertionError(f"{command} ended with status {done.returncode}")
         return done.stdout
 
     def quiet(self, command: str) -> str:
         """Runs a command without a word."""
-        return self._done(command).stdout
+        return self._done(command, subprocess.DEVNULL).stdout
 
-    def _done(self, command: str) -> subprocess.CompletedProcess[str]:
+    def _done(self, command: str, errors: int) -> subprocess.CompletedProcess[str]:
         words = shlex.split(command)
         if words[:2] == ["docker", "compose"]:
             words = [COMPOSE, "--progress", "quiet", *words[2:]]
@@ -61,29 +69,30 @@ class Show:
             cwd=REPOSITORY,
             env=self._compose.variables(),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=errors,
             text=True,
             timeout=600,
         )
 
 
-def show(show: Show, *, grafana: bool) -> str:
+def show(show: Show) -> str:
     """The whole story; returns the job's id."""
-    scale = "" if grafana else " --scale grafana=0"
-    show.run(f"docker compose up --detach --wait --scale worker=2{scale}", note="Two workers")
+    show.run("docker compose up --detach --wait --scale worker=2", note="Two workers")
     show.run("docker compose ps --format 'table {{.Service}}\t{{.Name}}\t{{.Status}}\t{{.Ports}}'")
 
     show.run(
         "docker update --cpus 0.08 forebay-s3-1",
         note="A slow source, so that there is time to interrupt what is under way",
     )
-    job = show.run(
+    told = show.run(
         "docker compose run --rm -T forebay prefetch s3://photos/ --no-wait",
         note="A job of 2,000 photographs",
-    ).strip()
+    )
+    job = re.findall(r"^job (\w+):", told, re.MULTILINE)[0]
     ended(show, job, COUNT // 5)
     show.run(
-        f"docker compose up --detach --no-recreate --scale worker=4{scale}",
+        "docker compose up --detach --no-recreate --scale worker=4",
         note="Two workers more, meanwhile",
     )
     before = ended(show, job, COUNT // 3)
@@ -98,6 +107,11 @@ def show(show: Show, *, grafana: bool) -> str:
     show.run(f"docker compose run --rm -T forebay job {job} --watch", note="The job ends all the same")
     show.run("docker compose run --rm -T forebay verify s3://photos/", note="Every file is there")
     show.run("docker compose run --rm -T forebay stats")
+    show.run(
+        "docker compose run --rm -T forebay prefetch s3://photos/chelsea/0000.jpg s3://photos/nowhere.jpg",
+        note="What fails says why, here and in Flower",
+        status=1,
+    )
     show.run("docker compose ps --all --format 'table {{.Service}}\t{{.Name}}\t{{.Status}}'")
     show.run("docker stats --no-stream --format 'table {{.Name}}\t{{.MemUsage}}\t{{.PIDs}}'")
     return job
@@ -116,24 +130,20 @@ def ended(show: Show, job: str, least: int) -> int:
     raise AssertionError(f"job {job} has not got that far")
 
 
-def has_image(compose: Compose, image: str) -> bool:
-    """Whether the engine has an image already."""
-    command = ["docker", "image", "inspect", image]
-    return subprocess.run(command, check=False, env=compose.variables(), capture_output=True).returncode == 0
-
-
 def main() -> int:
     """Runs the show in a fleet of its own."""
-    keep = "--keep" in sys.argv
+    pictures = sys.argv[sys.argv.index("--pictures") + 1] if "--pictures" in sys.argv else None
     with engine() as environment, tempfile.TemporaryDirectory() as directory:
-        settings = {"FIFTYONE_MEDIA_CACHE_BATCH_SIZE": "10"}
-        compose = Compose(new_env(Path(directory) / "env", demo=True, **settings), environment | PROFILES)
-        grafana = compose.config("monitoring")["services"]["grafana"]["image"]
+        compose = Compose(new_env(Path(directory) / "env", demo=True, **SETTINGS), environment | PROFILES)
+        if "--offline" in sys.argv:
+            compose.environment["COMPOSE_FILE"] = "compose.yaml:docker/offline.yaml"
         try:
-            show(Show(compose), grafana=has_image(compose, grafana))
-            if keep:
-                print((compose.env_file).read_text())
-                input("Enter ends it. ")
+            show(Show(compose))
+            if pictures is not None:
+                values = values_of(compose.env_file)
+                login = {"FLOWER_LOGIN": f"forebay:{values['FLOWER_PASSWORD']}"}
+                command = [sys.executable, str(REPOSITORY / "scripts" / "screenshots"), pictures]
+                subprocess.run(command, check=True, env={**os.environ, **login})
         finally:
             compose("down", "--volumes", "--timeout", "40")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -102,8 +101,8 @@ def test_each_sample_of_a_small_job_and_why_one_failed(
         tasks = eventually(lambda: flower.tasks() if len(flower.tasks()) == 2 else None, 30)
 
     # Then each task names its job and its sample, by a name that says what it does
-    shown = {json.loads(task["kwargs"])["sample"]: task for task in tasks}
-    assert {json.loads(task["kwargs"])["job"] for task in tasks} == {job.id}
+    shown = {task["args"]: task for task in tasks}
+    assert {task["kwargs"] for task in tasks} == {f"{{'job': '{job.id}', 'pack': {n}}}" for n in (0, 1)}
     assert {task["name"] for task in tasks} == {"forebay.fetch"}
     # and what became of it,
     assert shown[there]["state"] == "SUCCESS"
@@ -129,12 +128,11 @@ def test_a_pack_of_a_large_job(
         job = cache.download_media(uris)
         tasks = eventually(lambda: flower.tasks() if len(flower.tasks()) == 2 else None, 30)
 
-    source = f"s3://{s3_bucket}"
-    shown = sorted((json.loads(task["kwargs"]) for task in tasks), key=lambda one: one["pack"])
-    assert shown == [
-        {"job": job.id, "samples": 3, "source": source, "pack": 0},
-        {"job": job.id, "samples": 2, "source": source, "pack": 1},
-    ]
+    shown = {task["kwargs"]: task["args"] for task in tasks}
+    assert shown == {
+        f"{{'job': '{job.id}', 'pack': 0}}": f"3 samples of s3://{s3_bucket}",
+        f"{{'job': '{job.id}', 'pack': 1}}": f"2 samples of s3://{s3_bucket}",
+    }
     assert sorted(task["result"] for task in tasks) == ["'2 downloaded (2.0KB)'", "'3 downloaded (2.9KB)'"]
 
 
@@ -145,26 +143,34 @@ def test_a_pack_that_is_begun_again_says_so(
     s3_bucket: str,
     valkey: Valkey,
 ) -> None:
-    # Given a job whose sample failed, and is there now
-    cache = make_cache(dispatch="fleet", max_attempts=1)
+    # Given a job of which one sample failed, and is there now
+    uris = [s3_server.put(s3_bucket, "there.jpg", b"x"), f"s3://{s3_bucket}/late.jpg"]
+    cache = make_cache(dispatch="fleet", max_attempts=1, batch_size=2)
     with worker(cache):
         listens(flower, valkey)
-        job = cache.download_media([f"s3://{s3_bucket}/late.jpg"])
+        job = cache.download_media(uris)
         s3_server.put(s3_bucket, "late.jpg", b"x")
 
-        # When a message for it comes again
+        # When what failed is tried again, and another message for it comes
         cache.dispatcher.enqueue(job.id, [0])
-        tasks = eventually(lambda: flower.tasks() if len(flower.tasks()) == 2 else None, 30)
+        eventually(lambda: len(flower.tasks()) == 2, 30)
+        job.retry()
+        tasks = eventually(lambda: flower.tasks() if len(flower.tasks()) == 3 else None, 30)
 
-    # Then the second task tells that it is not the first
-    assert [task["retries"] for task in tasks] == [0, 1]
-    assert [task["result"] for task in tasks] == [None, "'nothing was left to do'"]
+    # Then each task tells what was left to do, and whether it is the first
+    assert [task["args"] for task in tasks] == [
+        f"2 samples of s3://{s3_bucket}",
+        f"0 samples of s3://{s3_bucket}",
+        uris[1],
+    ]
+    assert [task["retries"] for task in tasks] == [0, 1, 0]
+    assert [task["result"] for task in tasks] == [None, "'nothing was left to do'", "'1 downloaded (1B)'"]
 
 
 def test_the_page_of_tasks_shows_what_users_ask_for(flower: Flower) -> None:
     page = flower.get("/tasks").text
 
-    for title in ("Name", "kwargs", "State", "Result", "Exception", "Retries", "Runtime", "Worker"):
+    for title in ("Name", "args", "kwargs", "State", "Result", "Exception", "Retries", "Runtime", "Worker"):
         assert f">{title}<" in page
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _PASSWORD = "FIFTYONE_MEDIA_CACHE_FLOWER_BASIC_AUTH"
 # What a user asks of a task: which job and samples, how it ended and why, who did it and when.
-_COLUMNS = "name,kwargs,state,result,exception,retries,received,runtime,worker,uuid"
+_COLUMNS = "name,args,kwargs,state,result,exception,retries,received,runtime,worker,uuid"
 # Workers that ended are shown for an hour; each one that is started anew has a new name.
 _OFFLINE_SECONDS = 3600
 

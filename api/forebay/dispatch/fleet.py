@@ -195,7 +195,7 @@ def enqueue(app: Celery, config: MediaCacheConfig, job: str, packs: Iterable[Out
             app.send_task(
                 TASK,
                 kwargs={"job": job, "pack": pack.number},
-                kwargsrepr=json.dumps(_shown(job, pack, source), ensure_ascii=False),
+                argsrepr=_shown(pack, source),
                 # Celery itself repeats nothing: what Flower shows is how often the pack was begun before.
                 retries=pack.begun,
                 queue=queue,
@@ -206,11 +206,11 @@ def enqueue(app: Celery, config: MediaCacheConfig, job: str, packs: Iterable[Out
             )
 
 
-def _shown(job: str, pack: Outline, source: str) -> dict[str, str | int]:
-    """What Flower shows as a message's arguments, without secrets."""
+def _shown(pack: Outline, source: str) -> str:
+    """What Flower shows as a message's arguments, beside job and pack; without secrets."""
     if pack.uri is not None:
-        return {"job": job, "sample": redact(pack.uri)}
-    return {"job": job, "samples": pack.pending, "source": source, "pack": pack.number}
+        return redact(pack.uri)
+    return f"{pack.pending:,} samples of {source}"
 
 
 def queue_age(app: Celery, config: MediaCacheConfig) -> float | None:

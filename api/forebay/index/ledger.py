@@ -45,7 +45,7 @@ class Outline:
         number: the pack's.
         pending: how many of its samples have not ended.
         begun: how often it has been begun.
-        uri: the only sample that it ever had, as it was given; ``None`` for a pack of several.
+        uri: the only sample that has not ended, as it was given; ``None`` where there are more, or none.
     """
 
     number: int
@@ -177,17 +177,20 @@ class Ledger:
     def outline(self, job: str, packs: Sequence[int]) -> Iterator[Outline]:
         """What there is to say of packs, in their order."""
         size = int(self._connection.command("hget", self._keys.job(job), "pack_size") or 1)
+        attempts, uris = self._keys.job(job, "attempts"), self._keys.job(job, "uris")
         for batch in batches(packs):
-            fields = [str(number) for number in batch]
-            begun, uris, *states = self._connection.pipeline(
-                ("hmget", self._keys.job(job, "attempts"), fields),
-                # Long lists are not read only to be counted.
-                ("hmget", self._keys.job(job, "uris"), fields if size == 1 else ["0"]),
+            begun, *states = self._connection.pipeline(
+                ("hmget", attempts, [str(number) for number in batch]),
                 *(("getrange", self._keys.job(job, "states"), n * size, (n + 1) * size - 1) for n in batch),
             )
+            pending = [text.count("p") for text in states]
+            # The URIs of larger packs are not read only to be counted.
+            alone = [str(number) for number, count in zip(batch, pending, strict=True) if count == 1]
+            texts = self._connection.command("hmget", uris, alone) if alone else []
+            lists = {int(number): json.loads(text) for number, text in zip(alone, texts, strict=True) if text}
             for at, number in enumerate(batch):
-                uri = json.loads(uris[at])[0] if size == 1 and uris[at] else None
-                yield Outline(number, states[at].count("p"), int(begun[at] or 0), uri)
+                uri = lists[number][states[at].index("p")] if number in lists else None
+                yield Outline(number, pending[at], int(begun[at] or 0), uri)
 
     def jobs(self) -> list[str]:
         """The ids of all jobs, oldest first."""
