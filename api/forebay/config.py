@@ -71,6 +71,10 @@ class MediaCacheConfig(BaseSettings):
     cache_app_images: bool = Field(
         default=False, description="Whether looking at images in the App caches them."
     )
+    app_signed_urls: bool = Field(
+        default=False,
+        description="Whether the App's browser gets signed URLs instead of streams; the buckets need CORS.",
+    )
     download_size_bytes: int = Field(
         default=134217728, ge=1, description="The size of one batch of a download context, in bytes."
     )

@@ -16,6 +16,7 @@ SUPPORTED = "1.22"
 """The versions of FiftyOne that the adapter is tested with."""
 
 _PARTS = (
+    "app",
     "cache",
     "collections",
     "directories",

@@ -1,0 +1,107 @@
+"""What the App's server tells the browser to load: links in place of the URIs of a dataset's media."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from forebay.cache import MediaCache
+from forebay.errors import SourceNotAllowedError, UriError
+from forebay.fiftyone import hooks
+from forebay.fiftyone.app import links, provenance
+from forebay.fiftyone.app.key import signing_key
+from forebay.fiftyone.hooks import Wrapper
+from forebay.fiftyone.media import is_remote, media_cache
+from forebay.sources.allowed import Allowed, is_public, literal_address
+from forebay.uri import MediaURI, parse_object
+
+_MEDIA_KEYS = ("filepath", "mask_path", "map_path")
+
+
+def link(uri: str) -> str:
+    """A link for the browser; the URI itself where the server would refuse to fetch it.
+
+    Such a URL, say of a server in the user's own network, the browser can fetch by itself, as it does
+    without Forebay.
+    """
+    cache = media_cache()
+    try:
+        parsed = parse_object(uri)
+        allowed = _allowed(cache)
+        allowed.check(parsed)
+    except (SourceNotAllowedError, UriError):
+        return uri
+    if parsed.is_url and not allowed.trusts(parsed):
+        address = literal_address(parsed.bucket)
+        if address is not None and not is_public(address):
+            return uri
+    return links.make(signing_key(cache), uri, time.time())
+
+
+def check_allowed(uri: MediaURI) -> None:
+    """Raises `SourceNotAllowedError` where the settings do not admit a URI, cached or not."""
+    _allowed(media_cache()).check(uri)
+
+
+@lru_cache(maxsize=4)
+def _allowed(cache: MediaCache) -> Allowed:
+    return Allowed(cache.config.allowed_sources)
+
+
+@hooks.around("fiftyone.server.metadata", "_create_media_urls")
+def create_media_urls(original: Wrapper, collection: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
+    filepath, source, urls = original(collection, sample, *args, **kwargs)
+    remote = [url for url in urls if is_remote(url["url"])]
+    if remote:
+        known = provenance.stored(collection, sample)
+        for url in remote:
+            if known is None or url["url"] in known:
+                url["url"] = link(url["url"])
+    return filepath, source, urls
+
+
+@hooks.around("fiftyone.server.routes.groups", "_extract_urls")
+def extract_urls(original: Wrapper, data: Any, prefix: str = "") -> Any:
+    return {field: link(path) if is_remote(path) else path for field, path in original(data, prefix).items()}
+
+
+@hooks.around("fiftyone.server.routes.embeddings_v2", "_hover_media")
+def hover_media(original: Wrapper, sample: Any) -> Any:
+    import fiftyone.core.media as fom
+
+    if not is_remote(sample.filepath):
+        return original(sample)
+    return link(sample.filepath) if sample.media_type == fom.IMAGE else None
+
+
+@hooks.replace("fiftyone.server.routes.frames", "Frames.post")
+def link_frames(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The front end takes the paths of frames, and of the masks on them, as the frames have them."""
+
+    # Starlette must see that this is a coroutine function.
+    @functools.wraps(original)
+    async def post(self: Any, request: Any) -> Any:
+        from starlette.responses import JSONResponse
+
+        response = await original(self, request)
+        if response.status_code != 200 or b"://" not in response.body:
+            return response
+        asked = json.loads(await request.body())
+        if provenance.may_rewrite(json.dumps([asked.get("view"), asked.get("extended")])):
+            return response
+        return JSONResponse(_linked(json.loads(response.body)))
+
+    return post
+
+
+def _linked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: link(item) if key in _MEDIA_KEYS and is_remote(item) else _linked(item)
+            for key, item in value.items()
+        }
+    return [_linked(item) for item in value] if isinstance(value, list) else value
