@@ -91,7 +91,7 @@ def test_near_duplicates(twins: Twins) -> None:
     twins.same(run)
 
 
-@works("`compute_uniqueness()`, `compute_representativeness()`", IMAGES, GROUPS)
+@works("`compute_uniqueness()`", IMAGES, GROUPS)
 def test_uniqueness(twins: Twins) -> None:
     import fiftyone.brain as fob
 
@@ -99,8 +99,7 @@ def test_uniqueness(twins: Twins) -> None:
 
     def run(samples: Any, out: Path) -> Any:
         fob.compute_uniqueness(samples, model=models.Plain())
-        fob.compute_representativeness(samples, model=models.Plain())
-        return samples.values(["uniqueness", "representativeness"])
+        return samples.values("uniqueness")
 
     twins.same(run)
 
