@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from forebay import jobs
+from forebay import jobs, logs
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError, ForebayError, ObjectNotFoundError
 from forebay.progress import reporter
@@ -202,7 +202,9 @@ class MediaCache:
             if name is not None:
                 self.volume.index.end_lease(name)
             raise
-        log.info("job %s: %d samples, %d to download by %s dispatch", job, len(uris), len(missing), dispatch)
+        with logs.about(job):
+            numbers = (len(uris), len(missing), dispatch)
+            log.info("job %s: %d samples, %d to download by %s dispatch", job, *numbers)
         return jobs.Job(job, self.volume, self.dispatcher)
 
     def download_context(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from forebay import recovery
+from forebay import logs, recovery
 from forebay.errors import ForebayError, SourceError
 from forebay.eviction import make_room
 from forebay.index import Claimed, Download, Entry, SessionLostError
@@ -295,6 +295,7 @@ class _Run:
         transfer = Transfer(
             item.uri, item.entry, item.token, item.old, self._volume, self._reserve, idle=idle
         )
+        logs.sample.set(item.uri)
         try:
             download = transfer.run(self._sources)
         except SessionLostError:
@@ -314,6 +315,8 @@ class _Run:
                 work.done.append((item, download))
                 if len(work.done) >= BATCH or time.monotonic() - work.flushed > _FLUSH_SECONDS:
                     self._flush()
+        finally:
+            logs.sample.set(None)
 
     def _reserve(self, size: int, token: str, what: MediaURI) -> None:
         """Reserves ``size`` bytes, which means to make room where there is none."""

@@ -30,17 +30,24 @@ class Progress:
         stream: where to; stderr by default.
         transient: whether the bar disappears at the end.
         name: what is shown; by default the job.
+        tell: what prints a line; then there is no bar.
     """
 
     def __init__(
-        self, stream: TextIO | None = None, *, transient: bool = False, name: str | None = None
+        self,
+        stream: TextIO | None = None,
+        *,
+        transient: bool = False,
+        name: str | None = None,
+        tell: Callable[[str], object] | None = None,
     ) -> None:
         self._name = name
         self._stream = stream or sys.stderr
         self._pace = Pace()
         self._shown = time.monotonic()
         self._pause = _LINE_SECONDS[0]
-        self._bar = _Bar(self._stream, transient) if self._stream.isatty() else None
+        self._tell = tell or self._print
+        self._bar = _Bar(self._stream, transient) if tell is None and self._stream.isatty() else None
 
     def show(self, status: JobStatus) -> None:
         """Shows how far a job is."""
@@ -48,9 +55,12 @@ class Progress:
         if self._bar is not None:
             self._bar.show(status)
         elif status.state == "running" and time.monotonic() - self._shown > self._pause:
-            print(line(status, self._name), file=self._stream, flush=True)
+            self._tell(line(status, self._name))
             self._shown = time.monotonic()
             self._pause = min(self._pause * 1.5, _LINE_SECONDS[1])
+
+    def _print(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -27,7 +28,7 @@ def run_in_threads(function: Callable[[], None], count: int, name: str) -> None:
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=run, name=f"{name}-{n}", daemon=True) for n in range(1, count)]
+    threads = [_thread(run, f"{name}-{n}") for n in range(1, count)]
     for thread in threads:
         thread.start()
     run()
@@ -60,8 +61,7 @@ def map_in_threads(function: Callable[[_T], _R], items: Sequence[_T], count: int
             except BaseException as error:
                 failures.append(error)
 
-    threads = [threading.Thread(target=work, name=f"{name}-{n}", daemon=True) for n in range(count)]
-    threads = threads[: len(items)]
+    threads = [_thread(work, f"{name}-{n}") for n in range(min(count, len(items)))]
     try:
         for thread in threads:
             thread.start()
@@ -73,3 +73,9 @@ def map_in_threads(function: Callable[[_T], _R], items: Sequence[_T], count: int
     if failures:
         raise failures[0]
     return [results[number] for number in range(len(items))]
+
+
+def _thread(function: Callable[[], None], name: str) -> threading.Thread:
+    """A thread that knows what its maker is working on: see `forebay.logs`."""
+    context = contextvars.copy_context()
+    return threading.Thread(target=context.run, args=(function,), name=name, daemon=True)

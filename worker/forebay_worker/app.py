@@ -9,9 +9,10 @@ os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 from forebay.cache import MediaCache
 from forebay.dispatch import fleet
-from forebay_worker import lifecycle, tasks
+from forebay_worker import lifecycle, log, tasks
 
 cache = MediaCache()
 app = fleet.celery_app(cache.config, fleet.broker_url(cache.config, cache.volume.index.connection.url))
+log.register(cache.config.log_format)
 tasks.register(app, cache)
 lifecycle.register(app, cache)

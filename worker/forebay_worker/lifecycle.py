@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from forebay import logs
 from forebay.dispatch import fleet
 from forebay.errors import ForebayError
 from forebay.fetch import Outcome
@@ -79,11 +80,20 @@ def register(app: Celery, cache: MediaCache) -> None:
     def child_ending(**_: Any) -> None:
         cache.close()
 
+    def task_begins(kwargs: dict[str, Any], **_: Any) -> None:
+        logs.job.set(kwargs.get("job"))
+
+    def task_ends(**_: Any) -> None:
+        logs.job.set(None)
+
     signals.celeryd_init.connect(init, weak=False)
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(ending, weak=False)
     signals.worker_shutdown.connect(ending, weak=False)
     signals.worker_process_shutdown.connect(child_ending, weak=False)
+    # Around everything that Celery itself logs of the task.
+    signals.task_prerun.connect(task_begins, weak=False)
+    signals.task_postrun.connect(task_ends, weak=False)
 
 
 def _end_tasks_first(seconds: float) -> None:

@@ -66,6 +66,9 @@ def work_off(cache: MediaCache, job: str, number: int) -> str:
     def report(outcomes: list[Outcome]) -> None:
         record(ledger, job, outcomes)
         tally.add(outcomes)
+        for outcome in outcomes:
+            if outcome.error is not None:
+                log.warning("%s", outcome.error, extra={"sample": redact(outcome.uri)})
 
     with lifecycle.working_on(cache, job):
         for samples in _portions(ledger, job, pack, report):

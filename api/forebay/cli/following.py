@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from forebay.cli.output import count, emit, put, say, span
+from forebay.cli.output import count, emit, put, say, span, writes_json
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
@@ -47,7 +47,7 @@ def follow(state: State, job: Job, json: bool, *, before: JobStatus | None = Non
     began = time.monotonic()
     try:
         if job.status().state == "running":
-            with Progress(transient=True) as progress:
+            with Progress(transient=True, tell=say if writes_json() else None) as progress:
                 job.wait(progress=progress.show)
     except KeyboardInterrupt:
         _interrupted(state, job)

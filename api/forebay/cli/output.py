@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -22,10 +23,36 @@ def emit(value: Any, *, one_of_many: bool = False) -> None:
     sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
 
 
+@dataclass
+class _Style:
+    """How stderr is written."""
+
+    json: bool = False
+
+
+_style = _Style()
+
+
+def write_as(format: str) -> None:
+    """Writes what goes to stderr as ``text`` or as ``json``."""
+    _style.json = format == "json"
+
+
+def writes_json() -> bool:
+    """Whether stderr is for programs, so that nothing moves there."""
+    return _style.json
+
+
 def say(text: str = "") -> None:
     """Prints a line for people, beside the result."""
     _keep_order()
-    print(text, file=sys.stderr, flush=True)
+    print(_as_json(logging.INFO, text) if _style.json else text, file=sys.stderr, flush=True)
+
+
+def _as_json(level: int, text: str) -> str:
+    from forebay.logs import JsonLines
+
+    return JsonLines().format(logging.LogRecord("forebay.cli", level, "", 0, text, None, None))
 
 
 def complain(text: str) -> None:
@@ -54,11 +81,22 @@ class _Handler(logging.Handler):
     """Writes to what is stderr at the moment: a progress bar takes its place meanwhile."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        name = "" if record.name.startswith("forebay") else f"{record.name}: "
-        say(f"{record.levelname.lower()}: {name}{record.getMessage()}")
+        from forebay.logs import JsonLines, clean, told
+
+        _keep_order()
+        text = (
+            JsonLines().format(record)
+            if _style.json
+            else clean(f"{record.levelname.lower()}: {told(record)}")
+        )
+        print(text, file=sys.stderr, flush=True)
 
 
 def _mark(word: str, color: str, text: str) -> None:
+    if _style.json:
+        level = logging.ERROR if word == "error:" else logging.WARNING
+        print(_as_json(level, text), file=sys.stderr, flush=True)
+        return
     shown = typer.style(word, fg=color, bold=True) if sys.stderr.isatty() else word
     _keep_order()
     print(f"{shown} {text}", file=sys.stderr, flush=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forebay.cli.logs import JsonLines, Lines, log_worker
+from forebay.cli.logs import log_worker
 from forebay.cli.output import Json, count, say
 from forebay.cli.state import State, settings
 
@@ -37,7 +38,7 @@ def register(app: typer.Typer) -> None:
     app.command("up")(up)
 
 
-@settings("volume", "redis_url", "cache_dir", "cache_size")
+@settings("volume", "redis_url", "cache_dir", "cache_size", "log_format")
 def worker(
     ctx: typer.Context,
     concurrency: Annotated[
@@ -53,7 +54,7 @@ def worker(
 ) -> int:
     """Work for the fleet: a Celery worker of the volume. Ctrl-C ends it in good order, twice at once.
 
-    With --json, its log is JSON lines on stdout.
+    With --json, its log is JSON lines on stdout; with --log-format json, on stderr.
     """
     state = State.of(ctx)
     if concurrency is not None:
@@ -63,7 +64,7 @@ def worker(
     os.environ.update(state.environment())
     application: Any = importlib.import_module("forebay_worker.app").app
     application.conf.worker_pool = pool.value
-    log_worker(JsonLines() if json else Lines(), state.verbose)
+    log_worker("json" if json else config.log_format, sys.stdout if json else sys.stderr, state.verbose)
     _tell_when_ready(config)
     arguments = ["--quiet", "worker", "--hostname", f"{name or f'{config.volume}.{os.getpid()}'}@%h"]
     return int(application.start(arguments) or 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar, g
 
 import typer
 
-from forebay.cli.output import log_to_stderr
+from forebay.cli.output import log_to_stderr, write_as
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
@@ -22,6 +23,7 @@ _R = TypeVar("_R")
 
 _PANEL = "Settings"
 _DEFAULTS = {"verbose": 0}
+_LOG_FORMAT = "FIFTYONE_MEDIA_CACHE_LOG_FORMAT"
 
 
 def _option(
@@ -59,6 +61,7 @@ _OPTIONS: dict[str, Callable[[bool], Any]] = {
         "--volume", metavar="NAME", text="The volume's name; several, or all, where that makes sense."
     ),
     "num_workers": _option("--num-workers", metavar="N", kind=int, text="Download threads of this process."),
+    "log_format": _option("--log-format", metavar="text|json", text="How messages on stderr are written."),
     "dispatch": _option("--dispatch", metavar="auto|local|fleet", text="Who downloads: threads, or workers."),
 }
 
@@ -85,6 +88,8 @@ class State:
         self.verbose += options.pop("verbose")
         log_to_stderr(self.verbose)
         self.given.update((name, value) for name, value in options.items() if value is not None)
+        # Before the settings are read, which may fail.
+        write_as(self.given.get("log_format") or os.environ.get(_LOG_FORMAT, ""))
 
     def settings(self) -> dict[str, Any]:
         """The settings that were given, as arguments of `MediaCacheConfig`.
@@ -127,7 +132,9 @@ class State:
         """
         from forebay.config import MediaCacheConfig
 
-        return MediaCacheConfig(**self.settings())
+        config = MediaCacheConfig(**self.settings())
+        write_as(config.log_format)
+        return config
 
     def cache(self) -> MediaCache:
         """The cache.

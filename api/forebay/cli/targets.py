@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forebay.cli.output import count, say
+from forebay.cli.output import count, say, writes_json
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
@@ -99,7 +99,7 @@ class Counter:
         self._noun = noun
         self._said = time.monotonic()
         self._status = None
-        if shown and sys.stderr.isatty():
+        if shown and sys.stderr.isatty() and not writes_json():
             from rich.console import Console
 
             self._status = Console(stderr=True).status(f"{doing} …", spinner_style="dim")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forebay.cli import following
-from forebay.cli.output import Json, ago, count, emit, put, say, table, warn
+from forebay.cli.output import Json, ago, count, emit, put, say, table, warn, writes_json
 from forebay.cli.state import State, settings
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def follow(state: State, jobs: Broadcast, json: bool) -> int:
 
     try:
         if jobs.status().state == "running":
-            with Progress(transient=True, name=count(len(jobs.jobs), "volume")) as progress:
+            tell = say if writes_json() else None
+            with Progress(transient=True, name=count(len(jobs.jobs), "volume"), tell=tell) as progress:
                 jobs.wait(progress=progress.show)
     except KeyboardInterrupt:
         _interrupted(state, jobs)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from forebay import logs
 from forebay.dispatch import fleet
 from forebay.dispatch.local import LocalRunner
 from forebay.errors import NoWorkersError
@@ -97,7 +98,8 @@ class Dispatcher:
             or (quiet < 10 * STALL_SECONDS and fleet.queue_length(self.app, self._volume.config))
         ):
             return 0
-        log.warning("job %s: nothing happened for %.0f s, enqueueing what is pending again", job, quiet)
+        with logs.about(job):
+            log.warning("job %s: nothing happened for %.0f s, enqueueing what is pending again", job, quiet)
         return self.enqueue(job)
 
     def caretaker(self, job: str) -> Callable[[JobStatus], None]:
@@ -119,7 +121,8 @@ class Dispatcher:
             fields = ledger.read(job)
             if status.dispatch == "local":
                 if job not in self._runners and self._abandoned(job, fields.get("runner", "")):
-                    log.info("job %s: whoever ran it is gone, going on with it here", job)
+                    with logs.about(job):
+                        log.info("job %s: whoever ran it is gone, going on with it here", job)
                     self._run_here(job)
                 return
             if any(worker.alive for worker in fleet.workers(self._volume.index)):
@@ -128,7 +131,8 @@ class Dispatcher:
                 return
             alone_since = alone_since or time.monotonic()
             if self._volume.config.dispatch == "auto":
-                log.warning("job %s: no worker is alive any more, going on with it here", job)
+                with logs.about(job):
+                    log.warning("job %s: no worker is alive any more, going on with it here", job)
                 ledger.write(job, dispatch="local")
                 self._run_here(job)
             elif time.monotonic() - alone_since > self._volume.config.worker_timeout_seconds:

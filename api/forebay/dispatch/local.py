@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from forebay import logs
 from forebay.index.ledger import Ledger
 from forebay.jobs import Cancellation, record
 
@@ -46,6 +47,7 @@ class LocalRunner:
         self._ended.wait(seconds)
 
     def _run(self) -> None:
+        logs.job.set(self._job)
         try:
             self._fetcher.fetch(
                 self._pending(),

@@ -1,0 +1,96 @@
+"""The logs of workers and of the command line, as lines and as JSON."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import pytest
+
+from forebay.dispatch import fleet
+from tests.caches import MakeCache
+from tests.commands import Forebay, ended
+from tests.servers.embedded import eventually
+from tests.servers.seaweedfs import S3Server
+from tests.servers.workers import worker
+
+pytestmark = pytest.mark.usefixtures("s3_environment")
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    """JSON lines; nothing else may be there."""
+    print(text)
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_workers_lines_say_which_job_and_sample(
+    make_cache: MakeCache, forebay: Forebay, s3_bucket: str
+) -> None:
+    # Given a worker that logs JSON, and a job of which a sample fails
+    cache = make_cache(dispatch="fleet")
+    missing = f"s3://{s3_bucket}/missing"
+    with forebay.started("worker", "--log-format", "json", "-v") as process:
+        eventually(lambda: fleet.workers(cache.volume.index), 60)
+        job = cache.download_media([missing])
+        process.send_signal(signal.SIGINT)
+        done = ended(process)
+
+    # Then every line is JSON, also what the command itself says,
+    found = lines(done.err)
+    assert any("is ready: volume default at " in line["message"] for line in found)
+    # the failure bears job and sample,
+    [failure] = [line for line in found if line.get("sample")]
+    assert (failure["sample"], failure["job"], failure["level"]) == (missing, job.id, "warning")
+    assert "no such object" in failure["message"]
+    # and so does, as far as it can, what Celery says of the task.
+    assert [line for line in found if line["logger"] == "celery.app.trace" and line["job"] == job.id]
+
+
+def test_as_lines(make_cache: MakeCache, forebay: Forebay, s3_bucket: str) -> None:
+    cache = make_cache(dispatch="fleet")
+    with forebay.started("worker") as process:
+        eventually(lambda: fleet.workers(cache.volume.index), 60)
+        job = cache.download_media([f"s3://{s3_bucket}/missing"])
+        process.send_signal(signal.SIGINT)
+        done = ended(process)
+    assert f"WARNING  [job {job.id}] s3://{s3_bucket}/missing: no such object" in done.err
+
+
+def test_a_worker_that_plain_celery_starts(make_cache: MakeCache, s3_bucket: str) -> None:
+    cache = make_cache(dispatch="fleet", log_format="json")
+    with worker(cache) as process:
+        job = cache.download_media([f"s3://{s3_bucket}/missing"])
+        found = [json.loads(line) for line in process.log.read_text().splitlines() if line.startswith("{")]
+    assert [line["job"] for line in found if line.get("sample")] == [job.id]
+
+
+def test_the_command_line(forebay: Forebay, s3_server: S3Server, s3_bucket: str) -> None:
+    uri = s3_server.put(s3_bucket, "a", b"x")
+
+    done = forebay("prefetch", uri, f"s3://{s3_bucket}/missing", "--log-format", "json", "-v", "--json")
+
+    # stdout is the result, stderr a log for programs
+    assert done.json["failed"] == 1
+    found = lines(done.err)
+    assert all(line.keys() >= {"time", "level", "logger", "message"} for line in found)
+    made = next(line for line in found if line["message"].endswith(" by local dispatch"))
+    assert (made["job"], made["level"]) == (done.json["id"], "info")
+
+
+def test_errors_and_warnings_too(forebay: Forebay) -> None:
+    done = forebay("prefetch", "s3://", log_format="json")
+    assert done.status == 2
+    [line] = lines(done.err)
+    assert line["level"] == "error"
+    done = forebay("stats", "--log-format", "xml")
+    assert done.status == 2
+    assert "error: setting log_format='xml' is not allowed" in done.err
+
+
+def test_no_secret_however_much_is_logged(forebay: Forebay, s3_server: S3Server, s3_bucket: str) -> None:
+    uri = s3_server.put(s3_bucket, "a", b"x")
+    done = forebay("prefetch", uri, "https://127.0.0.1/a?X-Amz-Signature=hidden", "-vv")
+    assert s3_server.secret_key not in done.err
+    assert "hidden" not in done.err
+    assert "AWS4-HMAC" not in done.err
