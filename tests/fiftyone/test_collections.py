@@ -222,9 +222,13 @@ def test_a_loop_in_another_order_or_over_some_samples(remote_dataset: Any, place
         remote_dataset[8:],
     ):
         remote_dataset.clear_media()
-        with remote_dataset.download_context(batch_size=2):
+        seen: list[int] = []
+        with remote_dataset.download_context(
+            batch_size=2, progress=lambda bar, seen=seen: seen.append(bar.iteration)
+        ):
             for sample in samples:
                 assert Path(sample.local_path).read_bytes() == places.contents[sample.filepath]
+        assert seen == sorted(seen)
 
 
 def test_a_loop_that_runs_twice(remote_dataset: Any, places: Places, use_cache: UseCache) -> None:
