@@ -46,9 +46,10 @@ class Pulse:
                 self._volume.session.beat()
                 self._volume.session.trim()
                 self._volume.flush_used()
-                self._volume.meter.flush(self._volume.index)
                 registry.announce(self._volume.index, self._volume.config)
                 maintain(self._volume)
+                # Last, as nothing depends on it.
+                self._volume.meter.flush(self._volume.index)
             except Exception as error:
                 # The next beat tries again; a session that is lost meanwhile is noticed by its clock.
                 log.warning("heartbeat of volume %r failed: %s", self._volume.config.volume, error)
