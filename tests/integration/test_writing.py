@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from forebay.errors import (
     TransientSourceError,
 )
 from forebay.remote import Remote
+from forebay.sources.registry import Sources
 from forebay.sources.s3 import s3_writer
 from forebay.uri import MediaURI, parse
 from tests.caches import MakeCache
@@ -233,6 +236,43 @@ class TestLargeObjects:
                 s3_writer(config()).put(parse(f"s3://{s3_bucket}/large.bin"), io.BytesIO(body), len(body))
 
         assert "Uploads" not in s3_server.client.list_multipart_uploads(Bucket=s3_bucket)
+
+
+FORKED = """
+import io, multiprocessing, sys
+from forebay.config import MediaCacheConfig
+from forebay.sources.registry import Sources
+from forebay.uri import parse
+
+sources = Sources(MediaCacheConfig(allowed_sources=["s3://", "gs://"]))
+
+def write(name):
+    uri = parse(f"{sys.argv[1]}/{name}")
+    sources.writer_for(uri).put(uri, io.BytesIO(name.encode()), len(name))
+
+write("parent")
+child = multiprocessing.get_context("fork").Process(target=write, args=["child"])
+child.start()
+child.join(60)
+sys.exit(child.exitcode)
+"""
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_a_forked_child_writes_too(scheme: str, request: pytest.FixtureRequest):
+    # Given a parent that has written, which forks
+    kind = {"s3": "s3", "gs": "gcs"}[scheme]
+    request.getfixturevalue(f"{kind}_environment")
+    bucket = request.getfixturevalue(f"{kind}_bucket")
+
+    # When the child writes (in an interpreter of its own: obstore marks a process for ever)
+    command = [sys.executable, "-c", FORKED, f"{scheme}://{bucket}"]
+    subprocess.run(command, check=True, timeout=120)
+
+    # Then both have
+    source = Sources(MediaCacheConfig()).for_uri(parse(f"{scheme}://{bucket}/"))
+    found = [info.uri.rpartition("/")[2] for info in source.list(parse(f"{scheme}://{bucket}/"))]
+    assert found == ["child", "parent"]
 
 
 class TestTheCacheFollows:
