@@ -21,7 +21,7 @@ from tests.fiftyone.parity.every_call import CALLS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1500)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def results(
             )
     try:
         for how, process in running.items():
-            assert process.wait(timeout=500) == 0, (folder / f"{how}.log").read_text()[-3000:]
+            assert process.wait(timeout=1400) == 0, (folder / f"{how}.log").read_text()[-3000:]
     finally:
         for process in running.values():
             process.kill()

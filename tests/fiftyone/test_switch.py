@@ -13,6 +13,9 @@ import pytest
 
 from tests.commands import COMMAND
 
+# Importing FiftyOne takes seconds, and on a busy machine many.
+pytestmark = pytest.mark.timeout(900)
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 URI = "s3://bucket/photo.jpg"
 SHOW = f"import fiftyone as fo; print(fo.Sample(filepath={URI!r}).filepath)"
@@ -37,7 +40,7 @@ def off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def run(*command: str, **environment: str) -> tuple[int, str, str]:
     """How a command ends: its status, and what it prints on stdout and on stderr."""
     done = subprocess.run(
-        command, check=False, env=os.environ | environment, capture_output=True, text=True, timeout=120
+        command, check=False, env=os.environ | environment, capture_output=True, text=True, timeout=400
     )
     return done.returncode, done.stdout, done.stderr
 
