@@ -13,6 +13,7 @@ from forebay.errors import (
     ObjectNotFoundError,
     SourceNotAllowedError,
     TransientSourceError,
+    UriError,
 )
 from forebay.fiftyone.app.bodies import Body
 from forebay.sources.base import Buffer
@@ -24,6 +25,7 @@ _STATUS = {
     ObjectNotFoundError: 404,
     AccessDeniedError: 502,
     TransientSourceError: 503,
+    UriError: 404,
 }
 
 # As FiftyOne's own route has them; and what comes from a bucket is never a page of the App's.

@@ -1,0 +1,171 @@
+"""What the App's server tells the browser to load, asked in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from forebay.errors import MediaError
+from forebay.fiftyone import media
+from forebay.fiftyone.app import links, scenes
+from forebay.fiftyone.app.key import signing_key
+from forebay.fiftyone.app.urls import link
+from tests.fiftyone.app.media import image, video
+from tests.fiftyone.conftest import UseCache
+from tests.fiftyone.places import Places
+from tests.servers.http_server import HTTPServer
+
+RED = (200, 30, 40)
+
+
+def told(view: Any) -> list[str]:
+    """What the server tells the browser to load for the first sample of a view."""
+    import fiftyone.server.metadata as fosm
+
+    [sample] = view._aggregate(post_pipeline=[{"$limit": 1}])
+    return [url["url"] for url in fosm._create_media_urls(view, sample, "image", {})[2]]
+
+
+def leads_to(path: str) -> str:
+    """The URI behind a link."""
+    target = links.read(signing_key(media.media_cache()), path, time.time())
+    assert target is not None, f"{path} is no link"
+    return target.uri
+
+
+# Links
+
+
+def test_remote_paths_become_links_and_local_ones_stay(fo: Any, tmp_path: Path) -> None:
+    dataset = fo.Dataset()
+    dataset.add_sample(fo.Sample(filepath="s3://bucket/a.jpg"))
+    assert [leads_to(url) for url in told(dataset.view())] == ["s3://bucket/a.jpg"]
+
+    local = fo.Dataset()
+    local.add_sample(fo.Sample(filepath=str(tmp_path / "a.jpg")))
+    assert told(local.view()) == [str(tmp_path / "a.jpg")]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["minio://bucket/a.jpg", "http://192.168.1.1/a.jpg", "http://localhost/a.jpg", "s3:///a.jpg"],
+)
+def test_what_the_server_would_refuse_gets_no_link(uri: str, fo: Any, use_cache: UseCache) -> None:
+    use_cache(allowed_sources="s3://,http://")
+    assert link(uri) == uri
+
+
+def test_a_view_cannot_put_its_own_uri_in_place_of_a_sample_s(fo: Any) -> None:
+    # given a sample, and views that name an object of the caller's choice
+    dataset = fo.Dataset()
+    dataset.add_sample(
+        fo.Sample(
+            filepath="s3://bucket/a.jpg",
+            things=fo.Detections(detections=[fo.Detection(label="x", bounding_box=[0, 0, 1, 1])]),
+        )
+    )
+    chosen = dataset.mongo([{"$set": {"filepath": "s3://other/secret.jpg"}}])
+
+    # then they get no link to it
+    assert told(chosen) == ["s3://other/secret.jpg"]
+    assert told(chosen.to_patches("things")) == ["s3://other/secret.jpg"]
+
+    # while the sample's own is still to be seen in such views
+    harmless = dataset.mongo([{"$match": {}}])
+    assert [leads_to(url) for url in told(harmless)] == ["s3://bucket/a.jpg"]
+    assert [leads_to(url) for url in told(harmless.to_patches("things"))] == ["s3://bucket/a.jpg"]
+
+
+def test_the_key_is_the_volume_s_and_nobody_else_s(fo: Any) -> None:
+    cache = media.media_cache()
+    first = signing_key(cache)
+    file = Path(cache.config.cache_dir, ".forebay", "app.key")
+    assert file.stat().st_mode & 0o777 == 0o600
+
+    # another server on the volume
+    signing_key.cache_clear()
+    assert signing_key(cache) == first
+
+    # a key that others could have read is not used
+    file.chmod(0o644)
+    signing_key.cache_clear()
+    assert signing_key(cache) != first
+
+
+# Scenes
+
+
+def test_a_scene_is_served_with_links(fo: Any, places: Places) -> None:
+    uri = places.put(
+        "s3",
+        "scenes/s.fo3d",
+        json.dumps(
+            {
+                "_type": "Scene",
+                "background": {"image": "../sky 1.png"},
+                "children": [
+                    {"_type": "PlyMesh", "plyPath": "s3://elsewhere/a.ply", "children": []},
+                    {"_type": "PointCloud", "pcdPath": "/data/local.pcd", "children": []},
+                    {"_type": "ObjMesh", "objPath": "b/c.obj", "mtlPath": None, "children": []},
+                ],
+            }
+        ).encode(),
+    )
+
+    served = json.loads(scenes.linked_scene(uri, link))
+
+    root = uri.rpartition("/scenes/")[0]
+    assert leads_to(served["background"]["image"]) == f"{root}/sky 1.png"
+    cloud, local, mesh = served["children"]
+    assert leads_to(cloud["plyPath"]) == "s3://elsewhere/a.ply"
+    assert local["pcdPath"] == "/data/local.pcd"
+    assert (leads_to(mesh["objPath"]), mesh["mtlPath"]) == (f"{root}/scenes/b/c.obj", None)
+
+
+def test_what_is_no_scene_is_said_to_be_none(fo: Any, places: Places) -> None:
+    uri = places.put("s3", "broken.fo3d", b"\x89PNG")
+    with pytest.raises(MediaError, match=r"broken\.fo3d: is not the JSON that its extension promises"):
+        scenes.linked_scene(uri, link)
+
+
+# Metadata that the dataset lacks
+
+
+def shape(uri: str, is_video: bool = False) -> Any:
+    import fiftyone.server.metadata as fosm
+
+    return asyncio.run(fosm.read_metadata(uri, is_video))
+
+
+def test_the_shape_of_an_image_is_read_once_in_a_session(fo: Any, http_server: HTTPServer) -> None:
+    large = image(RED, (600, 300)) + bytes(1_000_000)
+    uri = http_server.put("/large.png", large)
+
+    assert shape(uri) == shape(uri) == {"aspect_ratio": 2.0}
+
+    [request] = http_server.requests
+    assert request.headers["range"] == "bytes=0-8191"
+
+
+def test_an_image_that_is_turned_is_shown_turned(fo: Any, http_server: HTTPServer) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.new("RGB", (400, 100)).save(file, "JPEG", exif=exif)
+    assert shape(http_server.put("/turned.jpg", file.getvalue())) == {"aspect_ratio": 0.25}
+
+
+def test_the_shape_and_speed_of_a_video(fo: Any, http_server: HTTPServer, tmp_path: Path) -> None:
+    made = video(tmp_path / "a.mp4", [RED], seconds=1)
+    uri = http_server.put("/a.mp4", made.read_bytes())
+    assert shape(uri, is_video=True) == {"aspect_ratio": 320 / 240, "frame_rate": 10.0}
+    asked = len(http_server.requests)
+    shape(uri, is_video=True)
+    assert len(http_server.requests) == asked
