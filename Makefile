@@ -26,7 +26,7 @@ demo: .venv/.demo
 	@.venv/bin/python examples/demo.py
 
 test: setup
-	@scripts/system-packages nginx-light ffmpeg
+	@scripts/system-packages nginx-light ffmpeg chromium
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 test-containers: setup

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.fiftyone.app.browser import FLAGS
 from tests.fiftyone.app.server import AppServer, app_server
 from tests.fiftyone.places import Places
 from tests.servers.gcs import GCSServer
@@ -21,12 +22,6 @@ from tests.servers.http_server import http_server
 from tests.servers.proxy import Proxy
 from tests.servers.seaweedfs import S3Server
 from tests.servers.valkey import valkey
-
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --use-gl=angle --use-angle=swiftshader "
-    "--enable-unsafe-swiftshader"
-)
 
 
 class Gallery(Places):
@@ -109,7 +104,7 @@ def browser() -> Iterator[Any]:
     if path is None:
         pytest.skip("chromium is not installed; on Debian: sudo apt-get install chromium")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
+        chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield chromium
         chromium.close()
 
