@@ -12,16 +12,15 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError, SourceError, UriError
-from forebay.uri import entry_of, is_local, redact
+from forebay.batch import Batch, understood
+from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError, SourceError
+from forebay.uri import entry_of
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
     from forebay.fetch import Outcome
-    from forebay.leases import Lease
     from forebay.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -38,32 +37,6 @@ _LOOK_SECONDS = (0.001, 0.01)
 _CLOSE_SECONDS = 2.0
 # So many requests in a row from before the window, each for a later sample, are a loop that begins anew.
 _BEHIND = 3
-
-
-@dataclass(eq=False)
-class _Batch:
-    """Samples ``first`` up to, not including, ``end``, and what must be fetched for them.
-
-    Attributes:
-        outcomes: of entries that have ended: why they failed, or ``None``.
-        reading: entries that are being read, and that only the lease protects.
-        left: set when the loop has passed by.
-        begun: whether its last download has begun.
-        ended: set when nothing is being fetched any more.
-        settled: set when the loop has passed by, nothing is being fetched, and the lease has ended.
-    """
-
-    first: int
-    end: int
-    uris: list[str]
-    lease: Lease | None = None
-    outcomes: dict[str, ForebayError | None] = field(default_factory=dict)
-    reading: list[str] = field(default_factory=list)
-    begun: bool = False
-    cleared: bool = False
-    left: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
-    settled: threading.Event = field(default_factory=threading.Event)
 
 
 class LookAhead:
@@ -114,8 +87,8 @@ class LookAhead:
         # Never held during a call of Redis, or of anything else that may take long.
         self._lock = threading.RLock()
         self._next = 0
-        self._ahead: deque[_Batch] = deque()
-        self._unsettled: set[_Batch] = set()
+        self._ahead: deque[Batch] = deque()
+        self._unsettled: set[Batch] = set()
         # What was asked for although the loop had left it, and what was fetched out of turn.
         self._behind: list[int] = []
         self._strays: list[str] = []
@@ -196,11 +169,11 @@ class LookAhead:
 
     # Where the loop is
 
-    def _seek(self, number: int) -> _Batch | None:
+    def _seek(self, number: int) -> Batch | None:
         """The batch of a sample, which the loop has come to; ``None`` when the loop had left it already."""
         if self._closed.is_set() or self._process != os.getpid():
             return None
-        passed: list[_Batch] = []
+        passed: list[Batch] = []
         with self._lock:
             if self._begins_anew(number):
                 passed = list(self._ahead)
@@ -232,38 +205,28 @@ class LookAhead:
         self._behind.append(number)
         return len(self._behind) >= _BEHIND
 
-    def _leave(self, batch: _Batch) -> None:
+    def _leave(self, batch: Batch) -> None:
         batch.left.set()
         self._settle(batch)
 
-    def _settle(self, batch: _Batch) -> None:
+    def _settle(self, batch: Batch) -> None:
         """Ends the lease of a batch that the loop has left."""
-        with self._lock:
-            if not batch.left.is_set():
-                return
-            for entry in batch.reading:
-                # Another thread of the loop: from now on the file's own mark keeps it.
-                self._cache.volume.use(entry)
-            lease, batch.lease = batch.lease, None
-            clear = self._clear and batch.ended.is_set() and not batch.cleared
-            batch.cleared |= clear
-        try:
-            if lease is not None:
-                lease.end()
-            if clear:
-                self._cache.clear(batch.uris)
-        except ForebayError as error:
-            # The loop needs nothing of this; the lease expires.
-            log.warning("what was fetched ahead cannot be released: %s", error)
-        finally:
-            if batch.ended.is_set():
-                batch.settled.set()
-                with self._lock:
+        with batch.settling:
+            with self._lock:
+                if not batch.left.is_set() or batch.settled.is_set():
+                    return
+                for entry in batch.reading:
+                    # Another thread of the loop: from now on the file's own mark keeps it.
+                    self._cache.volume.use(entry)
+                lease, batch.lease = batch.lease, None
+            batch.release(lease, clear=self._clear)
+            with self._lock:
+                if batch.settled.is_set():
                     self._unsettled.discard(batch)
 
     # Finding a file
 
-    def _find(self, batch: _Batch | None, uri: str, held: ExitStack | None = None) -> str:
+    def _find(self, batch: Batch | None, uri: str, held: ExitStack | None = None) -> str:
         """The path of a URI.
 
         Args:
@@ -278,7 +241,7 @@ class LookAhead:
             self.failures.pop(uri, None)
         return path
 
-    def _awaited(self, entry: str, batch: _Batch, *, leased: bool) -> str | None:
+    def _awaited(self, entry: str, batch: Batch, *, leased: bool) -> str | None:
         """The path of an entry as soon as it is there; ``None`` when its batch ended without it.
 
         Args:
@@ -368,7 +331,7 @@ class LookAhead:
                 return
             end = min(self._next + self._next_size(), len(self._samples))
             uris = [uri for sample in self._samples[self._next : end] for uri in sample if understood(uri)]
-            batch = _Batch(self._next, end, list(dict.fromkeys(uris)))
+            batch = Batch(self._cache, self._next, end, list(dict.fromkeys(uris)))
             self._next = end
             self._ahead.append(batch)
             self._unsettled.add(batch)
@@ -388,7 +351,7 @@ class LookAhead:
             return _FIRST_BATCH
         return max(1, min(_LARGEST_BATCH, self._target * count // max(1, size)))
 
-    def _fetch(self, batch: _Batch) -> None:
+    def _fetch(self, batch: Batch) -> None:
         try:
             if batch.uris and not batch.left.is_set():
                 session = self._cache.volume.session.id
@@ -396,7 +359,7 @@ class LookAhead:
                 lease = self._cache.lease(batch.uris, _LEASE_SECONDS, name)
                 with self._lock:
                     batch.lease = lease
-                self._download(batch)
+                batch.download(self.failures, update=self._update, begun=lambda: self._has_begun(batch))
                 size = self._cache.stats(batch.uris)["current_size"]
                 with self._lock:
                     count, before = self._sizes
@@ -411,54 +374,10 @@ class LookAhead:
                 self._fill()
             self._settle(batch)
 
-    def _download(self, batch: _Batch) -> None:
-        cache = self._cache
-        dispatch, threads = cache.dispatcher.choose()
-        if dispatch == "fleet":
-            self._download_by_fleet(batch)
-            return
-        entries = [entry_of(uri) for uri in batch.uris]
-        there = [False] * len(entries) if self._update else cache.volume.index.present(entries)
-        missing = [
-            uri
-            for uri, entry, known in zip(batch.uris, entries, there, strict=True)
-            if not known or cache.volume.use(entry) is None
-        ]
-        cache.fetcher.fetch(
-            enumerate(missing),
-            lambda outcomes: self._note(batch, outcomes),
-            update=self._update,
-            threads=threads,
-            cancelled=batch.left.is_set,
-            begun=lambda: self._has_begun(batch),
-            unused=True,
-        )
-
-    def _download_by_fleet(self, batch: _Batch) -> None:
-        job = self._cache.download_media(batch.uris, update=self._update, wait=False)
-        # Its queue keeps the order.
-        self._has_begun(batch)
-        job.wait(progress=lambda _: job.cancel() if batch.left.is_set() else None)
-        if job.failed:
-            full = {redact(uri): uri for uri in batch.uris}
-            for failure in job.failures():
-                self.failures[full[failure.uri]] = f"{failure.uri}: {failure.reason}"
-        job.forget()
-
-    def _has_begun(self, batch: _Batch) -> None:
+    def _has_begun(self, batch: Batch) -> None:
         with self._lock:
             batch.begun = True
             self._fill()
-
-    def _note(self, batch: _Batch, outcomes: list[Outcome]) -> None:
-        for outcome in outcomes:
-            error = outcome.error
-            # What found no room yet has not failed.
-            if error is not None and (
-                isinstance(error, ObjectTooLargeError) or not isinstance(error, CacheFullError)
-            ):
-                self.failures[outcome.uri] = str(error)
-            batch.outcomes[entry_of(outcome.uri)] = error
 
     def _renew(self) -> None:
         with self._lock:
@@ -494,11 +413,3 @@ def take_from_parent(volume: Volume) -> bool:
         return False
     volume.index.end_lease(max(names))
     return True
-
-
-def understood(uri: str) -> bool:
-    """Whether a URI is a remote one that can be fetched at all."""
-    try:
-        return not is_local(uri) and bool(entry_of(uri))
-    except UriError:
-        return False

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
-from forebay.ahead import LookAhead, understood
+from forebay.ahead import LookAhead
+from forebay.batch import understood
 from forebay.errors import ForebayError
 from forebay.jobs import JobStatus
 from forebay.progress import reporter

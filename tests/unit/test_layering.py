@@ -23,7 +23,18 @@ LAYERS = (
     {"volume", "untouched", "session", "ownership", "pulse", "meter", "registry", "recovery", "maintenance"},
     {"fetch", "transfer", "eviction"},
     {"dispatch", "jobs", "leases", "progress"},
-    {"cache", "ahead", "broadcast", "context", "headers", "listing", "manifest", "remote", "volumes"},
+    {
+        "cache",
+        "batch",
+        "ahead",
+        "broadcast",
+        "context",
+        "headers",
+        "listing",
+        "manifest",
+        "remote",
+        "volumes",
+    },
 )
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 OF_EXTRAS = {"fiftyone", "torch", "flower"}

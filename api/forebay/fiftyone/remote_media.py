@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from forebay.ahead import understood
+from forebay.batch import understood
 from forebay.uri import is_local, redact
 
 
