@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench import again, index, large, small
+from bench import again, ahead, index, large, small
 from bench.report import Budget, print_budgets
 
 
@@ -57,6 +57,7 @@ def _measurements(options: argparse.Namespace) -> dict[str, Callable[..., list[B
         "second": again.second,
         "hit": again.hit,
         "startup": again.startup,
+        "ahead": ahead.measure,
         "index": index.size,
         "evict": index.evict,
     }
