@@ -15,7 +15,7 @@ import typer
 import typer.core
 import typer.main
 
-from forebay.cli import contents, fiftyone, jobs, leases, metrics, prefetch, services, setup, volumes
+from forebay.cli import contents, cvat, fiftyone, jobs, leases, metrics, prefetch, services, setup, volumes
 from forebay.cli.output import complain, say
 from forebay.cli.state import State, settings
 
@@ -52,7 +52,7 @@ app = typer.Typer(
     invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
-for module in (prefetch, contents, jobs, leases, setup, services, volumes, metrics, fiftyone):
+for module in (prefetch, contents, jobs, leases, setup, services, volumes, metrics, fiftyone, cvat):
     module.register(app)
 
 

@@ -1,0 +1,190 @@
+"""A CVAT server: what is asked of it, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+
+from forebay.config import mask_url
+from forebay.cvat.errors import CvatAnswerError, CvatError
+from forebay.errors import ConfigError
+
+URL_VARIABLE = "FIFTYONE_CVAT_URL"
+USER_VARIABLE = "FIFTYONE_CVAT_USERNAME"
+PASSWORD_VARIABLE = "FIFTYONE_CVAT_PASSWORD"
+TOKEN_VARIABLE = "CVAT_ACCESS_TOKEN"
+_DEFAULT_URL = "https://app.cvat.ai"
+_TIMEOUT_SECONDS = 60.0
+_ACCEPT = "application/vnd.cvat+json, application/json"
+
+
+class Server:
+    """One CVAT server, and who is asking.
+
+    Args:
+        url: for instance ``https://app.cvat.ai``.
+        session: carries the credentials.
+        verify: whether the server's certificate is checked.
+    """
+
+    def __init__(self, url: str, session: requests.Session, *, verify: bool = True) -> None:
+        self.url = url.rstrip("/")
+        self._session = session
+        self._verify = verify
+
+    @classmethod
+    def connect(
+        cls,
+        url: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        organization: str | None = None,
+    ) -> Server:
+        """Logs in.
+
+        What is not given is taken from the environment, from the variables that FiftyOne's backend uses:
+        ``FIFTYONE_CVAT_URL`` (by default CVAT's own service), ``FIFTYONE_CVAT_USERNAME`` and
+        ``FIFTYONE_CVAT_PASSWORD``, or ``CVAT_ACCESS_TOKEN``.
+
+        Args:
+            token: a personal access token, in place of name and password.
+            organization: the slug of the organization in which to work.
+
+        Raises:
+            ConfigError: there are no credentials.
+            CvatError: the server cannot be reached, or does not accept them.
+        """
+        session = requests.Session()
+        session.headers["Accept"] = _ACCEPT
+        if organization:
+            session.headers["X-Organization"] = organization
+        server = cls(url or os.environ.get(URL_VARIABLE) or _DEFAULT_URL, session)
+        username = username or os.environ.get(USER_VARIABLE)
+        password = password or os.environ.get(PASSWORD_VARIABLE)
+        token = token or os.environ.get(TOKEN_VARIABLE)
+        if token:
+            session.headers["Authorization"] = f"Bearer {token}"
+        elif username and password:
+            server._log_in(username, password)
+        else:
+            raise ConfigError(
+                f"CVAT at {mask_url(server.url)} needs credentials: set {USER_VARIABLE} and "
+                f"{PASSWORD_VARIABLE}, or {TOKEN_VARIABLE}"
+            )
+        return server
+
+    def _log_in(self, username: str, password: str) -> None:
+        self.post("/api/auth/login", {"username": username, "password": password})
+        # Django wants both with whatever changes something.
+        self._session.headers["Referer"] = f"{self.url}/"
+        if "csrftoken" in self._session.cookies:
+            self._session.headers["X-CSRFToken"] = str(self._session.cookies["csrftoken"])
+
+    def get(self, path: str, **query: Any) -> Any:
+        """What the server answers.
+
+        Raises:
+            CvatAnswerError: it is an error.
+            CvatError: there is no answer.
+        """
+        return self._ask("GET", path, params=query)
+
+    def all(self, path: str, **query: Any) -> Iterator[Any]:
+        """Every object of a list that comes in pages.
+
+        Raises:
+            CvatError: as `get`.
+        """
+        page = 1
+        while True:
+            answer = self.get(path, **query, page=page)
+            yield from answer["results"]
+            if not answer.get("next"):
+                return
+            page += 1
+
+    def post(self, path: str, body: dict[str, Any], files: dict[str, Any] | None = None) -> Any:
+        """Creates something; ``body`` goes as JSON, or as a form where there are files.
+
+        Raises:
+            CvatError: as `get`.
+        """
+        return (
+            self._ask("POST", path, data=body, files=files) if files else self._ask("POST", path, json=body)
+        )
+
+    def delete(self, path: str) -> None:
+        """Removes something; it need not be there.
+
+        Raises:
+            CvatError: as `get`.
+        """
+        try:
+            self._ask("DELETE", path)
+        except CvatAnswerError as error:
+            if error.status != 404:
+                raise
+
+    def _ask(self, method: str, path: str, **arguments: Any) -> Any:
+        shown = mask_url(self.url)
+        try:
+            response = self._session.request(
+                method, self.url + path, timeout=_TIMEOUT_SECONDS, verify=self._verify, **arguments
+            )
+        except requests.Timeout:
+            raise CvatError(f"CVAT at {shown} does not answer within {_TIMEOUT_SECONDS:.0f} s") from None
+        except requests.RequestException as error:
+            raise CvatError(
+                f"CVAT cannot be reached at {shown} ({type(error).__name__}): is the URL right, and the "
+                f"server up?"
+            ) from None
+        if not response.ok:
+            raise self._error(method, path, response)
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError:
+            raise CvatError(
+                f"what answers at {shown} is not CVAT: its answer to {method} {path} is no JSON"
+            ) from None
+
+    def _error(self, method: str, path: str, response: requests.Response) -> CvatAnswerError:
+        shown, status, said = mask_url(self.url), response.status_code, _said(response)
+        if path == "/api/auth/login" and status in (400, 401, 403):
+            text = f"CVAT at {shown} does not accept this username and password: {said}"
+        elif status == 401:
+            text = f"CVAT at {shown} does not accept these credentials: {said}"
+        elif status == 403:
+            text = f"CVAT at {shown} does not let this user do that ({method} {path}): {said}"
+        else:
+            text = f"CVAT at {shown} answered {method} {path} with {status}: {said}"
+        return CvatAnswerError(text, status, said)
+
+
+def _said(response: requests.Response) -> str:
+    """What an error says, in one line."""
+    try:
+        value = response.json()
+    except ValueError:
+        is_page = "html" in response.headers.get("Content-Type", "")
+        text = "" if is_page else response.text
+    else:
+        text = _flat(value)
+    text = " ".join(text.split())
+    return (text if len(text) <= 300 else f"{text[:300]}…") or response.reason or "nothing more"
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        generic = {"detail", "non_field_errors", "message"}
+        return "; ".join(
+            _flat(each) if name in generic else f"{name}: {_flat(each)}" for name, each in value.items()
+        )
+    if isinstance(value, list):
+        return "; ".join(map(_flat, value))
+    return str(value)

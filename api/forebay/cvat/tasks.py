@@ -1,0 +1,135 @@
+"""Giving a task of CVAT's its media from a cloud storage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from forebay.cvat.errors import CvatAnswerError, CvatError
+
+if TYPE_CHECKING:
+    from forebay.cvat.server import Server
+
+_FIRST_WAIT_SECONDS = 0.1
+_LONGEST_WAIT_SECONDS = 2.0
+
+
+def import_media(
+    server: Server,
+    task_id: int,
+    storage_id: int,
+    keys: Sequence[str],
+    *,
+    manifest: str | None,
+    limit_seconds: float,
+    progress: Callable[[float], object] = lambda _: None,
+    **options: Any,
+) -> None:
+    """Gives a task its media, and waits until CVAT has imported them.
+
+    Args:
+        keys: the objects, in the order of the frames.
+        manifest: the key of the manifest that tells their sizes; without it CVAT opens each image.
+        limit_seconds: how long to wait.
+        progress: told the share that is done, from 0 to 1.
+        options: further fields of CVAT's ``DataRequest``, such as ``image_quality``.
+
+    Raises:
+        CvatError: CVAT refuses the media, cannot import them, or is not done in time.
+    """
+    body = {
+        **options,
+        "cloud_storage_id": storage_id,
+        "server_files": [*([manifest] if manifest else []), *keys],
+        "sorting_method": "predefined",
+    }
+    answer = server.post(f"/api/tasks/{task_id}/data/", body)
+    request = (answer or {}).get("rq_id")
+    if not request:
+        raise CvatError(
+            f"CVAT at {server.url} does not say how its import can be watched: upgrade it to 2.26 or newer"
+        )
+    _wait(server, task_id, request, limit_seconds, progress)
+
+
+def frames_of(server: Server, task_id: int) -> list[dict[str, Any]]:
+    """The frames of a task, as CVAT lists them: name, width and height."""
+    found: list[dict[str, Any]] = server.get(f"/api/tasks/{task_id}/data/meta")["frames"]
+    return found
+
+
+def check_frames(
+    server: Server, task_id: int, keys: Sequence[str], sizes: Sequence[tuple[int, int] | None]
+) -> None:
+    """Makes sure that each frame of a task is the image that is meant.
+
+    Args:
+        keys: the objects, in order.
+        sizes: their widths and heights, where they are known.
+
+    Raises:
+        CvatError: a frame is missing, is another image, or has another size.
+    """
+    frames = frames_of(server, task_id)
+    if len(frames) != len(keys):
+        raise CvatError(
+            f"CVAT's task {task_id} has {len(frames):,} frames for {len(keys):,} samples; labels would end "
+            f"up on the wrong ones, so none were sent"
+        )
+    for number, (frame, key, size) in enumerate(zip(frames, keys, sizes, strict=True)):
+        if frame["name"] != key:
+            raise CvatError(
+                f"frame {number} of CVAT's task {task_id} is {frame['name']!r}, but sample {number} is "
+                f"{key!r}; labels would end up on the wrong ones, so none were sent"
+            )
+        found = frame.get("width"), frame.get("height")
+        if size is not None and found != size:
+            raise CvatError(
+                f"frame {number} of CVAT's task {task_id}, {key!r}, is {found[0]}x{found[1]} there, but the "
+                f"sample's metadata say {size[0]}x{size[1]}; labels would end up in the wrong places, so "
+                f"none were sent. Run compute_metadata(overwrite=True), and make the manifest anew: "
+                f"forebay cvat manifest --anew"
+            )
+
+
+def _wait(
+    server: Server, task_id: int, request: str, limit_seconds: float, progress: Callable[[float], object]
+) -> None:
+    end, pause = time.monotonic() + limit_seconds, _FIRST_WAIT_SECONDS
+    while True:
+        try:
+            answer = server.get(f"/api/requests/{request}")
+        except CvatAnswerError as error:
+            if error.status < 500:
+                raise
+            # A proxy in front of CVAT that is short of breath; the import goes on behind it.
+            answer = {"status": "unknown"}
+        status = answer["status"]
+        if status == "finished":
+            progress(1.0)
+            return
+        if status == "failed":
+            raise CvatError(
+                f"CVAT's import of the media of task {task_id} failed: {_reason(answer.get('message'))}"
+            )
+        progress(answer.get("progress") or 0.0)
+        if time.monotonic() >= end:
+            raise CvatError(
+                f"CVAT's import of the media of task {task_id} is not done after {limit_seconds:g} s "
+                f"({status}, {100 * (answer.get('progress') or 0):.0f} %): are CVAT's import workers "
+                f"running? cloud_timeout= waits longer"
+            )
+        time.sleep(max(0.0, min(pause, end - time.monotonic())))
+        pause = min(pause * 1.5, _LONGEST_WAIT_SECONDS)
+
+
+def _reason(message: str | None) -> str:
+    """The last line of what may be a traceback, with what CVAT does not put into words."""
+    lines = [text.strip() for text in (message or "").splitlines() if text.strip()]
+    last = lines[-1] if lines else "it does not say why"
+    if last.startswith("IndexError"):
+        return f"{last} (the manifest lacks one of the files)"
+    if last.startswith("KeyError: 'width'") or last.startswith("KeyError: 'height'"):
+        return f"{last} (an image in the manifest has no size)"
+    return last
