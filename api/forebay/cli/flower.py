@@ -25,7 +25,7 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
 
     Args:
         address: where it listens.
-        max_tasks: how many tasks it keeps in memory, about 3 KB each; the oldest are forgotten first.
+        max_tasks: how many tasks it keeps in memory, about 8 KB each; the oldest are forgotten first.
         url_prefix: the path under which a proxy shows it.
 
     Returns:
