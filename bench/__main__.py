@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench import again, ahead, index, large, small
+from bench import again, ahead, app, index, large, small
 from bench.report import Budget, print_budgets
 
 
@@ -58,6 +58,7 @@ def _measurements(options: argparse.Namespace) -> dict[str, Callable[..., list[B
         "hit": again.hit,
         "startup": again.startup,
         "ahead": ahead.measure,
+        "app": app.measure,
         "index": index.size,
         "evict": index.evict,
     }
