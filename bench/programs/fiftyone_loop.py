@@ -1,8 +1,8 @@
 """Runs a model over remote photographs, once on an empty cache, and once more on what is cached then.
 
 Arguments: the way in which the photographs come into the cache, a file of their URIs, and the seconds
-that the model takes for a sample. Prints, as JSON, the seconds of both loops, and the seconds until the
-model got its first sample.
+that the model takes for a sample. Prints, as JSON, the seconds of both loops, those for which the first
+loop stood still for its files, and those until the model got its first sample.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import fiftyone as fo
@@ -20,11 +20,12 @@ import fiftyone.core.models as fom
 import fiftyone.utils.image as foui
 import numpy as np
 
-from forebay.fiftyone import plans
+from forebay.fiftyone import media, plans, workflows
 from tests.fiftyone import torchvision_operators
 
 WAY, URIS, SECONDS = sys.argv[1], sys.argv[2], float(sys.argv[3])
 began: list[float] = []
+stood: list[float] = []
 
 
 class Slow(fom.Model):
@@ -48,6 +49,48 @@ class SlowOverLoader(fom.TorchModelMixin, Slow):
     """The same, fed by a data loader."""
 
 
+def watch_the_loop() -> None:
+    """Notes for how long the main thread stands still: for a path, a download, or a loader's batch."""
+    depth = 0
+
+    @contextlib.contextmanager
+    def standing() -> Iterator[None]:
+        nonlocal depth
+        start, depth = time.perf_counter(), depth + 1
+        try:
+            yield
+        finally:
+            depth -= 1
+            if depth == 0:
+                stood.append(time.perf_counter() - start)
+
+    local, reading, iterate = media.local, media.reading, workflows._DrivenLoader.__iter__
+
+    def timed_local(path: Any) -> Any:
+        with standing():
+            return local(path)
+
+    @contextlib.contextmanager
+    def timed_reading(path: Any) -> Iterator[Any]:
+        with contextlib.ExitStack() as opened:
+            with standing():
+                found = opened.enter_context(reading(path))
+            yield found
+
+    def timed_batches(self: Any) -> Iterator[Any]:
+        with standing():
+            batches = iterate(self)
+        while True:
+            with standing():
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+    media.local, media.reading = timed_local, timed_reading
+    workflows._DrivenLoader.__iter__ = timed_batches  # type: ignore[method-assign]
+
+
 def without_a_plan(dataset: Any, field: str) -> None:
     planned = plans.foreseen
     plans.foreseen = lambda *args, **options: contextlib.nullcontext()  # type: ignore[assignment, return-value]
@@ -56,7 +99,9 @@ def without_a_plan(dataset: Any, field: str) -> None:
 
 
 def download_first(dataset: Any, field: str) -> None:
+    start = time.perf_counter()
     dataset.download_media()
+    stood.append(time.perf_counter() - start)
     dataset.apply_model(Slow(), field)
 
 
@@ -81,14 +126,15 @@ WAYS: dict[str, Callable[[Any, str], None]] = {
 }
 
 
-def timed(dataset: Any, field: str) -> tuple[float, float]:
+def timed(dataset: Any, field: str) -> tuple[float, float, float]:
     began.clear()
+    stood.clear()
     start = time.perf_counter()
     WAYS[WAY](dataset, field)
     end = time.perf_counter()
     if dataset.count(f"{field}.label") != len(dataset):
         raise RuntimeError("the model has not seen every photograph")
-    return end - start, began[0] - start
+    return end - start, sum(stood), began[0] - start
 
 
 if __name__ == "__main__":
@@ -103,6 +149,7 @@ if __name__ == "__main__":
         local.add_sample(fo.Sample(filepath=f"{directory}/local.png"))
         WAYS[WAY](local, "warm")
     fo.media_cache.stats()
-    empty, first = timed(dataset, "first")
-    cached, _ = timed(dataset, "second")
-    print(json.dumps({"empty": empty, "cached": cached, "first": first}))
+    watch_the_loop()
+    empty, still, first = timed(dataset, "first")
+    cached, *_ = timed(dataset, "second")
+    print(json.dumps({"empty": empty, "cached": cached, "still": still, "first": first}))
