@@ -95,9 +95,9 @@ def keeping_app(start_app: Callable[..., AppServer]) -> AppServer:
     return start_app(cache_app_images=True)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium."""
+    """Chromium. While it runs, this process has a running event loop, which other tests may not have."""
     from playwright.sync_api import sync_playwright
 
     path = shutil.which("chromium")
