@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import json
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -291,6 +294,36 @@ def test_an_object_that_is_not_there(app: AppServer, gallery: Gallery, link: Cal
     reply = app.get(link(f"s3://{gallery.s3_bucket}/route/none.png"))
     assert reply.status == 404
     assert b"route/none.png" in reply.body
+
+
+@pytest.mark.parametrize("rewrites", [False, True], ids=["as stored", "put there by the view"])
+def test_the_frames_of_a_view_get_links_only_as_they_are_stored(
+    rewrites: bool, app: AppServer, new_dataset: Callable[..., Any], imported_fiftyone: Any
+) -> None:
+    # given a frame with a mask, and a view that may name another one
+    fo = imported_fiftyone
+    sample = fo.Sample(filepath="s3://bucket/a.mp4")
+    sample.frames[1] = fo.Frame(label=fo.Segmentation(mask_path="s3://bucket/mask.png"))
+    dataset = new_dataset(sample)
+    stage = {"$set": {"frames.label.mask_path": "s3://other/secret.png"}}
+    view = dataset.mongo([stage]) if rewrites else dataset.view()
+    asked = {
+        "dataset": dataset.name,
+        "view": view._serialize(),
+        "sampleId": dataset.first().id,
+        "frameNumber": 1,
+        "frameCount": 1,
+        "numFrames": 1,
+    }
+
+    # when the front end asks for the frames
+    request = urllib.request.Request(f"{app.url}/frames", json.dumps(asked).encode())
+    with urllib.request.urlopen(request, timeout=30) as response:
+        [frame] = json.load(response)["frames"]
+
+    # then it gets a link, or none
+    path = frame["label"]["mask_path"]
+    assert path.startswith("s3://" if rewrites else "/.forebay/v1.")
 
 
 def test_local_files_are_served_as_without_forebay(app: AppServer, tmp_path: Path) -> None:
