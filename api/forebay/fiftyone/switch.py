@@ -9,7 +9,7 @@ from importlib import metadata
 
 from forebay import fiftyone_config
 from forebay.errors import ConfigError
-from forebay.fiftyone import hooks
+from forebay.fiftyone import cvat, hooks
 from forebay.fiftyone_config import MODULE
 
 SUPPORTED = "1.22"
@@ -19,6 +19,7 @@ _PARTS = (
     "app",
     "cache",
     "collections",
+    "cvat",
     "directories",
     "files",
     "metadata",
@@ -56,6 +57,7 @@ def switch_on() -> None:
             f"without cloud media. Install a supported version, or run: forebay fiftyone disable"
         )
     hooks.install(declared)
+    cvat.register()
     _pass_on()
 
 

@@ -1,0 +1,225 @@
+"""FiftyOne's backend for CVAT, with media that CVAT loads from their bucket.
+
+FiftyOne finds this module by its configuration (see `forebay.fiftyone.cvat`), and imports it when
+somebody annotates with CVAT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import fiftyone.core.media as fom
+import fiftyone.core.utils as fou
+import fiftyone.utils.cvat as fouc
+
+from forebay.cvat.server import Server
+from forebay.cvat.tasks import check_frames, import_media
+from forebay.fiftyone.cvat_plan import CloudPlan, plan_of
+from forebay.fiftyone.log import log
+
+_DEFAULT_TIMEOUT = 3600.0
+
+
+def backend_config(
+    name: str, label_schema: Any, cloud_manifest: Any = None, cloud_storage_id: Any = None, **parameters: Any
+) -> Any:
+    """FiftyOne's own configuration of a CVAT backend, or where a bucket is named, ours."""
+    if not cloud_manifest and cloud_storage_id is None:
+        parameters.pop("cloud_timeout", None)
+        return fouc.CVATBackendConfig(name, label_schema, **parameters)
+    return CVATBackendConfig(
+        name, label_schema, cloud_manifest=cloud_manifest, cloud_storage_id=cloud_storage_id, **parameters
+    )
+
+
+class CVATBackendConfig(fouc.CVATBackendConfig):  # type: ignore[misc]
+    """How to annotate media where they lie.
+
+    Args:
+        cloud_manifest: the URI of the manifest, or true for ``manifest.jsonl`` at the root of the bucket.
+        cloud_storage_id: CVAT's number of the cloud storage; by default the one of the samples' bucket.
+        cloud_timeout: how long CVAT may take to import the media of a task, in seconds.
+        parameters: as FiftyOne's own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        label_schema: Any,
+        cloud_manifest: str | bool | None = None,
+        cloud_storage_id: int | None = None,
+        cloud_timeout: float = _DEFAULT_TIMEOUT,
+        **parameters: Any,
+    ) -> None:
+        super().__init__(name, label_schema, **parameters)
+        self.cloud_manifest = cloud_manifest
+        self.cloud_storage_id = cloud_storage_id
+        self.cloud_timeout = cloud_timeout
+
+
+class CVATBackend(fouc.CVATBackend):  # type: ignore[misc]
+    """Creates tasks whose media CVAT loads itself."""
+
+    def _connect_to_api(self) -> CloudAPI:
+        config = self.config
+        return CloudAPI(
+            config.name,
+            config.url,
+            username=config.username,
+            email=config.email,
+            password=config.password,
+            headers=config.headers,
+            organization=config.organization,
+        )
+
+    def register_run(self, samples: Any, key: Any, overwrite: bool = True, cleanup: bool = True) -> None:
+        """Checks everything before the run is known, so that its key stays free when something is wrong.
+
+        Raises:
+            CvatError: CVAT cannot load these samples from their bucket.
+        """
+        self.validate_run(samples, key, overwrite=overwrite)
+        self._plan = plan_of(samples, self.config, self.connect_to_api().server)
+        super().register_run(samples, key, overwrite=overwrite, cleanup=cleanup)
+
+    def upload_annotations(self, samples: Any, anno_key: str, launch_editor: bool = False) -> Any:
+        """Creates the tasks.
+
+        Raises:
+            CvatError: CVAT cannot import the media; what was created is removed.
+        """
+        api = self.connect_to_api()
+        api.begin(self._plan, self.config.cloud_timeout)
+        try:
+            return super().upload_annotations(samples, anno_key, launch_editor=launch_editor)
+        except BaseException:
+            api.undo()
+            self.delete_run(samples, anno_key, cleanup=False)
+            raise
+        finally:
+            api.end()
+
+
+class CloudAPI(fouc.CVATAnnotationAPI):  # type: ignore[misc]
+    """FiftyOne's client of CVAT, whose tasks get their media from a bucket."""
+
+    _plan: CloudPlan | None = None
+
+    def _setup(self) -> None:
+        # Logging in is where a wrong address or password shows.
+        from forebay.cvat.login import in_plain_words
+
+        with in_plain_words(self._url):
+            super()._setup()
+
+    @property
+    def server(self) -> Server:
+        """The same server, by the same session; FiftyOne's does not check certificates either."""
+        return Server(self.base_url, self._session, verify=False)
+
+    def begin(self, plan: CloudPlan, timeout_seconds: float) -> None:
+        """Lets the tasks that are created from now on load what was planned."""
+        self._plan, self._timeout_seconds = plan, timeout_seconds
+        self._tasks: list[int] = []
+        self._projects: list[int] = []
+
+    def end(self) -> None:
+        """Is the client again that it was."""
+        self._plan = None
+
+    def undo(self) -> None:
+        """Removes what was created since `begin`."""
+        for path, ids in (("tasks", self._tasks), ("projects", self._projects)):
+            for number in ids:
+                try:
+                    self.server.delete(f"/api/{path}/{number}")
+                except Exception as error:
+                    log.warning("%s %d could not be removed from CVAT: %s", path[:-1], number, error)
+
+    def post(self, url: str, **arguments: Any) -> Any:
+        """As FiftyOne's; notes what it creates."""
+        response = super().post(url, **arguments)
+        if self._plan is not None and url in (self.tasks_url, self.projects_url):
+            made = self._tasks if url == self.tasks_url else self._projects
+            made.append(response.json()["id"])
+        return response
+
+    def upload_data(
+        self,
+        task_id: int,
+        paths: Sequence[str],
+        image_quality: int = 75,
+        use_cache: bool = True,
+        use_zip_chunks: bool = True,
+        chunk_size: int | None = None,
+        job_assignees: Sequence[str] | None = None,
+        job_reviewers: Any = None,
+        frame_start: int | None = None,
+        frame_stop: int | None = None,
+        frame_step: int | None = None,
+    ) -> list[int]:
+        """Gives a task its media, from the bucket: the frames are verified when this returns.
+
+        Raises:
+            CvatError: CVAT cannot import them, or its frames are not the samples.
+        """
+        if self._plan is None:
+            uploaded: list[int] = super().upload_data(
+                task_id,
+                paths,
+                image_quality=image_quality,
+                use_cache=use_cache,
+                use_zip_chunks=use_zip_chunks,
+                chunk_size=chunk_size,
+                job_assignees=job_assignees,
+                job_reviewers=job_reviewers,
+                frame_start=frame_start,
+                frame_stop=frame_stop,
+                frame_step=frame_step,
+            )
+            return uploaded
+        options = {
+            "image_quality": image_quality,
+            "use_cache": use_cache,
+            "use_zip_chunks": use_zip_chunks,
+            "chunk_size": chunk_size,
+            "start_frame": frame_start,
+            "stop_frame": frame_stop,
+            "frame_filter": None if frame_step is None else f"step={frame_step}",
+        }
+        keys = [self._plan.keys[path] for path in paths]
+        with fou.ProgressBar(total=len(paths), iters_str="imported") as bar:
+            import_media(
+                self.server,
+                task_id,
+                self._plan.storage_id,
+                keys,
+                manifest=self._plan.manifest,
+                limit_seconds=self._timeout_seconds,
+                progress=_shown(bar, len(paths)),
+                **{name: value for name, value in options.items() if value is not None},
+            )
+        check_frames(self.server, task_id, keys, [self._plan.sizes.get(path) for path in paths])
+        job_ids: list[int] = self._get_job_ids(task_id)
+        for number, job_id in enumerate(job_ids if job_assignees else ()):
+            self._assign(job_id, job_assignees[number % len(job_assignees)])  # type: ignore[index, arg-type]
+        return job_ids
+
+    def _assign(self, job_id: int, username: str | None) -> None:
+        user_id = self.get_user_id(username)
+        if username is not None and user_id is not None:
+            self.patch(self.taskless_job_url(job_id), json={self.assignee_key: user_id})
+
+    def _get_batch_size(self, samples: Any, task_size: int | None) -> int:
+        """As FiftyOne's, without its warning of memory that only uploads need."""
+        if samples.media_type == fom.VIDEO:
+            return 1
+        return len(samples) if task_size is None else min(task_size, len(samples))
+
+
+def _shown(bar: Any, total: int) -> Callable[[float], None]:
+    def show(share: float) -> None:
+        bar.set_iteration(max(bar.iteration, int(share * total)))
+
+    return show

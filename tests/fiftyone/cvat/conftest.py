@@ -1,0 +1,93 @@
+"""A CVAT server, and datasets whose media lie in a bucket that it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from forebay.cache import MediaCache
+from forebay.cvat import create_manifest
+from tests.cvat.images import image
+from tests.cvat.standin import CVAT, PASSWORD, USER, running_cvat
+from tests.fiftyone.places import Places
+from tests.servers.gcs import GCSServer
+
+
+@pytest.fixture
+def cvat(gcs_server: GCSServer, fo: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[CVAT]:
+    """A new CVAT server that FiftyOne uses; at the end, everything asked and answered was right."""
+    with running_cvat(gcs_server.endpoint) as server:
+        parameters = {"url": server.url, "username": USER, "password": PASSWORD}
+        for name, value in parameters.items():
+            monkeypatch.setitem(fo.annotation_config.backends["cvat"], name, value)
+        yield server
+
+
+@dataclass
+class InCloud:
+    """Six images of different sizes in one bucket, in an order that is not that of their names.
+
+    Attributes:
+        dataset: with a box in the field ``boxes`` of each.
+        root: of the bucket; ends with a slash.
+        storage_id: of the cloud storage in CVAT.
+    """
+
+    dataset: Any
+    root: str
+    storage_id: int
+
+    @property
+    def manifest(self) -> str:
+        return f"{self.root}manifest.jsonl"
+
+
+NAMES = ("m.jpg", "z/b c.jpg", "a/ü.jpg", "turned.jpg", "z/a.jpg", "0.jpg")
+
+
+@pytest.fixture(params=["s3", "gs"])
+def in_cloud(
+    request: pytest.FixtureRequest, fo: Any, places: Places, cvat: CVAT, media_cache: MediaCache
+) -> InCloud:
+    """In S3, then in GCS; the bucket is attached, and its manifest at its root."""
+    return _in_cloud(request.param, fo, places, cvat, media_cache)
+
+
+@pytest.fixture
+def in_s3(fo: Any, places: Places, cvat: CVAT, media_cache: MediaCache) -> InCloud:
+    """As `in_cloud`, in S3 alone."""
+    return _in_cloud("s3", fo, places, cvat, media_cache)
+
+
+def attach(places: Places, cvat: CVAT, place: str = "s3", **fields: Any) -> int:
+    """Makes the bucket known to CVAT."""
+    if place == "gs":
+        known = {"provider_type": "GOOGLE_CLOUD_STORAGE", "resource": places.gcs_bucket}
+        return cvat.add_storage(**known, credentials_type="ANONYMOUS_ACCESS", **fields)
+    server = places.s3_server
+    known = {
+        "provider_type": "AWS_S3_BUCKET",
+        "resource": places.s3_bucket,
+        "key": server.access_key,
+        "secret_key": server.secret_key,
+        "specific_attributes": f"region=us-east-1&endpoint_url={server.endpoint}",
+    }
+    return cvat.add_storage(**(known | fields))
+
+
+def _in_cloud(place: str, fo: Any, places: Places, cvat: CVAT, cache: MediaCache) -> InCloud:
+    dataset = fo.Dataset()
+    for i, name in enumerate(NAMES):
+        content = image(40 + 2 * i, 48, orientation=6 if name == "turned.jpg" else 1, seed=i)
+        box = fo.Detection(label=f"thing {i}", bounding_box=[0.1, 0.2, 0.5, 0.05 * (i + 1)])
+        dataset.add_sample(
+            fo.Sample(
+                filepath=places.put(place, name, content), boxes=fo.Detections(detections=[box]), number=i
+            )
+        )
+    root = places.root(place)
+    create_manifest(root, cache=cache)
+    return InCloud(dataset, root, attach(places, cvat, place))

@@ -1,0 +1,157 @@
+"""Annotating with CVAT where the media lie: labels there, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from forebay.cache import MediaCache
+from tests.cvat.standin import CVAT
+from tests.fiftyone.cvat.conftest import NAMES, InCloud
+
+
+def rename(cvat: CVAT) -> None:
+    """What an annotator does: moves every box to the image's upper left corner."""
+    for shape in cvat.shapes():
+        left, top, right, bottom = shape["points"]
+        shape["points"] = [0, 0, right - left, bottom - top]
+
+
+@pytest.mark.parametrize("how", ["True", "uri", "id", "both"])
+def test_labels_there_and_back(in_cloud: InCloud, cvat: CVAT, media_cache: MediaCache, how: str) -> None:
+    """Issue 6, 1: with S3 and with GCS, nothing is uploaded, and each box comes back to its sample."""
+    dataset = in_cloud.dataset
+    arguments: dict[str, Any] = {
+        "True": {"cloud_manifest": True},
+        "uri": {"cloud_manifest": in_cloud.manifest},
+        "id": {"cloud_storage_id": in_cloud.storage_id},
+        "both": {"cloud_manifest": True, "cloud_storage_id": in_cloud.storage_id},
+    }[how]
+
+    results = dataset.annotate("run", label_field="boxes", **arguments)
+
+    task = cvat.tasks[results.task_ids[0]]
+    assert task.data is not None
+    assert cvat.uploaded == []
+    assert [frame["name"] for frame in task.frames] == list(NAMES)
+    manifest = [] if how == "id" else ["manifest.jsonl"]
+    assert task.data["server_files"] == [*manifest, *NAMES]
+    assert media_cache.stats()["current_count"] == 0, "no image was downloaded"
+    rename(cvat)
+
+    dataset.load_annotations("run", cleanup=True)
+
+    for sample in dataset:
+        (box,) = sample.boxes.detections
+        assert box.label == f"thing {sample.number}"
+        assert box.bounding_box == pytest.approx([0, 0, 0.5, 0.05 * (sample.number + 1)], abs=0.02)
+    assert cvat.is_empty
+
+
+def test_new_labels(in_s3: InCloud, cvat: CVAT) -> None:
+    """A field that does not exist yet: the annotator draws, FiftyOne gets it."""
+    dataset = in_s3.dataset
+    dataset.annotate("run", label_field="new", label_type="detections", classes=["cat"], cloud_manifest=True)
+    (task,) = cvat.tasks.values()
+    shape = {"type": "rectangle", "frame": 3, "label_id": task.labels[0]["id"], "points": [0, 0, 12, 23]}
+    task.annotations["shapes"].append({**shape, "id": 4711, "attributes": [], "occluded": False, "group": 0})
+
+    dataset.load_annotations("run")
+
+    found = {sample.filepath: sample.new.detections for sample in dataset if sample.new}
+    ((uri, (box,)),) = found.items()
+    assert uri == f"{in_s3.root}turned.jpg"
+    assert box.label == "cat"
+    assert box.bounding_box == pytest.approx([0, 0, 12 / 48, 23 / 46])
+
+
+def test_several_tasks(in_s3: InCloud, cvat: CVAT) -> None:
+    dataset = in_s3.dataset
+
+    results = dataset.annotate("run", label_field="boxes", cloud_manifest=True, task_size=4)
+
+    tasks = [cvat.tasks[number] for number in results.task_ids]
+    assert [[frame["name"] for frame in task.frames] for task in tasks] == [list(NAMES[:4]), list(NAMES[4:])]
+    rename(cvat)
+    dataset.load_annotations("run")
+    assert dataset.values("boxes.detections.bounding_box")[5][0][:2] == [0, 0]
+    results.cleanup()
+    assert cvat.is_empty
+
+
+def test_a_view_in_its_own_order(in_s3: InCloud, cvat: CVAT) -> None:
+    view = in_s3.dataset.sort_by("number", reverse=True).limit(3)
+
+    view.annotate("run", label_field="boxes", cloud_manifest=True)
+
+    (task,) = cvat.tasks.values()
+    assert [frame["name"] for frame in task.frames] == list(reversed(NAMES))[:3]
+    shapes = sorted(task.annotations["shapes"], key=lambda shape: shape["frame"])
+    assert [
+        label["name"] for shape in shapes for label in task.labels if label["id"] == shape["label_id"]
+    ] == [
+        "thing 5",
+        "thing 4",
+        "thing 3",
+    ]
+
+
+def test_a_slice_of_groups(fo: Any, in_s3: InCloud, cvat: CVAT) -> None:
+    uris = in_s3.dataset.values("filepath")
+    dataset = fo.Dataset()
+    dataset.add_group_field("group", default="left")
+    for left, right in zip(uris[::2], uris[1::2], strict=True):
+        group = fo.Group()
+        dataset.add_samples(
+            [
+                fo.Sample(filepath=left, group=group.element("left")),
+                fo.Sample(filepath=right, group=group.element("right")),
+            ]
+        )
+    view = dataset.select_group_slices("right")
+
+    view.annotate(
+        "run", label_field="new", label_type="classifications", classes=["cat"], cloud_manifest=True
+    )
+
+    (task,) = cvat.tasks.values()
+    assert [frame["name"] for frame in task.frames] == list(NAMES[1::2])
+
+
+def test_a_project_and_assignees(in_s3: InCloud, cvat: CVAT) -> None:
+    results = in_s3.dataset.annotate(
+        "run",
+        label_field="boxes",
+        cloud_manifest=True,
+        project_name="ours",
+        job_assignees=["annotator"],
+    )
+    assert [project["name"] for project in cvat.projects.values()] == ["ours"]
+    assert [task.assignee for task in cvat.tasks.values()] == [7]
+    results.cleanup()
+    assert not cvat.tasks
+
+
+@pytest.mark.parametrize("arguments", [{}, {"backend": "cvat"}, {"config_cls": "ours"}])
+def test_ways_to_name_the_backend(in_s3: InCloud, cvat: CVAT, arguments: dict[str, Any]) -> None:
+    if "config_cls" in arguments:
+        arguments = {"config_cls": "forebay.fiftyone.cvat_backend.CVATBackendConfig"}
+    in_s3.dataset.annotate("run", label_field="boxes", cloud_manifest=True, **arguments)
+    config = in_s3.dataset.get_annotation_info("run").config
+    assert config.cls == "forebay.fiftyone.cvat_backend.CVATBackendConfig"
+    assert "annotator-password-42" not in str(config.serialize())
+
+
+def test_without_a_bucket_fiftyone_uploads_as_ever(in_s3: InCloud, cvat: CVAT) -> None:
+    """The backend is FiftyOne's own, and remote media are uploaded from the cache."""
+    dataset = in_s3.dataset
+
+    dataset.annotate("run", label_field="boxes")
+
+    config = dataset.get_annotation_info("run").config
+    assert config.cls == "fiftyone.utils.cvat.CVATBackendConfig"
+    assert len(cvat.uploaded) == 6
+    rename(cvat)
+    dataset.load_annotations("run")
+    assert dataset.values("boxes.detections.bounding_box")[2][0][:2] == [0, 0]
