@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,19 +14,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-def free_ports(count: int = 1, *, below: int = 65536) -> list[int]:
-    """``count`` different TCP ports of 127.0.0.1 that nothing listens on now, all less than ``below``."""
-    held: list[socket.socket] = []
+def free_ports(count: int = 1, *, below: int = 32768) -> list[int]:
+    """``count`` different TCP ports of 127.0.0.1 that nothing listens on now, all less than ``below``.
+
+    They lie below those that the kernel gives to outgoing connections: one of these could take a port
+    before the server does that it is meant for.
+    """
     ports: list[int] = []
-    while len(ports) < count:
-        held.append(socket.socket())
-        held[-1].bind(("127.0.0.1", 0))
-        port = held[-1].getsockname()[1]
-        if port < below:
+    for port in random.SystemRandom().sample(range(10240, below), below - 10240):
+        with socket.socket() as attempt, contextlib.suppress(OSError):
+            attempt.bind(("127.0.0.1", port))
             ports.append(port)
-    for one in held:
-        one.close()
-    return ports
+        if len(ports) == count:
+            return ports
+    raise RuntimeError(f"fewer than {count} free ports below {below}")
 
 
 @contextlib.contextmanager
@@ -35,7 +37,7 @@ def running(
     log: Path,
     ready: Callable[[], bool],
     environment: dict[str, str] | None = None,
-    timeout: float = 30.0,
+    timeout: float = 90.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Runs ``command`` in a process group of its own until the block ends.
 

