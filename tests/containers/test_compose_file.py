@@ -151,7 +151,7 @@ class TestTheCommands:
         bin_directory.mkdir()
         data.mkdir()
         (bin_directory / "valkey-server").symlink_to(_binary.find())
-        [port] = free_ports(below=60000)
+        [port] = free_ports()
         service = services["redis"]
         environment = service["environment"] | {"PATH": f"{bin_directory}:{os.environ['PATH']}"}
         command = [word.replace("$$", "$").replace("/tmp/", f"{tmp_path}/") for word in service["command"]]
@@ -220,7 +220,7 @@ class TestTheCommands:
     def test_flower(self, services: dict[str, Any], started_redis: tuple[int, str], tmp_path: Path) -> None:
         service = services["flower"]
         environment = self.settings(service, started_redis, tmp_path)
-        [port] = free_ports(below=60000)
+        [port] = free_ports()
         check = service["healthcheck"]["test"][-1].replace(":5555/", f":{port}/")
         login = tuple(environment["FIFTYONE_MEDIA_CACHE_FLOWER_BASIC_AUTH"].split(":"))
 
@@ -241,7 +241,7 @@ class TestTheCommands:
         service = services["metrics"]
         environment = self.settings(service, started_redis, tmp_path)
         del environment["FIFTYONE_MEDIA_CACHE_DIR"]
-        [port] = free_ports(below=60000)
+        [port] = free_ports()
         command = [word.replace("9464", str(port)) for word in self.command(service)]
 
         def ready() -> bool:

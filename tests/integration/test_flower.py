@@ -60,7 +60,7 @@ def flower(forebay: Forebay) -> Iterator[Flower]:
 
 @contextlib.contextmanager
 def running_flower(forebay: Forebay, *arguments: str) -> Iterator[Flower]:
-    [port] = free_ports(below=60000)
+    [port] = free_ports()
     with forebay.started(
         "flower", "--port", str(port), *arguments, flower_basic_auth=":".join(LOGIN)
     ) as process:

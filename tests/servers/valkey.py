@@ -83,7 +83,7 @@ class Valkey:
 def valkey(directory: Path, *, password: str = "", policy: str = "noeviction") -> Iterator[Valkey]:
     """A new server with its data in ``directory``."""
     directory.mkdir(parents=True, exist_ok=True)
-    server = Valkey(free_ports(below=60000)[0], directory, password, policy)
+    server = Valkey(free_ports()[0], directory, password, policy)
     server.start()
     try:
         yield server
