@@ -137,11 +137,11 @@ def test_looking_at_an_image_caches_it_where_the_settings_say_so(
 ) -> None:
     uri = gallery.put("s3", "route/kept.png", image(RED))
     link = links.make(signing_key(keeping_app.cache), uri, time.time())
-    assert keeping_app.cached() == 0
+    before = keeping_app.cached()
 
     assert [keeping_app.get(link).body for _ in range(3)] == [image(RED)] * 3
 
-    assert keeping_app.cached() == 1
+    assert keeping_app.cached() == before + 1
     assert len(gallery.asked(uri)) == 1
 
 
