@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+# Many tests wait for servers and for time to pass, so more processes than there are cores.
+TEST_PROCESSES ?= 3
 
 .PHONY: help setup demo test test-containers lint format bench clean
 
@@ -27,7 +29,7 @@ demo: .venv/.demo
 
 test: setup
 	@scripts/system-packages nginx-light ffmpeg chromium
-	@.venv/bin/python -m pytest $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 test-containers: setup
 	@scripts/system-packages docker.io debootstrap iptables
