@@ -72,6 +72,12 @@ def plan_of(samples: Any, config: Any, server: Server) -> CloudPlan:
     named = _check_manifest(uris, manifest) if manifest is not None else {}
     samples.compute_metadata()
     sizes = _sizes(samples, uris)
+    unknown = [uri for uri in uris if uri not in sizes]
+    if unknown:
+        raise CvatError(
+            f"the size of {_of(len(unknown), len(uris))} not known, because their headers cannot be read: "
+            f"{_first(unknown)}. compute_metadata(skip_failures=False) says why"
+        )
     if manifest is not None:
         _check_sizes(uris, named, sizes, manifest)
     return CloudPlan(storage.id, parse(manifest.path).key if manifest else None, keys, sizes)
