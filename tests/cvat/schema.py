@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -38,7 +38,11 @@ def schema() -> OpenAPI | None:
 
 @dataclass
 class Exchange:
-    """One request and its answer, as openapi-core wants to see them."""
+    """One request and its answer, as openapi-core wants to see them.
+
+    Attributes:
+        checked_body: the fields of a form, as JSON, which is what is checked of it.
+    """
 
     method: str
     path: str
@@ -49,6 +53,7 @@ class Exchange:
     status: int = 0
     answer: bytes | None = None
     answer_type: str = _MEDIA_TYPE
+    checked_body: bytes | None = None
     parameters: Any = field(init=False)
 
     host_url = _HOST
@@ -68,7 +73,10 @@ class Exchange:
 
     def problem(self) -> str | None:
         """What of the request CVAT's document does not allow."""
-        return self._problem(lambda known: known.validate_request(self))
+        checked = self
+        if self.checked_body is not None:
+            checked = replace(self, body=self.checked_body, content_type="application/json")
+        return self._problem(lambda known: known.validate_request(checked))
 
     def problem_of_answer(self) -> str | None:
         """What of the answer CVAT's document does not allow."""

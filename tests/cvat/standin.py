@@ -568,7 +568,7 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         parts = urlsplit(self.path)
         content_type = self.headers.get("Content-Type") or ""
-        # openapi-core reads no files out of forms; those are checked by what handles them.
+        # openapi-core reads no files out of forms. What FiftyOne uploads is checked by what handles it.
         is_form = content_type.startswith("multipart/")
         exchange = Exchange(
             self.command.lower(),
@@ -578,6 +578,12 @@ class _Handler(BaseHTTPRequestHandler):
             None if is_form or not raw else raw,
             content_type,
         )
+        if is_form and parts.path == "/api/cloudstorages":
+            fields = {
+                name: value.decode() if isinstance(value, bytes) else value
+                for name, value in _form(raw, content_type).items()
+            }
+            exchange.checked_body = json.dumps(fields).encode()
         status, answer = self.server.cvat.answer(exchange, raw)
         body = b"" if answer is None else json.dumps(answer).encode()
         exchange.status, exchange.answer = status, body

@@ -257,8 +257,8 @@ def attach(
             raise
         raise CvatError(
             f"CVAT at {server.url} cannot use {bucket.uri}"
-            f"{f' at {endpoint}' if endpoint else ''}: {error.said}. Are the credentials those of the "
-            f"bucket, and does CVAT reach the endpoint under this address? If not: --endpoint-url"
+            f"{f' at {endpoint}' if endpoint else ''}: {error.said.rstrip('.')}. Are the credentials those "
+            f"of the bucket, and does CVAT reach the endpoint under this address? If not: --endpoint-url"
         ) from None
     try:
         check_available(server, storage, bucket)
