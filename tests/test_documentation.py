@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from examples.photos import photographs
+from tests.cvat.standin import PASSWORD, USER, running_cvat
 from tests.documentation import REPOSITORY, BlockError, blocks_of, matches, run_page
 from tests.fiftyone.environment import environment
 from tests.servers.mongodb import mongodb
@@ -56,6 +57,25 @@ def database_uri() -> Iterator[str]:
         yield uri
 
 
+@pytest.fixture
+def bucket_to_annotate(
+    s3_server: S3Server, page_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """The bucket ``annotate``, empty; the directory ``pictures``; and a CVAT server with a user."""
+    s3_server.create_bucket("annotate")
+    for name, content in photographs(12):
+        path = page_directory / "pictures" / name.removeprefix("photos/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    with running_cvat() as cvat:
+        monkeypatch.setenv("FIFTYONE_CVAT_URL", cvat.url)
+        monkeypatch.setenv("FIFTYONE_CVAT_USERNAME", USER)
+        monkeypatch.setenv("FIFTYONE_CVAT_PASSWORD", PASSWORD)
+        monkeypatch.setenv("FOREBAY_CVAT_STORAGE_KEY", s3_server.access_key)
+        monkeypatch.setenv("FOREBAY_CVAT_STORAGE_SECRET_KEY", s3_server.secret_key)
+        yield
+
+
 @contextlib.contextmanager
 def group_of(process: subprocess.Popen[str]) -> Iterator[None]:
     """Ends whatever a page left running."""
@@ -76,7 +96,9 @@ def test_every_block_of_a_page_runs(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if page.name.startswith("fiftyone"):
+    if page.name == "cvat.md":
+        request.getfixturevalue("bucket_to_annotate")
+    if page.name.startswith(("fiftyone", "cvat")):
         for name, value in environment(tmp_path / "home", request.getfixturevalue("database_uri")).items():
             monkeypatch.setenv(name, value)
     log = tmp_path / "log"

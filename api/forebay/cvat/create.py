@@ -145,7 +145,8 @@ def _objects(media: Any, cache: MediaCache, found: Manifest) -> Iterator[_Found]
         for info in cache.sources.for_uri(parsed).list(parsed):
             if _is_image(info.uri):
                 yield _Found(info.uri)
-            else:
+            # Manifests, and the empty objects by which consoles show directories, surprise nobody.
+            elif not info.uri.endswith((".jsonl", "/")):
                 found.ignored += 1
 
 
