@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from forebay.cache import MediaCache
+from forebay.cvat import create_manifest, create_video_manifest
 from tests.cvat.standin import CVAT
+from tests.fiftyone import media_files
+from tests.fiftyone.conftest import UseCache
 from tests.fiftyone.cvat.conftest import NAMES, InCloud
+from tests.fiftyone.places import Places
+from tests.servers.proxy import Proxy
 
 
 def rename(cvat: CVAT) -> None:
@@ -155,3 +163,98 @@ def test_without_a_bucket_fiftyone_uploads_as_ever(in_s3: InCloud, cvat: CVAT) -
     rename(cvat)
     dataset.load_annotations("run")
     assert dataset.values("boxes.detections.bounding_box")[2][0][:2] == [0, 0]
+
+
+@pytest.mark.parametrize("manifest", [True, "clip 1.jsonl"])
+def test_videos(
+    fo: Any,
+    in_s3: InCloud,
+    cvat: CVAT,
+    media_cache: MediaCache,
+    places: Places,
+    tmp_path: Path,
+    manifest: Any,
+) -> None:
+    """CVAT loads each from the bucket, with a manifest or without; a task has one."""
+    uris = [
+        places.put_file("s3", media_files.video(tmp_path / f"{i}.mp4", seed=i), f"clip {i}.mp4")
+        for i in range(2)
+    ]
+    dataset = fo.Dataset()
+    dataset.add_samples([fo.Sample(filepath=uri) for uri in uris])
+    if manifest is not True:
+        manifest = create_video_manifest(uris[1], cache=media_cache).path
+        dataset = dataset[1:]
+
+    dataset.annotate(
+        "run", label_field="frames.new", label_type="detections", classes=["cat"], cloud_manifest=manifest
+    )
+
+    sent = [task.data["server_files"] for task in cvat.tasks.values() if task.data]
+    if manifest is True:
+        assert sent == [["clip 0.mp4"], ["clip 1.mp4"]]
+    else:
+        assert sent == [["clip 1.jsonl", "clip 1.mp4"]]
+    assert cvat.uploaded == []
+    dataset.load_annotations("run", cleanup=True)
+    assert cvat.is_empty
+
+
+def test_a_manifest_of_a_dataset_reads_nothing_that_is_known(
+    in_s3: InCloud, places: Places, use_cache: UseCache, s3_proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given metadata, when a manifest is made of the dataset, then no image is looked into."""
+    in_s3.dataset.compute_metadata()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
+
+    made = create_manifest(in_s3.dataset, f"{in_s3.root}made.jsonl", update=False, cache=use_cache())
+
+    assert made.added == 6
+    assert s3_proxy.count("GET") == 0
+    bodies = [
+        places.s3_server.client.get_object(Bucket=places.s3_bucket, Key=key)["Body"].read()
+        for key in ("made.jsonl", "manifest.jsonl")
+    ]
+    assert sorted(bodies[0].splitlines()) == sorted(bodies[1].splitlines())
+
+
+def test_a_manifest_in_the_directory_of_the_media(
+    in_s3: InCloud, cvat: CVAT, media_cache: MediaCache
+) -> None:
+    from fiftyone import ViewField as F
+
+    view = in_s3.dataset.match(F("filepath").starts_with(f"{in_s3.root}z/"))
+    manifest = create_manifest(view, f"{in_s3.root}z/", cache=media_cache).path
+
+    view.annotate("run", label_field="boxes", cloud_manifest=manifest)
+
+    (task,) = cvat.tasks.values()
+    assert [frame["name"] for frame in task.frames] == ["z/b c.jpg", "z/a.jpg"]
+
+
+def test_a_config_of_the_users_own_stays(monkeypatch: pytest.MonkeyPatch, fo: Any, tmp_path: Path) -> None:
+    """Given another class in FiftyOne's own file, when the adapter is switched on, then it stays."""
+    from forebay.fiftyone import cvat
+
+    chosen = {"backends": {"cvat": {"config_cls": "mine.Config"}}}
+    (tmp_path / "annotation_config.json").write_text(json.dumps(chosen))
+    monkeypatch.setenv("FIFTYONE_ANNOTATION_CONFIG_PATH", str(tmp_path / "annotation_config.json"))
+    monkeypatch.delenv("FIFTYONE_CVAT_CONFIG_CLS", raising=False)
+    monkeypatch.setitem(fo.annotation_config.backends["cvat"], "config_cls", "mine.Config")
+
+    cvat.register()
+
+    assert "FIFTYONE_CVAT_CONFIG_CLS" not in os.environ
+    assert fo.annotation_config.backends["cvat"]["config_cls"] == "mine.Config"
+
+
+def test_an_adapter_that_comes_after_fiftyone(fo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from forebay.fiftyone import cvat
+
+    builtin = "fiftyone.utils.cvat.CVATBackendConfig"
+    monkeypatch.setenv("FIFTYONE_CVAT_CONFIG_CLS", "")
+    monkeypatch.setitem(fo.annotation_config.backends["cvat"], "config_cls", builtin)
+
+    cvat.register()
+
+    assert fo.annotation_config.backends["cvat"]["config_cls"] == cvat.BACKEND
