@@ -54,7 +54,7 @@ class TestShortcut:
             {**KEYS, "AWS_CA_BUNDLE": "/a/bundle.pem"},
             {**KEYS, "AWS_CONFIG_FILE": "/does/not/exist"},
         ],
-        ids=lambda variables: "+".join(set(variables) - set(KEYS)) or "keys",
+        ids=lambda variables: "+".join(sorted(set(variables) - set(KEYS))) or "keys",
     )
     def test_finds_what_botocore_finds(self, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch):
         for name, value in variables.items():
