@@ -1,6 +1,6 @@
-"""The README's table of settings is complete, and says what the code says.
+"""The tables of settings, in the README and on their own page, are complete, and say what the code says.
 
-``python -m tests.unit.test_docs_settings`` writes the table anew.
+``python -m tests.unit.test_docs_settings`` writes the tables anew.
 """
 
 from __future__ import annotations
@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 from pydantic.fields import FieldInfo
 
 from forebay.config import CONFIG_PATH_VARIABLE, DEFAULT_CONFIG_PATH, MediaCacheConfig, env_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
+PAGE = REPOSITORY / "docs" / "settings.md"
 _BEGIN, _END = "<!-- settings: written by tests/unit/test_docs_settings.py -->\n", "<!-- end of settings -->"
 
 
@@ -26,12 +29,48 @@ def expected_table() -> str:
     return "\n".join(lines)
 
 
-def test_the_readme_lists_every_setting() -> None:
-    assert _table(README.read_text()) == expected_table(), "run python -m tests.unit.test_docs_settings"
+def long_table() -> str:
+    """The same, with what each setting may be."""
+    schema = MediaCacheConfig.model_json_schema()["properties"]
+    lines = ["| setting | environment variable | default | allowed | meaning |", "|---|---|---|---|---|"]
+    for name, field in MediaCacheConfig.model_fields.items():
+        cells = (
+            f"`{name}`",
+            f"`{env_name(name)}`",
+            _default(field),
+            _allowed(schema[name]),
+            field.description,
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
 
 
-def test_the_readme_names_every_other_variable() -> None:
-    text, code = README.read_text(), ""
+TABLES = {README: expected_table, PAGE: long_table}
+
+
+@pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
+def test_a_page_lists_every_setting(page: Path) -> None:
+    assert _table(page.read_text()) == TABLES[page](), "run python -m tests.unit.test_docs_settings"
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 64}, "an integer, 1 to 64"),
+        ({"type": "integer", "minimum": -1}, "an integer, at least -1"),
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 600}, "a number, above 0, at most 600"),
+        ({"anyOf": [{"type": "integer"}, {"const": "auto", "type": "string"}]}, "an integer, or `auto`"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "text"),
+        ({"enum": ["a", "b"], "type": "string"}, "`a` or `b`"),
+    ],
+)
+def test_what_is_allowed_is_put_into_words(schema: dict[str, Any], words: str) -> None:
+    assert _allowed(schema) == words
+
+
+@pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
+def test_a_page_names_every_other_variable(page: Path) -> None:
+    text, code = page.read_text(), ""
     for root in ("api", "worker"):
         code += "".join(path.read_text() for path in sorted((REPOSITORY / root).rglob("*.py")))
     others = set(re.findall(r"[\"'](FOREBAY_[A-Z_]+)[\"']", code))
@@ -49,10 +88,37 @@ def _default(field: FieldInfo) -> str:
     return f"`{field.default if isinstance(field.default, str) else json.dumps(field.default)}`"
 
 
+def _allowed(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return ", or ".join(_allowed(kind) for kind in schema["anyOf"] if kind.get("type") != "null")
+    values = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
+    if values:
+        return " or ".join(f"`{value}`" for value in values)
+    kinds = {
+        "integer": "an integer",
+        "number": "a number",
+        "boolean": "`true` or `false`",
+        "string": "text",
+        "array": "a list",
+        "object": "an object",
+    }
+    words = [kinds[schema["type"]]]
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if least is not None and most is not None:
+        words.append(f"{least} to {most}")
+    elif least is not None:
+        words.append(f"at least {least}")
+    else:
+        words += [f"above {schema['exclusiveMinimum']}"] if "exclusiveMinimum" in schema else []
+        words += [f"at most {most}"] if most is not None else []
+    return ", ".join(words)
+
+
 def _table(text: str) -> str:
     return text.partition(_BEGIN)[2].partition(_END)[0].strip()
 
 
 if __name__ == "__main__":
-    before, begin, rest = README.read_text().partition(_BEGIN)
-    README.write_text(f"{before}{begin}\n{expected_table()}\n\n{_END}{rest.partition(_END)[2]}")
+    for path, table in TABLES.items():
+        before, begin, rest = path.read_text().partition(_BEGIN)
+        path.write_text(f"{before}{begin}\n{table()}\n\n{_END}{rest.partition(_END)[2]}")
