@@ -16,7 +16,9 @@ SUPPORTED = "1.22"
 """The versions of FiftyOne that the adapter is tested with."""
 
 _PARTS = (
-    "app",
+    "app.headers",
+    "app.route",
+    "app.urls",
     "cache",
     "collections",
     "cvat",
