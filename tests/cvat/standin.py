@@ -74,7 +74,6 @@ class Request:
     task_id: int
     status: str = "queued"
     message: str = ""
-    asked: int = 0
     work: Callable[[], None] = lambda: None
 
 
@@ -87,6 +86,7 @@ class CVAT:
         problems: what was not as CVAT's document has it; a test that uses the stand-in fails by it.
         meddle: changes the frames of a task before anybody sees them.
         stuck: imports begin and do not end.
+        hiccups: how many questions about an import a proxy in front of it does not pass on.
         uploaded: the names of files that were uploaded rather than loaded from a bucket.
     """
 
@@ -102,6 +102,7 @@ class CVAT:
         self.gcs_endpoint = gcs_endpoint
         self.meddle: Callable[[list[dict[str, Any]]], None] = lambda _: None
         self.stuck = False
+        self.hiccups = 0
         self.url = ""
         self._last_id = 0
         self._lock = threading.RLock()
@@ -410,8 +411,10 @@ class CVAT:
         return 202, {"rq_id": request.id}
 
     def _request(self, number: str) -> tuple[int, Any]:
+        if self.hiccups:
+            self.hiccups -= 1
+            raise RefusalError(502, "Bad Gateway")
         request = self.requests[number]
-        request.asked += 1
         if request.status == "started" and not self.stuck:
             try:
                 request.work()

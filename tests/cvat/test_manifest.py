@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -226,3 +229,44 @@ def test_the_command(s3_server: S3Server, s3_bucket: str, forebay: Forebay) -> N
         "warning: 1 image could not be read, and is not in the manifest",
     ]
     assert read(s3_server, s3_bucket, "images/manifest.jsonl")[2]["name"] == "a"
+
+
+class Many:
+    """As much of a FiftyOne collection as a manifest is made of, with as many samples as you like."""
+
+    media_type = "image"
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def has_field(self, _: str) -> bool:
+        return True
+
+    def select_fields(self, _: Any) -> Many:
+        return self
+
+    def iter_samples(self) -> Iterator[Any]:
+        metadata = SimpleNamespace(width=640, height=480)
+        for i in range(self._count):
+            yield SimpleNamespace(filepath=f"s3://photos/images/{i:08}.jpg", metadata=metadata)
+
+
+@pytest.mark.usefixtures("s3_environment")
+def test_memory_does_not_grow_with_the_number_of_images(cache: MediaCache, tmp_path: Path) -> None:
+    """Neither when a manifest is made, nor when it is read again to see what is new."""
+    output = str(tmp_path / "manifest.jsonl")
+    create_manifest(Many(10), str(tmp_path / "warm.jsonl"), cache=cache)
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        try:
+            create_manifest(Many(count), output, cache=cache)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few, more, again = peak(5_000), peak(30_000), peak(30_000)
+
+    assert more < few * 1.5
+    assert again < few * 1.5
+    assert Path(output).read_bytes().count(b"\n") == 30_002

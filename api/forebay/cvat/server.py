@@ -35,6 +35,11 @@ class Server:
         self._session = session
         self._verify = verify
 
+    @property
+    def shown(self) -> str:
+        """The URL, without a password that may be in it."""
+        return mask_url(self.url)
+
     @classmethod
     def connect(
         cls,
@@ -72,7 +77,7 @@ class Server:
             server._log_in(username, password)
         else:
             raise ConfigError(
-                f"CVAT at {mask_url(server.url)} needs credentials: set {USER_VARIABLE} and "
+                f"CVAT at {server.shown} needs credentials: set {USER_VARIABLE} and "
                 f"{PASSWORD_VARIABLE}, or {TOKEN_VARIABLE}"
             )
         return server
@@ -130,7 +135,7 @@ class Server:
                 raise
 
     def _ask(self, method: str, path: str, **arguments: Any) -> Any:
-        shown = mask_url(self.url)
+        shown = self.shown
         try:
             response = self._session.request(
                 method, self.url + path, timeout=_TIMEOUT_SECONDS, verify=self._verify, **arguments
@@ -154,7 +159,7 @@ class Server:
             ) from None
 
     def _error(self, method: str, path: str, response: requests.Response) -> CvatAnswerError:
-        shown, status, said = mask_url(self.url), response.status_code, _said(response)
+        shown, status, said = self.shown, response.status_code, _said(response)
         if path == "/api/auth/login" and status in (400, 401, 403):
             text = f"CVAT at {shown} does not accept this username and password: {said}"
         elif status == 401:

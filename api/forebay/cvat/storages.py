@@ -120,7 +120,7 @@ def find_storage(server: Server, bucket: Bucket) -> Storage:
         return fitting[0]
     if fitting:
         raise CvatError(
-            f"CVAT at {server.url} has {len(fitting)} cloud storages for {bucket.uri}: "
+            f"CVAT at {server.shown} has {len(fitting)} cloud storages for {bucket.uri}: "
             f"{', '.join(map(str, fitting))}. Say which: cloud_storage_id={fitting[0].id}"
         )
     where = f" (S3 endpoint {bucket.endpoint})" if bucket.endpoint else ""
@@ -131,7 +131,7 @@ def find_storage(server: Server, bucket: Bucket) -> Storage:
         else ""
     )
     raise CvatError(
-        f"CVAT at {server.url} has no cloud storage for {bucket.uri}{where}.{others} "
+        f"CVAT at {server.shown} has no cloud storage for {bucket.uri}{where}.{others} "
         f"To attach the bucket, run: {bucket.attaching}"
     )
 
@@ -147,13 +147,14 @@ def get_storage(server: Server, storage_id: int, bucket: Bucket) -> Storage:
     except CvatAnswerError as error:
         if error.status == 404:
             raise CvatError(
-                f"CVAT at {server.url} has no cloud storage {storage_id}. To attach the bucket, run: "
+                f"CVAT at {server.shown} has no cloud storage {storage_id}. To attach the bucket, run: "
                 f"{bucket.attaching}"
             ) from None
         if error.status == 403:
             raise CvatError(
-                f"CVAT at {server.url} does not let this user use cloud storage {storage_id}: it belongs to "
-                f"another user or organization. Pass organization=, or attach the bucket: {bucket.attaching}"
+                f"CVAT at {server.shown} does not let this user use cloud storage {storage_id}: it belongs "
+                f"to another user or organization. Pass organization=, or attach the bucket: "
+                f"{bucket.attaching}"
             ) from None
         raise
     if (storage.provider, storage.bucket) != (bucket.provider, bucket.name):
@@ -256,7 +257,7 @@ def attach(
         if error.status not in {400, 404}:
             raise
         raise CvatError(
-            f"CVAT at {server.url} cannot use {bucket.uri}"
+            f"CVAT at {server.shown} cannot use {bucket.uri}"
             f"{f' at {endpoint}' if endpoint else ''}: {error.said.rstrip('.')}. Are the credentials those "
             f"of the bucket, and does CVAT reach the endpoint under this address? If not: --endpoint-url"
         ) from None

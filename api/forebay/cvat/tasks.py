@@ -48,7 +48,7 @@ def import_media(
     request = (answer or {}).get("rq_id")
     if not request:
         raise CvatError(
-            f"CVAT at {server.url} does not say how its import can be watched: upgrade it to 2.26 or newer"
+            f"CVAT at {server.shown} does not say how its import can be watched: upgrade it to 2.26 or newer"
         )
     _wait(server, task_id, request, limit_seconds, progress)
 
@@ -100,11 +100,11 @@ def _wait(
     while True:
         try:
             answer = server.get(f"/api/requests/{request}")
-        except CvatAnswerError as error:
-            if error.status < 500:
+        except CvatError as error:
+            if isinstance(error, CvatAnswerError) and error.status < 500:
                 raise
-            # A proxy in front of CVAT that is short of breath; the import goes on behind it.
-            answer = {"status": "unknown"}
+            # The import goes on, whatever is the matter on the way there.
+            answer = {"status": "not answering"}
         status = answer["status"]
         if status == "finished":
             progress(1.0)

@@ -48,11 +48,20 @@ class InCloud:
 NAMES = ("m.jpg", "z/b c.jpg", "a/ü.jpg", "turned.jpg", "z/a.jpg", "0.jpg")
 
 
-@pytest.fixture(params=["s3", "gs"])
+@pytest.fixture(params=["s3", "gs", "minio"])
 def in_cloud(
-    request: pytest.FixtureRequest, fo: Any, places: Places, cvat: CVAT, media_cache: MediaCache
+    request: pytest.FixtureRequest,
+    fo: Any,
+    places: Places,
+    cvat: CVAT,
+    media_cache: MediaCache,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> InCloud:
-    """In S3, then in GCS; the bucket is attached, and its manifest at its root."""
+    """In S3, in GCS, in MinIO by turns; the bucket is attached, and its manifest at its root."""
+    server = places.s3_server
+    monkeypatch.setenv("MINIO_ENDPOINT_URL", server.endpoint)
+    monkeypatch.setenv("MINIO_ACCESS_KEY", server.access_key)
+    monkeypatch.setenv("MINIO_SECRET_ACCESS_KEY", server.secret_key)
     return _in_cloud(request.param, fo, places, cvat, media_cache)
 
 
@@ -83,11 +92,17 @@ def _in_cloud(place: str, fo: Any, places: Places, cvat: CVAT, cache: MediaCache
     for i, name in enumerate(NAMES):
         content = image(40 + 2 * i, 48, orientation=6 if name == "turned.jpg" else 1, seed=i)
         box = fo.Detection(label=f"thing {i}", bounding_box=[0.1, 0.2, 0.5, 0.05 * (i + 1)])
-        dataset.add_sample(
-            fo.Sample(
-                filepath=places.put(place, name, content), boxes=fo.Detections(detections=[box]), number=i
-            )
-        )
-    root = places.root(place)
+        uri = places.put(_store(place), name, content)
+        if place == "minio":
+            uri = uri.replace("s3://", "minio://")
+        dataset.add_sample(fo.Sample(filepath=uri, boxes=fo.Detections(detections=[box]), number=i))
+    root = places.root(_store(place))
+    if place == "minio":
+        root = root.replace("s3://", "minio://")
     create_manifest(root, cache=cache)
     return InCloud(dataset, root, attach(places, cvat, place))
+
+
+def _store(place: str) -> str:
+    """MinIO speaks S3; its URIs and its credentials are what is different."""
+    return "s3" if place == "minio" else place

@@ -28,7 +28,7 @@ def rename(cvat: CVAT) -> None:
 
 @pytest.mark.parametrize("how", ["True", "uri", "id", "both"])
 def test_labels_there_and_back(in_cloud: InCloud, cvat: CVAT, media_cache: MediaCache, how: str) -> None:
-    """Issue 6, 1: with S3 and with GCS, nothing is uploaded, and each box comes back to its sample."""
+    """Issue 6, 1: with S3, GCS and MinIO, nothing is uploaded, and each box comes back to its sample."""
     dataset = in_cloud.dataset
     arguments: dict[str, Any] = {
         "True": {"cloud_manifest": True},

@@ -300,6 +300,12 @@ def test_an_import_that_does_not_end(in_s3: InCloud, cvat: CVAT) -> None:
     )
 
 
+def test_a_hiccup_on_the_way_to_an_import_is_waited_out(in_s3: InCloud, cvat: CVAT) -> None:
+    cvat.hiccups = 2
+    in_s3.dataset.annotate("run", label_field="boxes", cloud_manifest=True)
+    assert len(cvat.tasks) == 1
+
+
 def test_a_second_task_that_fails_takes_the_first_one_along(in_s3: InCloud, cvat: CVAT) -> None:
     def fail_at_the_second(frames: list[dict[str, Any]]) -> None:
         if len(cvat.tasks) == 2:
