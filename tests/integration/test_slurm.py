@@ -1,0 +1,203 @@
+"""The scripts for Slurm, run as Slurm runs them: with its variables, and little else."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from examples.photos import photographs
+from forebay.cache import MediaCache
+from tests.caches import MakeCache
+from tests.servers.seaweedfs import S3Server
+from tests.servers.workers import settings_environment, worker
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPTS = REPOSITORY / "examples" / "slurm"
+BIN = str(Path(sys.executable).parent)
+COUNT = 20
+
+
+@dataclass
+class Node:
+    """A compute node on which job 42 is about to run.
+
+    Attributes:
+        manifest: the job's.
+        state: where the prolog notes what it has begun.
+        settings: the variables of the cache and of S3.
+    """
+
+    directory: Path
+    settings: dict[str, str]
+    manifest: Path = field(init=False)
+    state: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.manifest, self.state = self.directory / "manifest.txt", self.directory / "state"
+        self.environment = self.directory / "environment"
+        self.environment.write_text("".join(f"{k}={shlex.quote(v)}\n" for k, v in self.settings.items()))
+
+    def daemon(
+        self, script: str, comment: str | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a script as slurmd does, which gives it no search path."""
+        slurm = {
+            "SLURM_JOB_ID": "42",
+            "SLURM_JOB_USER": pwd.getpwuid(os.getuid()).pw_name,
+            "SLURM_JOB_COMMENT": f"forebay={self.manifest}" if comment is None else comment,
+            "SLURM_JOB_END_TIME": str(int(time.time()) + 3600),
+        }
+        ours = {
+            "FOREBAY_BIN": BIN,
+            "FOREBAY_SETTINGS": str(self.environment),
+            "FOREBAY_STATE": str(self.state),
+        }
+        return self._run([str(SCRIPTS / script)], slurm | ours | {"HOME": os.environ["HOME"]} | variables)
+
+    def batch(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs the batch script as its owner, in the directory that it was submitted from."""
+        srun = self.directory / "bin" / "srun"
+        srun.parent.mkdir(exist_ok=True)
+        srun.write_text('#!/bin/sh\nexec "$@"\n')
+        srun.chmod(0o755)
+        variables = {
+            "PATH": os.pathsep.join([str(srun.parent), BIN, os.environ["PATH"]]),
+            "SLURM_JOB_ID": "42",
+            "CHECKPOINT": str(self.directory / "checkpoint.pt"),
+        }
+        command = [str(SCRIPTS / "train.sbatch"), str(self.manifest), *arguments]
+        return self._run(command, dict(os.environ) | self.settings | variables)
+
+    def _run(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+
+@pytest.fixture
+def cache(make_cache: MakeCache, s3_environment: dict[str, str]) -> MediaCache:
+    return make_cache(num_workers=2)
+
+
+@pytest.fixture
+def node(
+    cache: MediaCache, s3_environment: dict[str, str], s3_server: S3Server, s3_bucket: str, tmp_path: Path
+) -> Node:
+    """A node of a cluster whose jobs read 20 photographs."""
+    made = Node(
+        tmp_path, settings_environment(cache) | s3_environment | {"AWS_EC2_METADATA_DISABLED": "true"}
+    )
+    objects = {name.removeprefix("photos/"): body for name, body in photographs(COUNT)}
+    made.manifest.write_text("".join(f"{uri}\n" for uri in s3_server.put_many(s3_bucket, objects)))
+    return made
+
+
+@pytest.fixture
+def fleet(cache: MediaCache) -> Iterator[None]:
+    """A worker of the node's volume."""
+    with worker(cache):
+        yield
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS.iterdir()), ids=lambda script: script.name)
+def test_shellcheck_finds_nothing(script: Path) -> None:
+    done = subprocess.run(
+        [shutil.which("shellcheck", path=BIN) or "shellcheck", str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.usefixtures("fleet")
+def test_the_prolog_has_the_manifest_fetched_and_kept_and_the_epilog_lets_it_go(
+    node: Node, cache: MediaCache
+) -> None:
+    # When the job is about to start
+    done = node.daemon("prolog.sh")
+
+    # Then its manifest is fetched, and kept until the job's time is over
+    assert done.returncode == 0
+    job = (node.state / "42").read_text().strip()
+    assert f"forebay: job 42: {node.manifest} is being fetched by job {job}\n" in done.stderr
+    status = cache.job(job).wait()
+    assert (status.total, status.failed, cache.stats()["current_count"]) == (COUNT, 0, COUNT)
+    [lease] = cache.leases()
+    assert lease.name == f"job-{job}"
+    assert lease.entries == COUNT
+    assert 3000 < lease.seconds_left <= 3600
+
+    # And when the job has ended, nothing keeps it any more, and nothing is lost
+    assert node.daemon("epilog.sh").returncode == 0
+    assert cache.leases() == []
+    assert cache.stats()["current_count"] == COUNT
+    assert list(node.state.iterdir()) == []
+
+
+def test_without_a_worker_the_prolog_leaves_it_to_the_job_and_does_not_drain_the_node(
+    node: Node, cache: MediaCache
+) -> None:
+    done = node.daemon("prolog.sh")
+    assert done.returncode == 0
+    assert "error: no worker of volume 'default' is alive: start one with `forebay worker`" in done.stderr
+    assert "is not being fetched; the job's own script will try again, and say why" in done.stderr
+    assert not node.state.exists()
+    assert cache.leases() == []
+    assert node.daemon("epilog.sh").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("comment", "message"),
+    [
+        ("", ""),
+        ("something else", ""),
+        ("forebay=train.txt", "the manifest in --comment=forebay=train.txt must be an absolute path"),
+        ("forebay=/no/such/manifest.txt", "/no/such/manifest.txt is not being fetched"),
+    ],
+)
+def test_a_comment_that_names_no_manifest_stops_no_job(node: Node, comment: str, message: str) -> None:
+    done = node.daemon("prolog.sh", comment)
+    assert done.returncode == 0
+    assert message in done.stderr
+    assert bool(message) == bool(done.stderr)
+    assert not node.state.exists()
+
+
+@pytest.mark.usefixtures("fleet")
+def test_the_batch_script_fetches_trains_and_ends_its_lease(node: Node, cache: MediaCache) -> None:
+    done = node.batch("--epochs", "1")
+    assert done.returncode == 0, done.stderr
+    assert f"{COUNT} of {COUNT} samples cached, {COUNT} downloaded" in done.stdout
+    assert "epoch 0 step 2/2 loss" in done.stdout
+    assert "input wait: " in done.stdout
+    assert cache.leases() == []
+
+
+@pytest.mark.usefixtures("fleet")
+def test_the_batch_script_lists_what_failed_and_does_not_train(node: Node, cache: MediaCache) -> None:
+    missing = node.manifest.read_text().splitlines()[0].rpartition("/")[0] + "/missing.jpg"
+    with node.manifest.open("a") as file:
+        file.write(f"{missing}\n")
+    done = node.batch()
+    assert done.returncode == 1
+    assert f"failed: {missing}: " in done.stderr
+    assert "epoch 0" not in done.stdout
+    assert cache.leases() == []
