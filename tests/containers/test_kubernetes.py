@@ -1,0 +1,176 @@
+"""The manifests for Kubernetes: they are valid, fit each other, and their commands do what they say."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from forebay.cache import MediaCache
+from forebay.config import MediaCacheConfig, env_name
+from forebay.dispatch import fleet
+from forebay.sizes import parse_duration
+from tests.containers.compose import REPOSITORY
+from tests.servers.process import running
+from tests.servers.seaweedfs import S3Server
+from tests.servers.valkey import Valkey
+from tests.servers.valkey import valkey as running_valkey
+
+MANIFESTS = sorted((REPOSITORY / "docker" / "kubernetes").glob("*.yaml"))
+RESOURCES: dict[str, dict[str, Any]] = {
+    f"{one['kind']}/{one['metadata']['name']}": one
+    for file in MANIFESTS
+    for one in yaml.safe_load_all(file.read_text())
+}
+WORKER = RESOURCES["DaemonSet/forebay-worker"]["spec"]["template"]["spec"]
+JOB = RESOURCES["Job/train"]["spec"]["template"]["spec"]
+SETTINGS: dict[str, str] = RESOURCES["ConfigMap/forebay"]["data"]
+NODE = "gpu-node-1.example.internal"
+# The oldest that is still maintained by a cloud, and the newest whose schemas there are.
+VERSIONS = ("1.30", kubernetes_validate.latest_version())
+
+
+def containers() -> Iterator[tuple[str, dict[str, Any]]]:
+    for pod in (WORKER, JOB):
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            yield container["name"], container
+
+
+def container(name: str) -> dict[str, Any]:
+    return dict(containers())[name]
+
+
+class TestTheManifests:
+    @pytest.mark.parametrize("version", VERSIONS)
+    @pytest.mark.parametrize("name", RESOURCES)
+    def test_kubernetes_takes_them(self, name: str, version: str) -> None:
+        kubernetes_validate.validate(RESOURCES[name], version, strict=True)
+
+    @pytest.mark.parametrize("name", ["DaemonSet/forebay-worker", "Job/train"])
+    def test_the_validation_would_see_a_mistake(self, name: str) -> None:
+        wrong = copy.deepcopy(RESOURCES[name])
+        wrong["spec"]["template"]["spec"]["initContainer"] = []
+        with pytest.raises(kubernetes_validate.ValidationError, match="initContainer"):
+            kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
+
+    def test_every_setting_is_one_of_forebay(self) -> None:
+        known = {env_name(name) for name in MediaCacheConfig.model_fields}
+        given = set(SETTINGS) | {one["name"] for _, c in containers() for one in c.get("env", [])}
+        assert given <= known
+
+    def test_the_job_uses_the_volume_of_the_worker_on_its_node(self) -> None:
+        for name in ("prefetch", "train"):
+            for part in ("envFrom", "env"):
+                assert all(one in container("worker")[part] for one in container(name)[part])
+            assert {"name": "cache", "mountPath": SETTINGS[env_name("cache_dir")]} in container(name)[
+                "volumeMounts"
+            ]
+        paths = [
+            one["hostPath"]["path"] for pod in (WORKER, JOB) for one in pod["volumes"] if "hostPath" in one
+        ]
+        assert len(paths) == 2
+        assert len(set(paths)) == 1
+        assert JOB["nodeSelector"] == WORKER["nodeSelector"]
+        assert JOB["securityContext"]["runAsUser"] == container("worker")["securityContext"]["runAsUser"]
+
+    def test_the_lease_lasts_as_long_as_the_job_may(self) -> None:
+        arguments = container("prefetch")["args"]
+        lease = parse_duration(arguments[arguments.index("--lease") + 1])
+        assert lease >= RESOURCES["Job/train"]["spec"]["activeDeadlineSeconds"]
+
+    def test_a_worker_has_the_time_to_end_in_good_order(self) -> None:
+        assert WORKER["terminationGracePeriodSeconds"] > 20
+
+    @pytest.mark.parametrize(("name", "found"), list(containers()))
+    def test_every_container_is_confined(self, name: str, found: dict[str, Any]) -> None:
+        assert found["securityContext"]["capabilities"]["drop"] == ["ALL"]
+        assert found["securityContext"]["readOnlyRootFilesystem"]
+        assert not found["securityContext"]["allowPrivilegeEscalation"]
+        assert "memory" in found["resources"]["limits"]
+
+
+class TestTheCommands:
+    """Each container's command in a plain virtual environment, with the variables of its manifest."""
+
+    @pytest.fixture
+    def redis(self, tmp_path: Path) -> Iterator[Valkey]:
+        with running_valkey(tmp_path / "valkey") as server:
+            yield server
+
+    @pytest.fixture
+    def node(
+        self, redis: Valkey, s3_environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Path:
+        """The disk of a node: what the containers have as /cache and /manifest."""
+        for name in ("cache", "manifest"):
+            (tmp_path / name).mkdir()
+        for name, value in SETTINGS.items():
+            monkeypatch.setenv(name, value.replace("/cache", str(tmp_path / "cache")))
+        # A machine that runs tests has a smaller disk, and more on it.
+        monkeypatch.setenv(env_name("min_free_bytes"), "0")
+        given = {"spec.nodeName": NODE, "redis-url": redis.url}
+        for one in container("prefetch")["env"]:
+            [source] = one["valueFrom"].values()
+            monkeypatch.setenv(one["name"], given[source.get("fieldPath") or source["key"]])
+        return tmp_path
+
+    @pytest.fixture
+    def worker(self, node: Path) -> Iterator[MediaCache]:
+        """The DaemonSet's container; gives the volume that it works for."""
+        cache = MediaCache(MediaCacheConfig())
+        command = [sys.executable, "-m", "forebay", *container("worker")["args"]]
+        with running(
+            command,
+            log=node / "worker.log",
+            ready=lambda: any(one.alive for one in fleet.workers(cache.volume.index)),
+            timeout=60,
+        ):
+            yield cache
+        cache.close()
+
+    def run(self, node: Path, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *(word.replace("/manifest/", f"{node}/manifest/") for word in command)],
+            env=dict(os.environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def test_the_init_container_fetches_through_the_worker_of_its_node(
+        self, node: Path, worker: MediaCache, s3_server: S3Server, s3_bucket: str
+    ) -> None:
+        # Given a worker whose probe passes, and a manifest
+        _, *probe = container("worker")["livenessProbe"]["exec"]["command"]
+        assert self.run(node, *probe[1:]).returncode == 0
+        uris = s3_server.put_many(s3_bucket, {f"{i:02}.jpg": b"x" * 1000 for i in range(20)})
+        (node / "manifest" / "manifest.txt").write_text("".join(f"{uri}\n" for uri in uris))
+
+        # When the job's pod is started
+        done = self.run(node, "forebay", *container("prefetch")["args"])
+
+        # Then the worker has fetched everything, and it is kept for the job
+        assert done.returncode == 0, done.stderr
+        assert "20 samples, 20 to fetch through the fleet" in done.stderr
+        assert worker.config.volume == NODE
+        assert worker.stats()["current_count"] == 20
+        [lease] = worker.leases()
+        assert (lease.entries, lease.seconds_left > 23 * 3600) == (20, True)
+
+    def test_the_init_container_fails_and_says_why_where_something_is_missing(
+        self, node: Path, worker: MediaCache, s3_bucket: str
+    ) -> None:
+        (node / "manifest" / "manifest.txt").write_text(f"s3://{s3_bucket}/missing.jpg\n")
+        done = self.run(node, "forebay", *container("prefetch")["args"])
+        assert done.returncode == 1
+        assert f"failed: s3://{s3_bucket}/missing.jpg: " in done.stderr
