@@ -29,10 +29,20 @@ def name_of(page: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def photos(s3_server: S3Server) -> list[str]:
-    """The URIs of 60 photographs in the bucket ``photos``, such as ``s3://photos/chelsea/0000.jpg``."""
+def photo_bucket(s3_server: S3Server) -> dict[str, str]:
+    """60 photographs in the bucket ``photos``: URIs such as ``s3://photos/chelsea/0000.jpg``, by key."""
     bucket = s3_server.create_bucket("photos")
-    return [s3_server.put(bucket, name.removeprefix("photos/"), content) for name, content in photographs(60)]
+    files = {name.removeprefix("photos/"): content for name, content in photographs(60)}
+    return {key: s3_server.put(bucket, key, content) for key, content in files.items()}
+
+
+@pytest.fixture
+def photos(s3_server: S3Server, photo_bucket: dict[str, str]) -> list[str]:
+    """Their URIs; the bucket has nothing else, whatever earlier pages wrote."""
+    listed = s3_server.client.list_objects_v2(Bucket="photos")["Contents"]
+    for key in {found["Key"] for found in listed} - set(photo_bucket):
+        s3_server.delete("photos", key)
+    return list(photo_bucket.values())
 
 
 @pytest.fixture

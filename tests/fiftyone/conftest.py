@@ -52,8 +52,8 @@ def fiftyone_environment(database_uri: str, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def imported_fiftyone(fiftyone_environment: dict[str, str]) -> Iterator[Any]:
     """FiftyOne, imported once in this process, with the adapter on."""
-    if "fiftyone" in sys.modules:
-        pytest.fail("a test's file imports fiftyone at its top, before there is a database for it")
+    if early := {"fiftyone", "forebay.fiftyone"} & set(sys.modules):
+        pytest.fail(f"a test's file imports {early.pop()} at its top, before there is a database for it")
     with pytest.MonkeyPatch.context() as patch:
         _only(patch, fiftyone_environment)
         torchvision_operators.declare()
