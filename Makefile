@@ -5,14 +5,15 @@ PYTEST_ARGS ?=
 # Many tests wait for servers and for time to pass, so more processes than there are cores.
 TEST_PROCESSES ?= 3
 
-.PHONY: help setup demo test test-containers lint format bench clean
+.PHONY: help setup demo test test-containers lint docs format bench clean
 
 help:
 	@echo 'make setup   create or update .venv, with all that tests and checks need'
 	@echo 'make demo    prefetch 600 photographs from a local S3 server through a Celery worker'
 	@echo 'make test    run every test (some of them: make test PYTEST_ARGS="tests/unit -x")'
 	@echo 'make test-containers  build the images, start compose.yaml on an engine, and try it (10 minutes)'
-	@echo 'make lint    check style, types and formatting'
+	@echo 'make lint    check style, types and formatting, and build the documentation'
+	@echo 'make docs    show the documentation as a site on this machine'
 	@echo 'make format  put the style right where that can be done automatically'
 	@echo 'make bench   compare speed with other tools'
 	@echo 'make clean   remove .venv and everything that was built'
@@ -39,6 +40,10 @@ lint: setup
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
+
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs serve
 
 format: setup
 	@.venv/bin/ruff check --fix

@@ -142,8 +142,12 @@ class Volumes:
 
         Args:
             volumes: their names, or ``all`` that have workers.
-            update, skip_failures, wait, lease, batch_size, progress: as `MediaCache.download_media`;
-                progress is that of all volumes together.
+            update: download again what has changed at its source.
+            skip_failures: false to cancel all the jobs and raise at the first failure.
+            wait: false to return at once.
+            lease: how long each volume keeps the samples, in seconds or as ``24h``.
+            batch_size: samples in one message to the fleet.
+            progress: that of all volumes together.
 
         Returns:
             a handle on the jobs.

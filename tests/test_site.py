@@ -1,0 +1,117 @@
+"""The documentation as a site: it builds strictly, needs nothing from elsewhere, and has the whole API."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import forebay
+from forebay import errors
+from tests.documentation import REPOSITORY
+
+PUBLIC = [name for name in forebay.__all__ if inspect.isclass(getattr(forebay, name))]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, as `make lint` builds it."""
+    directory = tmp_path_factory.mktemp("site")
+    status, output = build(REPOSITORY / "mkdocs.yml", directory)
+    assert status == 0, output
+    return directory
+
+
+def build(config: Path, directory: Path) -> tuple[int, str]:
+    """Builds a site strictly: the status, and what was said. With ``--quiet``, strictness counts nothing."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    done = subprocess.run(
+        [*command, "--config-file", str(config), "--site-dir", str(directory)],
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_no_page_loads_anything_from_another_host(site: Path) -> None:
+    loaded = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"?https?://[^>]*|<link\b[^>]*>")
+    foreign = [
+        f"{page.name}: {tag}"
+        for page in site.rglob("*.html")
+        for tag in loaded.findall(page.read_text())
+        if not tag.startswith("<link") or re.search(r"rel=\"?(stylesheet|preconnect|icon|preload)", tag)
+        if "://" in tag
+    ]
+    assert not foreign
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_page_about_the_api_has_every_method(site: Path, name: str) -> None:
+    kind = getattr(forebay, name)
+    text = (site / "api.html").read_text()
+    ours = (value for _, value in inspect.getmembers(kind, inspect.isfunction))
+    names = [value.__qualname__ for value in ours if value.__module__.startswith("forebay")]
+    public = [qualified for qualified in names if "._" not in qualified]
+    missing = [qualified for qualified in public if f'id="{kind.__module__}.{qualified}"' not in text]
+    assert f'href="#{name.lower()}"' in text
+    assert not missing
+
+
+def test_the_page_about_the_api_has_every_error(site: Path) -> None:
+    text = (site / "api.html").read_text()
+    names = [n for n, value in vars(errors).items() if inspect.isclass(value)]
+    assert len(names) > 10
+    assert [name for name in names if f'id="forebay.errors.{name}"' not in text] == []
+
+
+def test_a_link_to_a_file_of_the_repository_shows_the_file(site: Path) -> None:
+    assert "repository/bench/programs/obstore_threads.py.html" in (site / "benchmarks.html").read_text()
+    shown = (site / "repository/bench/programs/obstore_threads.py.html").read_text()
+    assert "import" in shown
+
+
+class TestABrokenSite:
+    """A build that overlooks a mistake makes every page pass."""
+
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> Path:
+        """The configuration of a small site, with the rules of the real one."""
+        text = (REPOSITORY / "mkdocs.yml").read_text()
+        config = yaml.unsafe_load(text)
+        config["nav"] = [{"First": "index.md"}]
+        config["hooks"] = [str(REPOSITORY / "scripts" / "site_pages.py")]
+        del config["plugins"][1:]
+        (tmp_path / "docs").mkdir()
+        (tmp_path / "mkdocs.yml").write_text(yaml.dump(config))
+        return tmp_path / "mkdocs.yml"
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("# Good\n\n[itself](#good), [a file](../mkdocs.yml)\n", ""),
+            ("[dead](nowhere.md)\n", "'nowhere.md', but the target is not found"),
+            ("[dead](../nowhere.py)\n", "'../nowhere.py', but the target is not found"),
+            ("[dead](#nowhere)\n", "'#nowhere', but there is no such anchor"),
+            ("[absolute](/index.md)\n", "absolute link '/index.md'"),
+        ],
+    )
+    def test_a_dead_link_fails(self, config: Path, text: str, message: str) -> None:
+        (config.parent / "docs" / "index.md").write_text(text)
+        status, output = build(config, config.parent / "site")
+        assert (status == 0) is (not message), output
+        assert message in output
+
+    def test_a_page_that_no_menu_leads_to_fails(self, config: Path) -> None:
+        (config.parent / "docs" / "index.md").write_text("# First\n")
+        (config.parent / "docs" / "other.md").write_text("# Other\n")
+        status, output = build(config, config.parent / "site")
+        assert status != 0
+        assert "other.md" in output
