@@ -49,9 +49,9 @@ def fiftyone_environment(database_uri: str, tmp_path_factory: pytest.TempPathFac
     return environment(home, database_uri) | {"FIFTYONE_MODULE_PATH": "forebay.fiftyone"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def imported_fiftyone(fiftyone_environment: dict[str, str]) -> Iterator[Any]:
-    """FiftyOne, imported once in this process, with the adapter on."""
+    """FiftyOne, imported once in this process, with the adapter on, before a test imports parts of either."""
     if early := {"fiftyone", "forebay.fiftyone"} & set(sys.modules):
         pytest.fail(f"a test's file imports {early.pop()} at its top, before there is a database for it")
     with pytest.MonkeyPatch.context() as patch:

@@ -12,8 +12,8 @@ DAY = 86_400
 
 
 @pytest.fixture
-def links(imported_fiftyone: Any) -> Any:
-    """The module; its package switches the adapter on, so it waits for FiftyOne's settings."""
+def links() -> Any:
+    """The module."""
     from forebay.fiftyone.app import links
 
     return links
