@@ -49,15 +49,17 @@ def fiftyone_environment(database_uri: str, tmp_path_factory: pytest.TempPathFac
     return environment(home, database_uri) | {"FIFTYONE_MODULE_PATH": "forebay.fiftyone"}
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def imported_fiftyone(fiftyone_environment: dict[str, str]) -> Iterator[Any]:
-    """FiftyOne, imported once in this process, with the adapter on, before a test imports parts of either."""
-    if early := {"fiftyone", "forebay.fiftyone"} & set(sys.modules):
-        pytest.fail(f"a test's file imports {early.pop()} at its top, before there is a database for it")
+    """FiftyOne, imported once in this process, with the adapter on."""
+    if "fiftyone" in sys.modules:
+        pytest.fail("a test's file imports fiftyone at its top, before there is a database for it")
     with pytest.MonkeyPatch.context() as patch:
         _only(patch, fiftyone_environment)
         torchvision_operators.declare()
         fiftyone = importlib.import_module("fiftyone")
+        # A test's file that imports a part of the adapter switched it on before these settings.
+        importlib.import_module("forebay.fiftyone.cvat").register()
         # Everything that is filled in when it is first used is filled in now, by these settings.
         fiftyone.list_datasets()
     yield fiftyone

@@ -14,7 +14,7 @@ import pytest
 
 from forebay import embedded
 from forebay.embedded import _machine
-from forebay.embedded._lease import FAR_SECONDS, Lease
+from forebay.embedded._lease import FAR_SECONDS, Lease, _digest
 from forebay.errors import VolumeError
 from tests.servers.embedded import cache_directory, client, eventually, processes
 
@@ -78,6 +78,18 @@ def test_another_hosts_lease_is_refused_while_it_lives(directory: Path) -> None:
 
 def test_another_hosts_lease_is_taken_when_it_was_silent_for_long(directory: Path) -> None:
     hold(directory, age_seconds=FAR_SECONDS + 1)
+    lease = Lease("here")
+
+    assert lease.take() is None
+
+    assert lease.beat() and os.listdir(directory) == ["host.json"]
+
+
+def test_a_machine_that_died_while_it_took_a_lease_over_is_not_waited_for_for_ever(directory: Path) -> None:
+    path = hold(directory, age_seconds=FAR_SECONDS + 1)
+    turn = directory / f"host.json.{_digest(json.loads(path.read_text()))}.over"
+    turn.write_text("{}")
+    os.utime(turn, (0, 0))
     lease = Lease("here")
 
     assert lease.take() is None

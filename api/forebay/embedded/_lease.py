@@ -1,8 +1,9 @@
 """The right of one machine to run the server of a directory that several machines may reach.
 
-It is a file with the holder's name that the holder touches every two seconds, created and taken over
-with ``link`` and ``rename``, which NFS keeps atomic too. Whoever finds that it lost its lease ends its
-server at once.
+It is a file with the holder's name that the holder touches every two seconds, created with ``link``, which
+NFS keeps atomic too. Whoever finds that it lost its lease ends its server at once.
+
+A lease is taken over with ``rename``, by one machine: whoever links a file that is named after the old lease.
 
 Whose lease may be taken over, and when:
 
@@ -19,8 +20,10 @@ another host                                           300 s after its last sign
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import time
 from typing import NamedTuple
 
 from forebay.embedded import _data, _lock
@@ -29,6 +32,7 @@ from forebay.embedded._settings import LEASE
 BEAT_SECONDS = 2.0
 NEAR_SECONDS = 6.0
 FAR_SECONDS = 300.0
+_TURN_SECONDS = 0.01
 
 
 class Held(NamedTuple):
@@ -75,7 +79,10 @@ class Lease:
                 patience = self._patience(held)
                 if age < patience:
                     return Held(str(held.get("host", "an unknown machine")), age, patience - age)
-                foreign |= self._take_over(held) and held.get("host") != self._record["host"]
+                if self._take_over(held):
+                    foreign = held.get("host") != self._record["host"]
+                    break
+                time.sleep(_TURN_SECONDS)
         finally:
             _unlink(self._draft)
         if foreign:
@@ -100,17 +107,18 @@ class Lease:
         if self.beat():
             _unlink(LEASE)
 
-    def _create(self) -> bool:
+    def _create(self, path: str = LEASE) -> bool:
+        """Makes a file that is ours; false when there is one."""
         text = json.dumps(self._record)
         with open(self._draft, "w") as draft:
             draft.write(text)
         try:
-            os.link(self._draft, LEASE)
+            os.link(self._draft, path)
         except FileExistsError:
             # Over NFS the answer to a link that was made may have been lost.
-            return (_read(LEASE) or {}).get("token") == self._token
+            return (_read(path) or {}).get("token") == self._token
         except OSError:
-            return _create_exclusively(LEASE, text)
+            return _create_exclusively(path, text)
         return True
 
     def _patience(self, held: dict[str, object]) -> float:
@@ -121,7 +129,7 @@ class Lease:
         near = ours["host"] == held.get("host") or (ours["boot"] == boot and boot)
         return NEAR_SECONDS if near else FAR_SECONDS
 
-    def _age(self) -> float:
+    def _age(self, path: str = LEASE) -> float:
         """Seconds since the last sign of life, by the file system's clock: those of hosts differ.
 
         A time in the future is as old as it is far off: the clock was put right, and a holder that
@@ -129,23 +137,29 @@ class Lease:
         """
         os.utime(self._draft)
         try:
-            return abs(os.stat(self._draft).st_mtime - os.stat(LEASE).st_mtime)
+            return abs(os.stat(self._draft).st_mtime - os.stat(path).st_mtime)
         except FileNotFoundError:
             return FAR_SECONDS
 
     def _take_over(self, held: dict[str, object]) -> bool:
-        taken = self._draft + ".taken"
-        try:
-            os.rename(LEASE, taken)
-        except FileNotFoundError:
+        """Puts ours in the place of a lease that is over; false when another machine does, or did."""
+        turn = f"{LEASE}.{_digest(held)}.over"
+        if not self._create(turn):
+            if self._age(turn) >= NEAR_SECONDS:
+                # Who had the turn died in it.
+                _unlink(turn)
             return False
-        ours = _read(taken) == held
-        if not ours:
-            # Another machine was faster, and this is its new lease.
-            with contextlib.suppress(OSError):
-                os.link(taken, LEASE)
-        _unlink(taken)
-        return ours
+        try:
+            if _read(LEASE) != held:
+                return False
+            os.rename(self._draft, LEASE)
+        finally:
+            _unlink(turn)
+        return True
+
+
+def _digest(held: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _create_exclusively(path: str, text: str) -> bool:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 import pytest
+
+from forebay.fiftyone.app import links
 
 KEY, NOW = b"k" * 32, 1_700_000_000.0
 DAY = 86_400
 
 
-@pytest.fixture
-def links() -> Any:
-    """The module."""
-    from forebay.fiftyone.app import links
-
-    return links
-
-
-def test_a_link_leads_back_to_its_uri(links: Any) -> None:
+def test_a_link_leads_back_to_its_uri() -> None:
     uri = "s3://bucket/a b/100% of ä&#+?.jpg"
     target = links.read(KEY, links.make(KEY, uri, NOW), NOW)
     assert target is not None
@@ -35,20 +28,20 @@ def test_a_link_leads_back_to_its_uri(links: Any) -> None:
         ("s3://bucket/" + "n" * 900 + ".fo3d", "n" * 95 + ".fo3d"),
     ],
 )
-def test_it_ends_like_the_file_and_holds_nothing_that_needs_encoding(links: Any, uri: str, name: str) -> None:
+def test_it_ends_like_the_file_and_holds_nothing_that_needs_encoding(uri: str, name: str) -> None:
     link = links.make(KEY, uri, NOW)
     assert link.endswith(f"/{name}")
     assert set(link) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./")
     assert "://" not in link, "the front end would load it itself"
 
 
-def test_it_stays_the_same_for_a_day_so_that_browsers_know_it_again(links: Any) -> None:
+def test_it_stays_the_same_for_a_day_so_that_browsers_know_it_again() -> None:
     midnight = NOW // DAY * DAY
     assert links.make(KEY, "s3://b/k", midnight) == links.make(KEY, "s3://b/k", midnight + DAY - 1)
     assert links.make(KEY, "s3://b/k", midnight) != links.make(KEY, "s3://b/k", midnight + DAY)
 
 
-def test_it_is_good_for_at_least_a_day_and_at_most_two(links: Any) -> None:
+def test_it_is_good_for_at_least_a_day_and_at_most_two() -> None:
     link = links.make(KEY, "s3://b/k", NOW)
     assert links.read(KEY, link, NOW + DAY) is not None
     with pytest.raises(links.LinkError, match=r"expired; load the page again"):
@@ -56,7 +49,7 @@ def test_it_is_good_for_at_least_a_day_and_at_most_two(links: Any) -> None:
 
 
 @pytest.mark.parametrize("part", ["expiry", "signature", "URI", "key"])
-def test_a_changed_one_is_refused(links: Any, part: str) -> None:
+def test_a_changed_one_is_refused(part: str) -> None:
     version, expiry, signature, uri = (
         links.make(KEY, "s3://bucket/a.jpg", NOW).removesuffix("/a.jpg").split(".")[-4:]
     )
@@ -72,7 +65,7 @@ def test_a_changed_one_is_refused(links: Any, part: str) -> None:
         links.read(key, changed, NOW)
 
 
-def test_what_stands_in_place_of_the_file_name_is_an_asset(links: Any) -> None:
+def test_what_stands_in_place_of_the_file_name_is_an_asset() -> None:
     link = links.make(KEY, "s3://bucket/box.mtl", NOW).removesuffix("box.mtl")
     target = links.read(KEY, f"{link}../textures/paint.png", NOW)
     assert target is not None
@@ -80,5 +73,5 @@ def test_what_stands_in_place_of_the_file_name_is_an_asset(links: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/data/a.jpg", "/.forebay/", "/.forebay/v2.1.x.y/a", "s3://b/k", "a.jpg"])
-def test_other_paths_are_no_links(links: Any, path: str) -> None:
+def test_other_paths_are_no_links(path: str) -> None:
     assert links.read(KEY, path, NOW) is None
