@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import time
 
 import pytest
 import requests
@@ -109,6 +110,28 @@ class TestVolume:
         assert found["forebay_workers"] == {("alive",): 1, ("gone",): 0}
         assert found["forebay_worker_samples_total"] == {("w1@test",): 3}
         assert found["forebay_worker_concurrency"] == {("w1@test",): 8}
+
+    def test_a_killed_worker_is_told_for_a_while(
+        self, cache: MediaCache, forebay: Forebay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given two workers, one of which was last heard of almost ten minutes ago
+        index, now = cache.volume.index, time.time()
+        monkeypatch.setattr("time.time", lambda: now - fleet.GONE_SECONDS + 60)
+        fleet.announce(index, "killed@test", 8, samples=3)
+        monkeypatch.undo()
+        fleet.announce(index, "alive@test", 8, samples=3)
+
+        # When the other cleans up, then it is still told, but takes no part in what is about those alive
+        fleet.forget_gone(index)
+        found = values(forebay("metrics").out)
+        assert found["forebay_workers"] == {("alive",): 1, ("gone",): 1}
+        assert found["forebay_worker_progress_age_seconds"].keys() == {("alive@test",)}
+        assert found["forebay_worker_seen_age_seconds"]["killed@test",] > 500
+
+        # and a minute later it is not
+        monkeypatch.setattr("time.time", lambda: now + 61)
+        fleet.forget_gone(index)
+        assert [worker.name for worker in fleet.workers(index)] == ["alive@test"]
 
     def test_no_limit_is_infinite(self, make_cache: MakeCache, forebay: Forebay) -> None:
         make_cache(cache_size_bytes=-1).volume.session  # noqa: B018

@@ -23,8 +23,16 @@ def worker(*, seen: float = 1.0, progress: float = 1.0) -> Worker:
         ([worker(progress=86_400.0)], 0),
         ([worker(progress=119.0)], 5_000),
         ([worker(), worker()], 5_000),
+        ([worker(seen=300.0, progress=300.0), worker()], 5_000),
     ],
-    ids=["at rest", "at work", "idle for a day", "a slow pack", "two of them"],
+    ids=[
+        "at rest",
+        "at work",
+        "idle for a day",
+        "a slow pack",
+        "two of them",
+        "the successor of a killed one",
+    ],
 )
 def test_healthy(workers: list[Worker], messages: int) -> None:
     assert problem(workers, messages, NOW) is None
@@ -35,6 +43,7 @@ def test_healthy(workers: list[Worker], messages: int) -> None:
     [
         ([], 0, "no worker of this machine has announced itself"),
         ([worker(seen=16.0)], 0, "default.1@here has given no sign of life for 16 s"),
+        ([worker(seen=99.0), worker(seen=17.0)], 0, "default.1@here has given no sign of life for 17 s"),
         (
             [worker(progress=120.0)],
             5_000,
@@ -46,7 +55,7 @@ def test_healthy(workers: list[Worker], messages: int) -> None:
             "default.1@here has begun nothing for 300 s, and 1 messages wait",
         ),
     ],
-    ids=["none", "silent", "lives but takes nothing", "one of two takes nothing"],
+    ids=["none", "silent", "all silent", "lives but takes nothing", "one of two takes nothing"],
 )
 def test_unhealthy(workers: list[Worker], messages: int, expected: str) -> None:
     assert problem(workers, messages, NOW) == expected

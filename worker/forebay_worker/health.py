@@ -32,11 +32,13 @@ def problem(workers: list[fleet.Worker], messages: int, now: float) -> str | Non
     """
     if not workers:
         return "no worker of this machine has announced itself"
+    # One that was killed is remembered for a while, beside the one that took its place.
+    last = max(workers, key=lambda worker: worker.seen)
+    if now - last.seen >= fleet.ALIVE_SECONDS:
+        return f"{last.name} has given no sign of life for {now - last.seen:.0f} s"
     for worker in workers:
-        silent, idle = now - worker.seen, now - worker.progress
-        if silent >= fleet.ALIVE_SECONDS:
-            return f"{worker.name} has given no sign of life for {silent:.0f} s"
-        if messages and idle >= fleet.STUCK_SECONDS:
+        idle = now - worker.progress
+        if now - worker.seen < fleet.ALIVE_SECONDS and messages and idle >= fleet.STUCK_SECONDS:
             return f"{worker.name} has begun nothing for {idle:.0f} s, and {messages:,} messages wait"
     return None
 

@@ -190,8 +190,6 @@ def _requeue(cache: MediaCache) -> None:
             fields = ledger.read(job)
             if fields and "finished" not in fields:
                 cache.dispatcher.requeue_if_stalled(job, fields)
-        for worker in fleet.workers(index):
-            if not worker.alive:
-                fleet.retire(index, worker.name)
+        fleet.forget_gone(index)
     finally:
         index.lock(lock, token, 0)

@@ -41,6 +41,8 @@ SHARE = 4
 LARGEST_PACK = 64
 # A worker says that it lives every 5 seconds.
 ALIVE_SECONDS = 16.0
+# One that went without signing off is remembered for so long, for whoever is to be told of it.
+GONE_SECONDS = 600.0
 # A worker that has messages before it and takes none is as good as dead.
 STUCK_SECONDS = 120.0
 
@@ -69,7 +71,7 @@ class Worker:
 
 
 def workers(index: Index) -> list[Worker]:
-    """Every worker of the volume that has been heard of lately."""
+    """The workers of the volume that are alive, and those that went lately without signing off."""
     found = index.connection.command("hgetall", index.keys.workers)
     return sorted((Worker(**json.loads(text)) for text in found.values()), key=lambda worker: worker.name)
 
@@ -96,6 +98,13 @@ def announce(index: Index, name: str, concurrency: int, *, samples: int | None =
 def retire(index: Index, name: str) -> None:
     """Forgets a worker that has stopped."""
     index.connection.command("hdel", index.keys.workers, name)
+
+
+def forget_gone(index: Index) -> None:
+    """Forgets workers that went without signing off, a while after their last sign of life."""
+    for worker in workers(index):
+        if time.time() - worker.seen > GONE_SECONDS:
+            retire(index, worker.name)
 
 
 def pack_size(batch_size: int | Literal["auto"], samples: int, threads: int) -> int:

@@ -145,9 +145,17 @@ JOB_BYTES = Metric("forebay_job_bytes", "gauge", ("job",), "Bytes that were down
 JOB_AGE = Metric(
     "forebay_job_progress_age_seconds", "gauge", ("job",), "Time since something was heard of a running job."
 )
-WORKERS = Metric("forebay_workers", "gauge", ("state",), "Workers: alive, or gone without signing off.")
+WORKERS = Metric(
+    "forebay_workers",
+    "gauge",
+    ("state",),
+    "Workers: alive, or gone without signing off, which is told for 10 minutes, and until a worker is there.",
+)
 WORKER_SLOTS = Metric(
-    "forebay_worker_concurrency", "gauge", ("worker",), "Downloads that a worker runs at a time."
+    "forebay_worker_concurrency",
+    "gauge",
+    ("worker",),
+    "Downloads that a living worker runs at a time.",
 )
 WORKER_SAMPLES = Metric("forebay_worker_samples", "counter", ("worker",), "Samples that a worker has ended.")
 WORKER_SEEN = Metric(
@@ -157,7 +165,7 @@ WORKER_PROGRESS = Metric(
     "forebay_worker_progress_age_seconds",
     "gauge",
     ("worker",),
-    "Time since a worker began or ended a message. While messages wait, this should be seconds.",
+    "Time since a living worker began or ended a message. While messages wait, this should be seconds.",
 )
 
 # What is there to see when somebody asks.

@@ -152,10 +152,11 @@ def _workers(found: Mapping[str, str]) -> Iterator[Observed]:
     yield Observed(c.WORKERS, ("alive",), alive)
     yield Observed(c.WORKERS, ("gone",), len(workers) - alive)
     for worker in workers:
-        yield Observed(c.WORKER_SLOTS, (worker.name,), worker.concurrency)
         yield Observed(c.WORKER_SAMPLES, (worker.name,), worker.done)
         yield Observed(c.WORKER_SEEN, (worker.name,), _age(worker.seen))
-        yield Observed(c.WORKER_PROGRESS, (worker.name,), _age(worker.progress))
+        if worker.alive:
+            yield Observed(c.WORKER_SLOTS, (worker.name,), worker.concurrency)
+            yield Observed(c.WORKER_PROGRESS, (worker.name,), _age(worker.progress))
 
 
 def _age(when: Any) -> float:
