@@ -67,6 +67,21 @@ class TestTheFile:
         assert len(secret) == 4
         assert all(re.fullmatch("[0-9a-f]{48}", one[name]) and one[name] != other[name] for name in secret)
 
+    def test_what_beats_the_settings_is_named(self) -> None:
+        shell = {
+            "PATH": os.environ["PATH"],
+            "AWS_SECRET_ACCESS_KEY": "mine",
+            "FIFTYONE_MEDIA_CACHE_VOLUME": "b",
+        }
+        script = REPOSITORY / "docker" / "secrets"
+        done = subprocess.run([script], check=True, env=shell, capture_output=True, text=True)
+        assert done.stderr.splitlines() == [
+            f"warning: {name} is set in this shell, where docker compose takes it rather than from .env: "
+            f"unset {name}"
+            for name in ("AWS_SECRET_ACCESS_KEY", "FIFTYONE_MEDIA_CACHE_VOLUME")
+        ]
+        assert len(done.stdout.splitlines()) == 3
+
     def test_nothing_is_reached_from_other_machines(self, services: dict[str, Any]) -> None:
         ports = [port for service in services.values() for port in service.get("ports", [])]
         assert ports
@@ -88,6 +103,22 @@ class TestTheFile:
         assert mounts["/cache"]["source"] == "cache"
         assert mounts["/credentials"]["read_only"]
 
+    def test_every_setting_gets_in(self, tmp_path: Path) -> None:
+        """One that does not would be ignored without a word."""
+        fixed = {"cache_dir", "redis_url", "broker_url", "metrics_host", "metrics_port", "flower_basic_auth"}
+        given = [env_name(field) for field in MediaCacheConfig.model_fields.keys() - fixed]
+        settings = dict.fromkeys((*given, "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"), "from-env")
+
+        services = Compose(new_env(tmp_path / "env", **settings)).config(*PROFILES)["services"]
+
+        for name in ("worker", "forebay"):
+            assert settings.items() <= services[name]["environment"].items(), name
+
+    def test_there_are_as_many_workers_as_the_settings_say(self, compose: Compose, tmp_path: Path) -> None:
+        assert compose.config()["services"]["worker"]["scale"] == 1
+        four = Compose(new_env(tmp_path / "four", WORKERS="4"))
+        assert four.config()["services"]["worker"]["scale"] == 4
+
     def test_workers_have_the_time_to_end_in_good_order(self, services: dict[str, Any]) -> None:
         seconds = int(services["worker"]["stop_grace_period"].removesuffix("s"))
         assert seconds > fleet.DRAIN_SECONDS + fleet.SOFT_SHUTDOWN_SECONDS + 10
@@ -106,10 +137,11 @@ class TestTheFile:
 
 
 class TestTheExample:
-    def test_it_names_every_variable_of_the_file_and_no_other(self) -> None:
-        used = set(re.findall(r"(?<!\$)\$\{(\w+)", FILE)) | set(re.findall(r"^  ([A-Z]\w+):$", FILE, re.M))
-        named = set(re.findall(r"^(?:# )?([A-Z]\w+)=", EXAMPLE, re.M))
-        assert named == used
+    def test_it_names_variables_of_the_file_and_no_other(self) -> None:
+        filled_in = set(re.findall(r"(?<!\$)\$\{(\w+)", FILE))
+        passed_on = set(re.findall(r"^  ([A-Z]\w+):$", FILE, re.M))
+        named = set(re.findall(r"^(?:# )?([A-Z]\w+)=", EXAMPLE, re.M)) - {"COMPOSE_PROFILES"}
+        assert filled_in <= named <= filled_in | passed_on
 
     def test_its_settings_exist(self) -> None:
         known = {env_name(field) for field in MediaCacheConfig.model_fields}
@@ -262,21 +294,27 @@ class TestTheCommands:
         )
 
 
-class TestTheDashboard:
+class TestTheMonitoring:
     DASHBOARD = json.loads((REPOSITORY / "docker" / "grafana" / "forebay.json").read_text())
 
-    def test_it_shows_metrics_that_exist_by_labels_that_they_have(self) -> None:
-        known = {"process_resident_memory_bytes": {"job", "instance"}}
-        for metric in OF_VOLUME:
-            suffixes = ("_bucket", "_sum", "_count") if metric.kind == "histogram" else ("",)
-            known |= {f"{metric.shown}{suffix}": {"volume", "le", *metric.labels} for suffix in suffixes}
+    ALERTS = (REPOSITORY / "docker" / "prometheus" / "alerts.yml").read_text()
+
+    def test_the_dashboard_shows_metrics_that_exist_by_labels_that_they_have(self) -> None:
         for panel in self.DASHBOARD["panels"]:
             for target in panel["targets"]:
-                names = set(re.findall(r"\b(?:forebay|process)_\w+", target["expr"]))
-                assert names, panel["title"]
-                assert names <= known.keys(), panel["title"]
-                labels = set.intersection(*(known[name] for name in names))
+                labels = labels_of_all(target["expr"])
                 assert labels_in(target["expr"], target["legendFormat"]) <= labels, panel["title"]
+
+    def test_alerts_are_about_metrics_that_exist_and_are_those_of_the_documentation(self) -> None:
+        for rule in yaml.safe_load(self.ALERTS)["groups"][0]["rules"]:
+            assert labels_in(rule["expr"], "") <= labels_of_all(rule["expr"]) | {"state"}, rule["alert"]
+        assert self.ALERTS in (REPOSITORY / "docs" / "operating.md").read_text()
+
+    def test_prometheus_reads_the_alerts(self, services: dict[str, Any]) -> None:
+        settings = yaml.safe_load((REPOSITORY / "docker" / "prometheus" / "prometheus.yml").read_text())
+        [name] = settings["rule_files"]
+        targets = [mount["target"] for mount in services["prometheus"]["volumes"]]
+        assert f"/etc/prometheus/{name}" in targets
 
     def test_its_data_source_is_the_one_that_is_provisioned(self) -> None:
         [source] = yaml.safe_load((REPOSITORY / "docker" / "grafana" / "datasource.yaml").read_text())[
@@ -295,6 +333,18 @@ class TestTheDashboard:
         [host] = discovery["names"]
         environment = services[host]["environment"]
         assert environment["FIFTYONE_MEDIA_CACHE_METRICS_PORT"] == str(discovery["port"])
+
+
+def labels_of_all(expression: str) -> set[str]:
+    """The labels that all metrics of an expression have."""
+    known = {"process_resident_memory_bytes": {"job", "instance"}}
+    for metric in OF_VOLUME:
+        suffixes = ("_bucket", "_sum", "_count") if metric.kind == "histogram" else ("",)
+        known |= {f"{metric.shown}{suffix}": {"volume", "le", *metric.labels} for suffix in suffixes}
+    names = set(re.findall(r"\b(?:forebay|process)_\w+", expression))
+    assert names, expression
+    assert names <= known.keys(), expression
+    return set.intersection(*(known[name] for name in names))
 
 
 def labels_in(expression: str, legend: str) -> set[str]:
