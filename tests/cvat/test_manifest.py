@@ -111,6 +111,36 @@ def test_what_is_new_is_added_and_nothing_read_twice(
 
 
 @pytest.mark.usefixtures("s3_environment")
+def test_what_is_no_longer_there_is_told_and_left_out_anew(
+    s3_server: S3Server, s3_bucket: str, forebay: Forebay
+) -> None:
+    # Given a manifest of three images, one of them in another directory
+    for key in ("in/a.jpg", "in/b.jpg", "out/c.jpg"):
+        s3_server.put(s3_bucket, key, image(32, 24))
+    forebay("cvat", "manifest", f"s3://{s3_bucket}/")
+    # When two are deleted, and there is a new one
+    for key in ("in/a.jpg", "out/c.jpg"):
+        s3_server.delete(s3_bucket, key)
+    s3_server.put(s3_bucket, "in/d.jpg", image(32, 24))
+    path = f"s3://{s3_bucket}/manifest.jsonl"
+
+    # Then it is told of those of the directory that is looked at,
+    one = forebay("cvat", "manifest", f"s3://{s3_bucket}/in/")
+    assert (one.status, one.lines) == (0, [f"{path}: 1 added, 3 were there before"])
+    assert one.error_lines == ["warning: 1 image of the manifest is no longer there; --anew leaves it out"]
+    both = forebay("cvat", "manifest", f"s3://{s3_bucket}/")
+    assert both.error_lines == [
+        "warning: 2 images of the manifest are no longer there; --anew leaves them out"
+    ]
+    assert len(read(s3_server, s3_bucket)) == 2 + 4
+
+    # and nothing when images are named one by one; anew, they are not in it.
+    assert forebay("cvat", "manifest", f"s3://{s3_bucket}/in/d.jpg").err == ""
+    anew = forebay("cvat", "manifest", f"s3://{s3_bucket}/", "--anew")
+    assert (anew.lines, anew.err) == ([f"{path}: 2 added"], "")
+
+
+@pytest.mark.usefixtures("s3_environment")
 def test_anew(s3_server: S3Server, s3_bucket: str, cache: MediaCache) -> None:
     s3_server.put(s3_bucket, "a.jpg", image(32, 24))
     create_manifest(f"s3://{s3_bucket}/", cache=cache)
@@ -144,11 +174,12 @@ def test_what_cannot_be_read_is_left_out_and_named(
     made = create_manifest([f"s3://{s3_bucket}/", f"s3://{s3_bucket}/gone.jpg"], cache=cache)
 
     assert (made.added, made.failed) == (1, 2)
-    assert made.failures[0] == (
+    broken, gone = sorted(made.failures)
+    assert broken == (
         f"s3://{s3_bucket}/broken.jpg",
         "not an image that Pillow knows (UnidentifiedImageError)",
     )
-    assert made.failures[1][0] == f"s3://{s3_bucket}/gone.jpg"
+    assert gone[0] == f"s3://{s3_bucket}/gone.jpg"
 
 
 @pytest.mark.usefixtures("s3_environment")
@@ -169,9 +200,11 @@ def test_nothing_to_make_one_of(s3_server: S3Server, s3_bucket: str, cache: Medi
     s3_server.put(s3_bucket, "a.txt", b"no image")
     with pytest.raises(ManifestError) as raised:
         create_manifest(f"s3://{s3_bucket}/", cache=cache)
-    assert str(raised.value) == (
-        f"s3://{s3_bucket}/: there is no image, so there is nothing to make a manifest of"
-    )
+    why = "there is no image, so there is nothing to make a manifest of"
+    assert str(raised.value) == f"s3://{s3_bucket}/: {why}"
+    with pytest.raises(ManifestError) as raised:
+        create_manifest([f"s3://{s3_bucket}/b/", f"s3://{s3_bucket}/c/"], cache=cache)
+    assert str(raised.value) == f"s3://{s3_bucket}/b/ and 1 more: {why}"
 
 
 VERSION, TYPE = b'{"version":"1.1"}', b'{"type":"images"}'
@@ -219,6 +252,7 @@ def test_what_cvat_takes_is_taken() -> None:
 def test_the_command(s3_server: S3Server, s3_bucket: str, forebay: Forebay) -> None:
     s3_server.put(s3_bucket, "images/a.jpg", image(32, 24))
     s3_server.put(s3_bucket, "images/broken.jpg", b"broken")
+    s3_server.put(s3_bucket, "images/a.txt", b"no image")
 
     done = forebay("cvat", "manifest", f"s3://{s3_bucket}/images/", "-o", f"s3://{s3_bucket}/images/")
 
@@ -227,6 +261,7 @@ def test_the_command(s3_server: S3Server, s3_bucket: str, forebay: Forebay) -> N
         f"warning: s3://{s3_bucket}/images/broken.jpg: not an image that Pillow knows "
         f"(UnidentifiedImageError)",
         "warning: 1 image could not be read, and is not in the manifest",
+        "1 object below the prefix is no image, by its name",
     ]
     assert read(s3_server, s3_bucket, "images/manifest.jsonl")[2]["name"] == "a"
 

@@ -87,9 +87,11 @@ def manifest(
     if done.failed:
         warn(f"{count(done.failed, 'image')} could not be read, and {_are(done.failed)} not in the manifest")
     if done.ignored:
-        say(
-            f"{count(done.ignored, 'object')} below the prefix {_are(done.ignored)} no images, by their names"
-        )
+        what = "is no image, by its name" if done.ignored == 1 else "are no images, by their names"
+        say(f"{count(done.ignored, 'object')} below the prefix {what}")
+    if done.gone:
+        gone = f"{count(done.gone, 'image')} of the manifest {_are(done.gone)} no longer there"
+        warn(f"{gone}; --anew leaves {'it' if done.gone == 1 else 'them'} out")
     before = f", {done.kept:,} were there before" if done.kept else ""
     put(f"{done.path}: {done.added:,} added{before}")
     return 1 if done.failed else 0

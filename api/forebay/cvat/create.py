@@ -8,7 +8,7 @@ import mimetypes
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
@@ -45,6 +45,8 @@ class Manifest:
         path: its URI, or local path.
         added: how many images are new in it.
         kept: how many were in it before.
+        gone: how many of these are no longer there, of those below the prefixes that were listed. They stay
+            in the manifest.
         ignored: how many objects below a prefix are no images, by their names.
         failed: how many images could not be read, and are not in it.
         failures: the first of these, and why.
@@ -53,6 +55,7 @@ class Manifest:
     path: str
     added: int = 0
     kept: int = 0
+    gone: int = 0
     ignored: int = 0
     failed: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
@@ -87,7 +90,8 @@ def create_manifest(
             of the bucket.
         root: for a local path, the URI of the directory in which the manifest will lie; by default the
             bucket's root.
-        update: keep what is in the manifest and add what is new; false makes it anew.
+        update: keep what is in the manifest and add what is new; false makes it anew, and so leaves out
+            what is no longer there.
         cache: whose settings and credentials are used; `forebay.media_cache` by default.
         progress: told now and then how many images there are so far.
 
@@ -101,7 +105,8 @@ def create_manifest(
 
         cache = forebay.media_cache
     found = Manifest("")
-    objects = _objects(media, cache, found)
+    listed: list[str] = []
+    objects = _objects(media, cache, found, listed)
     first = next(objects, None)
     if first is None:
         raise ManifestError(f"{_shown(media)}: there is no image, so there is nothing to make a manifest of")
@@ -126,13 +131,14 @@ def create_manifest(
         if not found.kept + found.added:
             uri, reason = found.failures[0]
             raise ManifestError(f"none of the {found.failed:,} images can be read; {uri}: {reason}")
+        found.gone = sum(_is_listed(place.base + name, listed) for name in seen.not_again())
         if found.added or not found.kept:
             with open(path, "rb") as whole:
                 publish(whole, place.path, cache)
     return found
 
 
-def _objects(media: Any, cache: MediaCache, found: Manifest) -> Iterator[_Found]:
+def _objects(media: Any, cache: MediaCache, found: Manifest, listed: list[str]) -> Iterator[_Found]:
     if hasattr(media, "iter_samples"):
         yield from _samples(media)
         return
@@ -142,6 +148,7 @@ def _objects(media: Any, cache: MediaCache, found: Manifest) -> Iterator[_Found]
             yield _Found(uri)
             continue
         parsed = places.in_bucket(uri)
+        listed.append(uri)
         for info in cache.sources.for_uri(parsed).list(parsed):
             if _is_image(info.uri):
                 yield _Found(info.uri)
@@ -213,7 +220,7 @@ def _keep(place: Place, cache: MediaCache, file: IO[bytes], seen: _Seen, found: 
 
     with contextlib.suppress(FileNotFoundError, ObjectNotFoundError):
         for image in images_of(copied(), redact(place.path)):
-            seen.add(image.name)
+            seen.keep(image.name)
             found.kept += 1
 
 
@@ -224,22 +231,44 @@ class _Seen:
         self._database = sqlite3.connect(os.path.join(directory, "names"), isolation_level=None)
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("PRAGMA synchronous = OFF")
-        self._database.execute("CREATE TABLE names (name TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._database.execute("CREATE TABLE names (name BLOB PRIMARY KEY, again INT) WITHOUT ROWID")
         self._database.execute("BEGIN")
 
+    def keep(self, name: str) -> None:
+        """Notes a name of the present manifest."""
+        self._insert(name, again=False)
+
     def add(self, name: str) -> bool:
-        """Whether the name is new."""
-        # Keys that are not valid UTF-8 come as surrogates, which SQLite does not take.
-        added = self._database.execute(
-            "INSERT OR IGNORE INTO names VALUES (?)", (name.encode("utf-8", "surrogateescape"),)
-        )
-        return added.rowcount == 1
+        """Notes the name of an object; whether it is new."""
+        if self._insert(name, again=True):
+            return True
+        self._database.execute("UPDATE names SET again = 1 WHERE name = ?", (_bytes(name),))
+        return False
+
+    def not_again(self) -> Iterator[str]:
+        """The names that were kept and are those of no object."""
+        for (name,) in self._database.execute("SELECT name FROM names WHERE again = 0"):
+            yield name.decode("utf-8", "surrogateescape")
+
+    def _insert(self, name: str, *, again: bool) -> bool:
+        row = (_bytes(name), again)
+        return self._database.execute("INSERT OR IGNORE INTO names VALUES (?, ?)", row).rowcount == 1
 
     def __enter__(self) -> _Seen:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._database.close()
+
+
+def _bytes(name: str) -> bytes:
+    # Keys that are not valid UTF-8 come as surrogates, which SQLite does not take.
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _is_listed(uri: str, prefixes: Iterable[str]) -> bool:
+    """Whether an image would have been found below one of these prefixes."""
+    return _is_image(uri) and any(uri.startswith(f"{prefix.rstrip('/')}/") for prefix in prefixes)
 
 
 def _batches(items: Iterator[Any]) -> Iterator[list[Any]]:
@@ -252,6 +281,10 @@ def _is_image(uri: str) -> bool:
 
 
 def _shown(media: Any) -> str:
+    if hasattr(media, "iter_samples"):
+        return repr(media.name)
     if isinstance(media, str):
         return redact(media)
-    return repr(getattr(media, "name", None) or "the list")
+    if not isinstance(media, Sequence) or not media:
+        return "the list"
+    return redact(media[0]) + (f" and {len(media) - 1:,} more" if len(media) > 1 else "")
