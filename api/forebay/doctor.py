@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from forebay.cache import MediaCache
 from forebay.config import mask_url
-from forebay.errors import ForebayError, IndexUnavailableError
+from forebay.errors import ForebayError, IndexUnavailableError, VolumeError
 from forebay.sizes import human
 from forebay.uri import is_local, parse
-
-if TYPE_CHECKING:
-    from forebay.cache import MediaCache
 
 State = Literal["ok", "warning", "wrong"]
 
@@ -43,7 +42,8 @@ class Finding:
 def examine(cache: MediaCache, uri: str | None = None) -> Iterator[Finding]:
     """Checks one thing after the other, each on its own.
 
-    Starts the embedded index if there is no other, and makes the cache directory; changes nothing else.
+    Starts the embedded index if there is no other, and makes the cache directory; changes nothing else. So
+    a volume whose name Redis does not know, while it knows others, is not made by asking for it.
 
     Args:
         uri: an object or a prefix that must be readable.
@@ -52,9 +52,15 @@ def examine(cache: MediaCache, uri: str | None = None) -> Iterator[Finding]:
     found = [*_volume(cache), *_redis(cache)]
     yield from found
     if _fine(found):
-        found = list(_index(cache))
+        unnamed = _unnamed(cache)
+        found = [Finding("index", "warning", unnamed)] if unnamed else list(_index(cache))
         yield from found
-        if _fine(found):
+        if unnamed:
+            # Opened as if it were elsewhere, it can be asked without being made.
+            with closing(MediaCache(cache.config, elsewhere="nowhere")) as looked_at:
+                yield from _broker(looked_at)
+                yield from _workers(looked_at)
+        elif _fine(found):
             used = cache.volume.index.totals().published
             yield from _broker(cache)
             yield from _workers(cache)
@@ -159,6 +165,18 @@ def _redis(cache: MediaCache) -> Iterator[Finding]:
         yield Finding(
             "clock", "warning", f"this machine's clock is {skew:+.0f} s off that of Redis: set both by NTP"
         )
+
+
+def _unnamed(cache: MediaCache) -> str:
+    """Why looking must not make the volume; empty where it is there, or may be made."""
+    from forebay.volumes import Volumes
+
+    with closing(Volumes(cache.config)) as volumes:
+        try:
+            volumes.check_known()
+        except VolumeError as error:
+            return str(error)
+    return ""
 
 
 def _index(cache: MediaCache) -> Iterator[Finding]:

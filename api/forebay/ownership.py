@@ -1,8 +1,8 @@
 """A volume and its index belong together, and each says so.
 
-The directory names its index (`forebay.embedded.Owner`), the index names its directory. A directory
-with another index would lose track of its files; an index with another directory would promise files
-that are not there.
+The directory names its index and its volume (`forebay.embedded.Owner`), the index names its directory. A
+directory with another index would lose track of its files, and under a second name be filled twice over
+and lose what the first has leased; an index with another directory would promise files that are not there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from forebay.config import mask_url
-from forebay.embedded import claim_volume, read_owner
+from forebay.embedded import check_name, claim_volume, read_owner
 from forebay.errors import VolumeError
 
 if TYPE_CHECKING:
@@ -32,10 +32,12 @@ def join(volume: Volume, index: Index) -> None:
     url = "" if config.redis_url is None else mask_url(config.redis_url)
     known, directory = command("hmget", meta, ["index_id", "directory"])
     owner = read_owner(config.cache_dir)
+    same = owner is not None and (owner.url_masked == url if url else owner.kind == "embedded")
+    if owner is not None and (same or known is not None):
+        check_name(config.cache_dir, owner, config.volume)
     if known is None:
-        # A new index, or one that was started empty: then the directory remembers its name, and its
+        # A new index, or one that was started empty: then the directory remembers its id, and its
         # files are taken in again.
-        same = owner is not None and (owner.url_masked == url if url else owner.kind == "embedded")
         if owner is not None and not same:
             # Refused before anything is written into what is somebody else's, or nobody's, index.
             claim_volume(config.cache_dir, "", url_masked=url)
@@ -53,7 +55,7 @@ def join(volume: Volume, index: Index) -> None:
         # The same directory, emptied by hand: recovery finds out that its files are gone.
         command("hdel", meta, "run_id")
         _forget_everything(index)
-    claim_volume(config.cache_dir, known, url_masked=url)
+    claim_volume(config.cache_dir, known, url_masked=url, volume=config.volume)
 
 
 def _forget_everything(index: Index) -> None:

@@ -89,6 +89,20 @@ class Volumes:
             self._caches[name] = self._make(name)
         return self._caches[name]
 
+    def check_known(self) -> None:
+        """For whoever only looks, and so is not to make a volume by a name that was mistyped.
+
+        Raises:
+            VolumeError: Redis knows volumes, and the directory belongs to none, but not this name.
+        """
+        config = self.config
+        if config.redis_url is None or read_owner(config.cache_dir) is not None:
+            return
+        names = [record.name for record in registry.known(self._connection)]
+        meta = Index(self._connection, config.volume).keys.meta
+        if names and config.volume not in names and not self._connection.command("exists", meta):
+            raise VolumeError(self._unknown(config.volume))
+
     def choose(self, names: Names) -> tuple[dict[str, MediaCache], dict[str, str]]:
         """The volumes that can be filled now.
 
@@ -202,7 +216,9 @@ class Volumes:
     def _connection(self) -> Connection:
         if self.config.redis_url is None:
             return self.cache(self.config.volume).volume.index.connection
-        return Connection(self.config.redis_url)
+        connection = Connection(self.config.redis_url)
+        connection.check()
+        return connection
 
     @property
     def _where(self) -> str:

@@ -56,7 +56,7 @@ def ls(
     from forebay.contents import cached_objects
     from forebay.sizes import human
 
-    found = cached_objects(State.of(ctx).cache().volume, prefix)
+    found = cached_objects(State.of(ctx).known_cache().volume, prefix)
     descending = reverse if sort is Order.uri else not reverse
 
     def key(item: CachedObject) -> tuple[str | float, str]:
@@ -77,7 +77,7 @@ def ls(
 @settings()
 def stats(ctx: typer.Context, json: Json = False) -> int:
     """Say how full the cache is, and what holds its space."""
-    cache = State.of(ctx).cache()
+    cache = State.of(ctx).known_cache()
     found = cache.stats() | _more_stats(cache)
     if json:
         emit(found)
@@ -138,7 +138,7 @@ def verify(
     """
     from forebay.survey import verify as verify_all
 
-    cache = State.of(ctx).cache()
+    cache = State.of(ctx).known_cache()
     listing = targets.expand_targets(cache, targets.read_targets(uris, column), include, exclude)
     with targets.Counter("asking the sources", "object") as counter:
         findings = list(verify_all(cache, listing, remote=remote, asked=counter.show))
@@ -177,7 +177,7 @@ def clear(
     if bool(uris) == everything:
         raise typer.BadParameter("name what to remove, or give --all")
     wanted = targets.read_targets(uris or [], column)
-    cache = State.of(ctx).cache()
+    cache = State.of(ctx).known_cache()
     if everything:
         totals = cache.volume.index.totals()
         entries, number, size = None, totals.count, totals.published
@@ -234,7 +234,7 @@ def evict(
 
     state = State.of(ctx)
     limit = parse_size(to)
-    cache = state.cache()
+    cache = state.known_cache()
     done = cache.evict(limit)
     left = cache.volume.index.totals().published
     names = [uri_of(entry) or entry for entry in done.entries]

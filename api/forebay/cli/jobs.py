@@ -23,7 +23,7 @@ def jobs(ctx: typer.Context, json: Json = False) -> int:
     from forebay.jobs import abandoned
     from forebay.sizes import human
 
-    cache = State.of(ctx).reachable_cache()
+    cache = State.of(ctx).reachable_cache(known=True)
     found, alone = cache.jobs(), abandoned(cache.volume)
     if json:
         emit([status.as_dict() | {"abandoned": status.id in alone} for status in found])
@@ -69,7 +69,7 @@ def job(
     if watch + retry + cancel > 1:
         raise typer.BadParameter("choose one of --watch, --retry and --cancel")
     state = State.of(ctx)
-    cache = state.reachable_cache()
+    cache = state.reachable_cache(known=True)
     handle = cache.job(job)
     if cancel:
         handle.cancel()

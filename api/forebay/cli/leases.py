@@ -49,7 +49,7 @@ def ls(ctx: typer.Context, json: Json = False) -> int:
 
 
 def _list(ctx: typer.Context, json: bool) -> int:
-    found = State.of(ctx).reachable_cache().leases()
+    found = State.of(ctx).reachable_cache(known=True).leases()
     if json:
         emit([asdict(lease) for lease in found])
     elif found:
@@ -95,7 +95,7 @@ def renew(ctx: typer.Context, name: Name, ttl: Time, json: Json = False) -> int:
     from forebay.sizes import parse_duration
 
     seconds = parse_duration(ttl)
-    volume = State.of(ctx).reachable_cache().volume
+    volume = State.of(ctx).reachable_cache(known=True).volume
     lease = find_lease(volume, name)
     Lease(name, volume).renew(seconds)
     if json:
@@ -110,7 +110,7 @@ def end(ctx: typer.Context, name: Name, json: Json = False) -> int:
     """End a lease now: what no other lease keeps may be evicted again."""
     from forebay.leases import Lease, find_lease
 
-    volume = State.of(ctx).reachable_cache().volume
+    volume = State.of(ctx).reachable_cache(known=True).volume
     lease = find_lease(volume, name)
     Lease(name, volume).end()
     if json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -146,17 +147,37 @@ class State:
 
         return MediaCache(self.config())
 
-    def reachable_cache(self) -> MediaCache:
-        """The cache, or of a volume that another machine has, what can be asked of it from here.
+    def known_cache(self) -> MediaCache:
+        """The cache, for a command that only looks.
 
         Raises:
             ConfigError: a setting is not allowed.
-            VolumeError: as `forebay.volumes.Volumes.cache`.
+            VolumeError: as `forebay.volumes.Volumes.check_known`.
         """
+        from forebay.cache import MediaCache
         from forebay.volumes import Volumes
 
         config = self.config()
-        return Volumes(config).cache(config.volume)
+        with contextlib.closing(Volumes(config)) as volumes:
+            volumes.check_known()
+        return MediaCache(config)
+
+    def reachable_cache(self, *, known: bool = False) -> MediaCache:
+        """The cache, or of a volume that another machine has, what can be asked of it from here.
+
+        Args:
+            known: refuse a volume that Redis does not know, as `known_cache` does.
+
+        Raises:
+            ConfigError: a setting is not allowed.
+            VolumeError: as `forebay.volumes.Volumes.cache`, or `check_known`.
+        """
+        from forebay.volumes import Volumes
+
+        volumes = Volumes(self.config())
+        if known:
+            volumes.check_known()
+        return volumes.cache(volumes.config.volume)
 
     def command(self, *arguments: str) -> str:
         """A command to copy, with the same settings; a password in them is left out."""

@@ -10,8 +10,8 @@ no client was connected for `IDLE_SECONDS`.
 - One server per directory: the supervisor and the server hold a kernel lock of this machine
   (`forebay.embedded._lock`).
 - One machine per directory: the supervisor keeps a lease in the directory (`forebay.embedded._lease`).
-- One index per volume: an owner record, for the embedded index and for Redis (`read_owner`,
-  `write_owner`, `claim_volume`).
+- One index and one name per volume: an owner record, for the embedded index and for Redis (`read_owner`,
+  `write_owner`, `claim_volume`, `check_name`).
 
 Where a batch system or a container ends everything that was started in it, the server ends too; the next
 start finds its data.
@@ -22,7 +22,7 @@ server acknowledged is in its append-only file, which a power failure may cut by
 """
 
 from forebay.embedded._control import Status, status, stop
-from forebay.embedded._owner import Owner, claim_volume, owner_path, read_owner, write_owner
+from forebay.embedded._owner import Owner, check_name, claim_volume, owner_path, read_owner, write_owner
 from forebay.embedded._start import IDLE_SECONDS, broker_url, ensure_running
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Owner",
     "Status",
     "broker_url",
+    "check_name",
     "claim_volume",
     "ensure_running",
     "owner_path",

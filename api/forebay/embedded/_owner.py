@@ -6,13 +6,15 @@ import contextlib
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from forebay.embedded import _machine
 from forebay.errors import VolumeError
 
 _FIELDS = {"kind", "index_id", "host", "url_masked", "created"}
+# Not in records of before it was written down.
+_LATER_FIELDS = {"volume"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Owner:
         host: the machine that claimed the volume.
         url_masked: the Redis's URL without its password; empty when embedded.
         created: when the volume was claimed, in seconds since 1970.
+        volume: the volume's name; empty where whoever claimed it did not say.
     """
 
     kind: Literal["embedded", "redis"]
@@ -32,6 +35,7 @@ class Owner:
     host: str = field(default_factory=_machine.name)
     url_masked: str = ""
     created: float = field(default_factory=time.time)
+    volume: str = ""
 
 
 def owner_path(cache_dir: str) -> str:
@@ -93,22 +97,47 @@ def write_owner(cache_dir: str, owner: Owner) -> Owner:
     return read_owner(cache_dir) or owner
 
 
-def claim_volume(cache_dir: str, index_id: str, *, url_masked: str = "") -> Owner:
+def claim_volume(cache_dir: str, index_id: str, *, url_masked: str = "", volume: str = "") -> Owner:
     """Claims the volume for an index, or finds that it belongs to that index already.
+
+    A record that has no name yet gets this one.
 
     Args:
         cache_dir: the volume's directory.
         index_id: what the index calls itself.
         url_masked: the index's URL without its password; empty for the embedded one.
+        volume: the volume's name.
 
     Raises:
-        VolumeError: it belongs to another index. The message tells which, and how to share one.
+        VolumeError: it belongs to another index, or has another name. The message tells which, and how to
+            share it.
     """
-    mine = Owner("redis" if url_masked else "embedded", index_id, url_masked=url_masked)
+    mine = Owner("redis" if url_masked else "embedded", index_id, url_masked=url_masked, volume=volume)
     owner = write_owner(cache_dir, mine)
+    if owner.url_masked == url_masked:
+        check_name(cache_dir, owner, volume)
     if owner.index_id != index_id:
         raise VolumeError(describe_conflict(cache_dir, owner))
+    if volume and not owner.volume:
+        owner = _name(cache_dir, owner, volume)
+        check_name(cache_dir, owner, volume)
     return owner
+
+
+def check_name(cache_dir: str, owner: Owner, volume: str) -> None:
+    """Makes sure that nobody uses a volume under a second name: its leases and limit would not count.
+
+    Raises:
+        VolumeError: it has another name. The message tells which, and how to change it.
+    """
+    if owner.volume and volume and owner.volume != volume:
+        of = f"the Redis {owner.url_masked}" if owner.kind == "redis" else "the embedded index"
+        raise VolumeError(
+            f"the directory {cache_dir} is the volume {owner.volume!r} of {of}, not {volume!r}: set "
+            f"FIFTYONE_MEDIA_CACHE_VOLUME to {owner.volume}, or FIFTYONE_MEDIA_CACHE_DIR to another "
+            "directory. To give the volume another name, stop every program that uses it and delete "
+            f"{owner_path(cache_dir)}"
+        )
 
 
 def describe_conflict(cache_dir: str, owner: Owner) -> str:
@@ -125,6 +154,21 @@ def describe_conflict(cache_dir: str, owner: Owner) -> str:
     )
 
 
+def _name(cache_dir: str, owner: Owner, volume: str) -> Owner:
+    """Adds the volume's name to its record; returns what is there then."""
+    path = owner_path(cache_dir)
+    draft = f"{path}.{os.urandom(8).hex()}"
+    try:
+        with open(draft, "w") as file:
+            json.dump(asdict(replace(owner, volume=volume)), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        raise VolumeError(f"{path} cannot be written: {error.strerror}; mend its permissions") from None
+    return read_owner(cache_dir) or owner
+
+
 def _read(path: str) -> Owner | None:
     """The record, or ``None`` when it is damaged."""
     with open(path) as file:
@@ -134,7 +178,7 @@ def _read(path: str) -> Owner | None:
             return None
     if not isinstance(record, dict) or not _FIELDS.issubset(record):
         return None
-    return Owner(**{name: record[name] for name in _FIELDS})
+    return Owner(**{name: record[name] for name in _FIELDS | (_LATER_FIELDS & record.keys())})
 
 
 def _publish(draft: str, path: str) -> None:
