@@ -5,13 +5,14 @@ PYTEST_ARGS ?=
 # Many tests wait for servers and for time to pass, so more processes than there are cores.
 TEST_PROCESSES ?= 3
 
-.PHONY: help setup demo test test-containers lint docs format bench clean
+.PHONY: help setup demo demo-server test test-containers lint docs format bench clean
 
 help:
 	@echo 'make setup   create or update .venv, with all that tests and checks need'
 	@echo 'make demo    prefetch 600 photographs from a local S3 server through a Celery worker'
+	@echo 'make demo-server  serve the photographs of the documentation from a local S3 server, until Ctrl-C'
 	@echo 'make test    run every test (some of them: make test PYTEST_ARGS="tests/unit -x")'
-	@echo 'make test-containers  build the images, start compose.yaml on an engine, and try it (10 minutes)'
+	@echo 'make test-containers  build the images, start compose.yaml on an engine, and try it (5 to 10 minutes)'
 	@echo 'make lint    check style, types and formatting, and build the documentation'
 	@echo 'make docs    show the documentation as a site on this machine'
 	@echo 'make format  put the style right where that can be done automatically'
@@ -27,6 +28,9 @@ setup: .venv/.develop
 
 demo: .venv/.demo
 	@.venv/bin/python examples/demo.py
+
+demo-server: .venv/.demo
+	@.venv/bin/python examples/photo_server.py
 
 test: setup
 	@scripts/system-packages nginx-light ffmpeg chromium

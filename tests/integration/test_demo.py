@@ -12,7 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
+from forebay.embedded import stop
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_the_demo_tells_its_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -50,9 +52,39 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, heading: str)
     assert _left_behind(tmp_path) == []
 
 
-def _start(directory: Path) -> subprocess.Popen[str]:
+def test_the_photographs_of_the_documentation_can_be_served(tmp_path: Path) -> None:
+    # Given the server, and what it prints for a shell
+    process = _start(tmp_path, "photo_server.py")
+    assert process.stdout is not None
+    lines = list(iter(process.stdout.readline, "\n"))
+    assert all(line.startswith("export ") for line in lines), lines
+
+    # When a shell does what the quickstart says
+    settings = {"FIFTYONE_MEDIA_CACHE_DIR": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    make = "forebay prefetch s3://photos/ && forebay ls | grep -o 's3://.*' > manifest.txt"
+    assert make in (EXAMPLES.parent / "docs" / "quickstart.md").read_text()
+    done = subprocess.run(
+        ["bash", "-euc", "".join([*lines, f"{make} && forebay prefetch @manifest.txt"])],
+        env={"PATH": "/usr/bin:/bin", **settings},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    stop(str(tmp_path / "cache"))
+    process.send_signal(signal.SIGINT)
+
+    # Then all photographs are there, and nothing is left of the server
+    assert "60 of 60 samples cached, 60 downloaded" in done.stdout, done.stderr
+    assert "60 of 60 samples cached, all were there" in done.stdout, done.stderr
+    assert "s3://photos/chelsea/0000.jpg\n" in (tmp_path / "manifest.txt").read_text()
+    assert _finished(process, timeout=60).returncode == 0
+    assert _left_behind(tmp_path) == []
+
+
+def _start(directory: Path, program: str = "demo.py") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-u", str(DEMO)],
+        [sys.executable, "-u", str(EXAMPLES / program)],
         env={"PATH": "/usr/bin:/bin", "HOME": str(directory), "TMPDIR": str(directory)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
