@@ -92,6 +92,16 @@ def list_directory(original: Wrapper, dir_path: Any, *args: Any, **kwargs: Any) 
     return same(dir_path, *args, **kwargs)
 
 
+@hooks.around("eta.core.utils", "get_glob_matches")
+def get_glob_matches(original: Wrapper, glob_patt: Any) -> Any:
+    if not is_remote(glob_patt):
+        return original(glob_patt)
+
+    import fiftyone.core.storage as fos
+
+    return fos.get_glob_matches(glob_patt)
+
+
 def _open(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
     if not is_remote(file):
         return builtins.open(file, mode, *args, **kwargs)

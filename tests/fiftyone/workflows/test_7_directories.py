@@ -51,6 +51,24 @@ def test_directory_of_media(twins: Twins, place: str, fo: Any) -> None:
     assert Path(dataset.first().local_path).exists()
 
 
+@pytest.mark.parametrize("place", ["s3", "gs"])
+@works("`Dataset.from_images_patt()`, `from_videos_patt()`, `add_*_patt()` of remote patterns", IMAGES, VIDEOS)
+def test_patterns_of_media(twins: Twins, place: str, fo: Any) -> None:
+    directory = uploaded(twins, place, media_of(twins), "all")
+    found = files(media_of(twins))
+    depth = len(found[0].relative_to(media_of(twins)).parts)
+    pattern = "/".join([directory, *["*"] * (depth - 1), f"*{found[0].suffix}"])
+    of_all = f"from_{'images' if twins.kind == IMAGES else 'videos'}_patt"
+
+    dataset = getattr(fo.Dataset, of_all)(pattern)
+    added = fo.Dataset()
+    getattr(added, of_all.replace("from", "add"))(pattern)
+
+    expected = {f"{directory}/{path.relative_to(media_of(twins))}" for path in found}
+    assert set(dataset.values("filepath")) == set(added.values("filepath")) == expected
+    assert twins.cache.stats()["current_count"] == 0
+
+
 def media_of(twins: Twins) -> Path:
     return twins.root / "local"
 
