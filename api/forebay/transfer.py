@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 # How much is reserved at a time for an object whose size its source does not tell.
 _GROWTH = 1 << 20
+_PUBLISH_TRIES = 100
 _T = TypeVar("_T")
 
 
@@ -269,8 +270,19 @@ class Transfer:
         finds nothing: it cannot publish over its successor.
         """
         layout = self._volume.layout
-        for find in (layout.path, layout.path, layout.path, layout.alternate_path, layout.alternate_path):
+        for find in (layout.path, layout.alternate_path):
             place = find(self._entry)
+            if self._renamed(temporary, place):
+                if self._old is not None and find == layout.path:
+                    _remove(layout.alternate_path(self._entry))
+                if self._idle:
+                    self._volume.untouched.note(self._entry, place, used)
+                return
+        raise FileExistsError(errno.EEXIST, "there is something else, and at its other place as well", place)
+
+    def _renamed(self, temporary: str, place: str) -> bool:
+        """Moves the file to its place; false where a directory is, or a file where a directory should be."""
+        for _ in range(_PUBLISH_TRIES):
             if not self._session.owns(self._token):
                 raise SessionLostError
             try:
@@ -278,17 +290,13 @@ class Transfer:
             except FileNotFoundError:
                 if not os.path.exists(temporary):
                     raise SessionLostError from None
-                # Its directory is missing, or was pruned a moment ago.
-                with contextlib.suppress(FileExistsError, NotADirectoryError):
-                    os.makedirs(os.path.dirname(place), exist_ok=True)
             except (IsADirectoryError, NotADirectoryError):
-                continue
+                return False
             else:
-                if self._old is not None and find == layout.path:
-                    _remove(layout.alternate_path(self._entry))
-                if self._idle:
-                    self._volume.untouched.note(self._entry, place, used)
-                return
+                return True
+            # Its directory is missing, or was pruned a moment ago; as what is made here may be, at any depth.
+            with contextlib.suppress(FileNotFoundError, FileExistsError, NotADirectoryError):
+                os.makedirs(os.path.dirname(place), exist_ok=True)
         raise FileNotFoundError(errno.ENOENT, "the directory disappears again and again", place)
 
     # Room

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,28 @@ def test_a_hit_of_another_process_that_died_since_counts_too(
     cache.local_path(uris[10])
 
     assert 0 in cached(cache, uris)
+
+
+def test_directories_that_are_pruned_while_they_are_made_are_made_again(
+    make_cache: MakeCache, s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given an evictor that removes each empty directory in the moment before its first one is made in it
+    make, pruned = os.mkdir, []
+
+    def make_in_what_was_pruned(path: str, *arguments: Any, **keywords: Any) -> None:
+        parent = os.path.dirname(path)
+        if len(pruned) < 20 and parent.rpartition("/")[2] in {"a", "b", "c"} and not os.listdir(parent):
+            os.rmdir(parent)
+            pruned.append(parent)
+        make(path, *arguments, **keywords)
+
+    cache = make_cache()
+    uri = s3_server.put(s3_bucket, "a/b/c/d.bin", b"pixels")
+    monkeypatch.setattr(os, "mkdir", make_in_what_was_pruned)
+
+    # when an object is downloaded, then it comes to its place
+    assert Path(cache.local_path(uri)).read_bytes() == b"pixels"
+    assert len(pruned) == 20
 
 
 def test_what_was_just_used_is_waited_for(make_cache: MakeCache, full: tuple[MediaCache, list[str]]) -> None:
