@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -73,24 +73,34 @@ class _Still(urllib.request.HTTPRedirectHandler):
         """Shows a redirect instead of following it."""
 
 
+def server_alone(port: int) -> list[str]:
+    """The command for a server without a session."""
+    # As FiftyOne starts it; imported, it would change this process.
+    package = importlib.util.find_spec("fiftyone")
+    assert package is not None and package.origin is not None
+    main = Path(package.origin).parent / "server" / "main.py"
+    return [sys.executable, str(main), "--port", str(port), "--address", "127.0.0.1"]
+
+
 @contextlib.contextmanager
-def app_server(environment: dict[str, str], directory: Path, **settings: Any) -> Iterator[AppServer]:
+def app_server(
+    environment: dict[str, str],
+    directory: Path,
+    command: Callable[[int], list[str]] = server_alone,
+    **settings: Any,
+) -> Iterator[AppServer]:
     """Starts a server on a free port; takes about 6 s.
 
     Args:
         environment: FiftyOne's variables and those of the clouds.
         directory: where the log goes.
+        command: what starts the server on a port.
         settings: of the cache.
     """
     (port,) = free_ports()
     url = f"http://127.0.0.1:{port}"
     directory.mkdir(parents=True, exist_ok=True)
     variables = {env_name(name): _written(value) for name, value in settings.items()}
-    # As FiftyOne starts it; imported, it would change this process.
-    package = importlib.util.find_spec("fiftyone")
-    assert package is not None and package.origin is not None
-    main = Path(package.origin).parent / "server" / "main.py"
-    command = [sys.executable, str(main), "--port", str(port), "--address", "127.0.0.1"]
 
     def serves() -> bool:
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
@@ -100,7 +110,7 @@ def app_server(environment: dict[str, str], directory: Path, **settings: Any) ->
 
     cache = MediaCache(MediaCacheConfig(**settings))
     log = directory / "log"
-    with running(command, log=log, ready=serves, environment=environment | variables, timeout=90.0):
+    with running(command(port), log=log, ready=serves, environment=environment | variables, timeout=90.0):
         yield AppServer(url, cache, log, environment | variables)
     cache.close()
 
