@@ -244,6 +244,10 @@ class MediaCacheConfig(BaseSettings):
                 _database(value)
             except ValueError:  # its text may repeat the password
                 raise ValueError("its host or port cannot be read") from None
+            if value.startswith(("redis://", "rediss://")) and not re.fullmatch(
+                "/?[0-9]*", urlsplit(value).path
+            ):
+                raise ValueError("its database must be a number, as in redis://host:6379/0")
         return value
 
     @field_validator("flower_basic_auth")

@@ -204,14 +204,11 @@ def _broker(cache: MediaCache) -> Iterator[Finding]:
     from forebay.index.connection import Connection
 
     url = fleet.broker_url(cache.config, cache.volume.index.connection.url)
-    connection = Connection(url)
+    connection = Connection(url, queue=True)
     try:
         connection.check()
     except IndexUnavailableError as error:
-        text = str(error)
-        if cache.config.broker_url is not None:
-            text = text.replace("FIFTYONE_MEDIA_CACHE_REDIS_URL", "FIFTYONE_MEDIA_CACHE_BROKER_URL")
-        yield Finding("broker", "wrong", text)
+        yield Finding("broker", "wrong", str(error))
     else:
         waiting = fleet.queue_length(cache.dispatcher.app, cache.config)
         yield Finding("broker", "ok", f"{mask_url(url)}, {waiting:,} messages in the queue")
@@ -264,8 +261,8 @@ def _source(cache: MediaCache, uri: str) -> Finding:
             first = next(source.list(parsed), None)
             what = "can be listed" + ("" if first else ", but there is nothing below it")
             return Finding("source", "ok" if first else "warning", f"{parsed.redacted} {what}")
-        info = source.head(parsed)
-        source.read_range(parsed, 0, 1)
+        # The answer to HEAD would not say why it refuses.
+        info = source.read_start(parsed, 1).info
     except ForebayError as error:
         return Finding("source", "wrong", str(error))
     size = "of unknown size" if info.size is None else human(info.size)

@@ -54,6 +54,12 @@ class TestSettings:
                 "a Redis "
                 "URL (redis://, rediss://, unix://, redis+socket://)",
             ),
+            (
+                "REDIS_URL",
+                "redis://h:6379/main",
+                "environment variable FIFTYONE_MEDIA_CACHE_REDIS_URL='redis://h:6379/main' is not allowed: "
+                "its database must be a number, as in redis://host:6379/0",
+            ),
         ],
     )
     def test_a_bad_variable(
@@ -272,6 +278,46 @@ class TestRedis:
             f"Redis at {server.url} has the maxmemory-policy 'allkeys-lru', with which it drops the "
             f"index when it "
             "is full: set it to 'noeviction'"
+        )
+
+    def test_without_that_database(self, forebay: Forebay, valkey: Valkey) -> None:
+        url = valkey.url.replace("/0", "/99")
+        for command in (["prefetch", "s3://b/a"], ["stats"], ["jobs"], ["volumes"], ["worker"]):
+            done = forebay(*command, redis_url=url)
+            assert done.status == 2
+            assert error(done) == (
+                f"Redis at {url} has no such database: set FIFTYONE_MEDIA_CACHE_REDIS_URL to one that it "
+                "has, mostly 0 to 15; the queue uses the next, unless FIFTYONE_MEDIA_CACHE_BROKER_URL says "
+                "otherwise"
+            )
+
+    def test_without_the_database_of_the_queue(
+        self, forebay: Forebay, valkey: Valkey, s3_server: S3Server, s3_bucket: str
+    ) -> None:
+        # Given the last database, after which there is none for the queue
+        url = valkey.url.replace("/0", "/15")
+        message = (
+            f"Redis at {valkey.url.replace('/0', '/16')} has no such database, which Celery's queue is to "
+            "use: set FIFTYONE_MEDIA_CACHE_BROKER_URL to one that it has, and that is not the index's"
+        )
+
+        # Then threads of the command do without it,
+        assert forebay("prefetch", s3_server.put(s3_bucket, "a", b"x"), redis_url=url).status == 0
+        # and what needs it says so.
+        worker, doctor = forebay("worker", redis_url=url), forebay("doctor", redis_url=url)
+        assert (error(worker), worker.status) == (message, 2)
+        assert doctor.status == 1
+        assert f"wrong    broker   {message}" in doctor.lines
+        assert forebay("worker", redis_url=url, broker_url=valkey.url.replace("/0", "/99")).status == 2
+
+    def test_a_worker_stops_when_the_broker_may_drop_messages(
+        self, forebay: Forebay, valkey: Valkey, tmp_path: Path
+    ) -> None:
+        with running_valkey(tmp_path / "lossy", policy="allkeys-lru") as lossy:
+            done = forebay("worker", broker_url=lossy.url)
+        assert done.status == 2
+        assert error(done).startswith(
+            f"Redis at {lossy.url} has the maxmemory-policy 'allkeys-lru', with which it drops the queue"
         )
 
     def test_that_is_full(

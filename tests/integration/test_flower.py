@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -235,6 +236,17 @@ def test_others_can_reach_it_only_with_a_password(forebay: Forebay) -> None:
     assert done.err == (
         "error: Flower on 0.0.0.0 would let everybody there stop workers: "
         "set FIFTYONE_MEDIA_CACHE_FLOWER_BASIC_AUTH=user:password\n"
+    )
+
+
+@pytest.mark.parametrize("command", [["flower", "--port"], ["up", "--flower-port"]], ids=lambda c: c[0])
+def test_a_port_that_is_taken(forebay: Forebay, command: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        done = forebay(*command, str(port))
+    assert (done.status, done.out) == (2, "")
+    assert done.err == (
+        f"error: Flower cannot be served at 127.0.0.1:{port} (Address already in use): choose another port\n"
     )
 
 

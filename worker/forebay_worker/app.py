@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 # Read when Celery is imported: SIGTERM begins the soft shutdown, in which tasks end in good order.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 from forebay.cache import MediaCache
 from forebay.dispatch import fleet
+from forebay.index.connection import Connection
 from forebay_worker import lifecycle, log, tasks
 
 cache = MediaCache()
-app = fleet.celery_app(cache.config, fleet.broker_url(cache.config, cache.volume.index.connection.url))
+url = fleet.broker_url(cache.config, cache.volume.index.connection.url)
+# Here, and not in a handler of Celery's, which would log what is wrong and go on. The index has been
+# checked by now.
+with closing(Connection(url, queue=True)) as broker:
+    broker.check()
+app = fleet.celery_app(cache.config, url)
 log.register(cache.config.log_format)
 tasks.register(app, cache)
-lifecycle.register(app, cache)
+lifecycle.register(cache)

@@ -19,13 +19,10 @@ from forebay import logs
 from forebay.dispatch import fleet
 from forebay.errors import ForebayError
 from forebay.fetch import Outcome
-from forebay.index.connection import Connection
 from forebay.index.ledger import Ledger
 from forebay_worker import metrics
 
 if TYPE_CHECKING:
-    from celery import Celery
-
     from forebay.cache import MediaCache
 
 Report = Callable[[list[Outcome]], None]
@@ -55,7 +52,7 @@ class _Self:
 _self = _Self()
 
 
-def register(app: Celery, cache: MediaCache) -> None:
+def register(cache: MediaCache) -> None:
     """Hooks a worker's start and end."""
     from celery import signals
 
@@ -68,7 +65,6 @@ def register(app: Celery, cache: MediaCache) -> None:
 
     def init(sender: Any, **_: Any) -> None:
         _self.name = str(sender)
-        _check(app, cache)
 
     def ending(**_: Any) -> None:
         stopping.set()
@@ -114,16 +110,6 @@ def _end_tasks_first(seconds: float) -> None:
             celerys(number, frame)
 
     signal.signal(signal.SIGTERM, handle)
-
-
-def _check(app: Celery, cache: MediaCache) -> None:
-    """Refuses to start on a Redis that may drop what it is given.
-
-    Raises:
-        IndexUnavailableError: the index or the broker has another policy than ``noeviction``.
-    """
-    cache.volume.index.connection.check()
-    Connection(str(app.conf.broker_url)).check()
 
 
 @contextmanager

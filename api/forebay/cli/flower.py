@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import os
+import socket
 from typing import TYPE_CHECKING
 
 from forebay.cli.output import say
@@ -32,7 +33,8 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
         the exit status.
 
     Raises:
-        ConfigError: Flower is not installed, or would be open to a network without a password.
+        ConfigError: Flower is not installed, would be open to a network without a password, or cannot
+            listen there.
     """
     from forebay.dispatch import fleet
 
@@ -46,6 +48,7 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
     index = ""
     if config.redis_url is None and config.broker_url is None:
         index = state.cache().volume.index.connection.url
+    check_port(address, port)
     app = fleet.celery_app(config, fleet.broker_url(config, index))
     if config.flower_basic_auth is not None:
         # As an argument, everybody on this machine could read it.
@@ -57,6 +60,24 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
         options.append(f"--url-prefix={url_prefix.strip('/')}")
     say(f"Flower  http://{address}:{port}; Ctrl-C ends it")
     return int(app.start(["--quiet", "flower", *options]) or 0)
+
+
+def check_port(address: str, port: int) -> None:
+    """Makes sure that Flower can listen somewhere, which it finds out only after it has said where it is.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"Flower cannot be served at {address}:{port} ({reason}): choose another port"
+        ) from None
 
 
 def _only_here(address: str) -> bool:

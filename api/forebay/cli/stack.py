@@ -15,12 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from forebay.cli.flower import check_port
 from forebay.cli.output import complain, emit, say, warn
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
     from forebay.cli.state import State
 
+_FLOWER_ADDRESS = "127.0.0.1"
 _FLOWER_PORT = 5555
 _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
@@ -105,6 +107,8 @@ class Stack:
         from forebay.config import mask_url
         from forebay.dispatch.fleet import workers
 
+        if self._flower and self._flower_port is not None:
+            check_port(_FLOWER_ADDRESS, self._flower_port)
         config, index = cache.config, cache.volume.index
         name = f"{config.volume}.{os.getpid()}@"
         options = ["--name", name.rstrip("@"), *["--verbose"] * self._state.verbose]
@@ -132,7 +136,7 @@ class Stack:
         port = self._flower_port or _free_port(_FLOWER_PORT)
         service = self._launch("Flower", ["-m", "forebay", "flower", "--port", str(port)])
         self._wait_for(lambda: _listens(port), service)
-        return f"http://127.0.0.1:{port}"
+        return f"http://{_FLOWER_ADDRESS}:{port}"
 
     def _launch(self, name: str, arguments: list[str]) -> _Service:
         process = subprocess.Popen(
@@ -210,14 +214,14 @@ def _free_port(wanted: int) -> int:
     for port in (wanted, 0):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
+            probe.bind((_FLOWER_ADDRESS, port))
             return int(probe.getsockname()[1])
     raise _StoppedError("no port is free for Flower")
 
 
 def _listens(port: int) -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+        with socket.create_connection((_FLOWER_ADDRESS, port), timeout=1.0):
             return True
     except OSError:
         return False

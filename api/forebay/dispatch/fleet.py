@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from forebay.config import MediaCacheConfig, mask_url
 from forebay.errors import IndexUnavailableError
+from forebay.index.connection import Connection
 from forebay.uri import redact
 
 if TYPE_CHECKING:
@@ -247,6 +248,9 @@ def _reaching(app: Celery) -> Iterator[None]:
     try:
         yield
     except (OperationalError, RedisError, ConnectionError) as error:
+        # In our own words where it is a mistake in the settings.
+        with closing(Connection(str(app.conf.broker_url), queue=True)) as connection:
+            connection.check()
         url = mask_url(str(app.conf.broker_url))
         raise IndexUnavailableError(
             f"Celery's broker at {url} cannot be reached ({error}): start it, or check "

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from forebay.config import mask_url
+from forebay.config import env_name, mask_url
 from forebay.errors import IndexUnavailableError
 from forebay.index import scripts
 
@@ -27,6 +27,7 @@ class Connection:
         url: a Redis URL.
         restart: for an embedded server, starts it when it is not running.
         patience: how long a call is repeated while Redis does not answer, in seconds.
+        queue: whether it is that of Celery's queue; then messages name the broker's setting.
 
     Attributes:
         opened: how many connections have been opened so far; behind a new one, Redis may not be what it
@@ -34,7 +35,12 @@ class Connection:
     """
 
     def __init__(
-        self, url: str, restart: Callable[[], str] | None = None, patience: float = PATIENCE_SECONDS
+        self,
+        url: str,
+        restart: Callable[[], str] | None = None,
+        patience: float = PATIENCE_SECONDS,
+        *,
+        queue: bool = False,
     ) -> None:
         import redis
         from redis.backoff import NoBackoff
@@ -44,6 +50,8 @@ class Connection:
         self.opened = 0
         self._restart = restart
         self._patience = patience
+        self._queue = queue
+        self._variable = env_name("broker_url" if queue else "redis_url")
         self.redis: Any = redis.Redis.from_url(
             _for_redis_py(url),
             decode_responses=True,
@@ -68,7 +76,7 @@ class Connection:
         if policy != "noeviction":
             raise IndexUnavailableError(
                 f"Redis at {mask_url(self.url)} has the maxmemory-policy {policy!r}, with which it drops "
-                "the index when it is full: set it to 'noeviction'"
+                f"the {'queue' if self._queue else 'index'} when it is full: set it to 'noeviction'"
             )
         return str(info["run_id"])
 
@@ -144,7 +152,7 @@ class Connection:
                 if time.monotonic() >= deadline:
                     raise IndexUnavailableError(
                         f"Redis at {mask_url(self.url)} cannot be reached ({_reason(error)}): "
-                        "start it, or check FIFTYONE_MEDIA_CACHE_REDIS_URL"
+                        f"start it, or check {self._variable}"
                     ) from None
                 self.redis.connection_pool.disconnect(inuse_connections=False)
             except redis.exceptions.OutOfMemoryError:
@@ -155,22 +163,36 @@ class Connection:
             except redis.ResponseError as error:
                 if "noauth" in str(error).lower() or "authentication" in str(error).lower():
                     raise self._refused(error) from None
+                if "db index is out of range" in str(error).lower():
+                    raise self._without_database() from None
                 raise
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 0.5)
             if self._restart is not None:
                 self._restart()
 
+    def _without_database(self) -> IndexUnavailableError:
+        where = f"Redis at {mask_url(self.url)}"
+        if self._queue:
+            return IndexUnavailableError(
+                f"{where} has no such database, which Celery's queue is to use: set {self._variable} to one "
+                "that it has, and that is not the index's"
+            )
+        return IndexUnavailableError(
+            f"{where} has no such database: set {self._variable} to one that it has, mostly 0 to 15; "
+            f"the queue uses the next, unless {env_name('broker_url')} says otherwise"
+        )
+
     def _refused(self, error: Exception) -> IndexUnavailableError:
         # Without a password, already the greeting of the protocol is refused, in many words.
         if re.search("noauth|hello must be called|authentication required", str(error), re.IGNORECASE):
             return IndexUnavailableError(
                 f"Redis at {mask_url(self.url)} wants a password: put it into "
-                "FIFTYONE_MEDIA_CACHE_REDIS_URL, as in redis://:password@host:6379/0"
+                f"{self._variable}, as in redis://:password@host:6379/0"
             )
         return IndexUnavailableError(
             f"Redis at {mask_url(self.url)} refuses the password or user name ({_reason(error)}): "
-            "check FIFTYONE_MEDIA_CACHE_REDIS_URL"
+            f"check {self._variable}"
         )
 
 
