@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from forebay import logs, recovery
-from forebay.errors import ForebayError, SourceError
+from forebay.errors import ForebayError, IndexUnavailableError, SourceError
 from forebay.eviction import make_room
 from forebay.index import Claimed, Download, Entry, SessionLostError
 from forebay.meter import Ended
@@ -300,6 +300,10 @@ class _Run:
             download = transfer.run(self._sources)
         except SessionLostError:
             self._again(item)
+        except IndexUnavailableError:
+            # Nothing is wrong with the sample: it stays to be done.
+            self._drop(item)
+            raise
         except ForebayError as error:
             _note(item, transfer)
             self._sources.note(item.uri, error)

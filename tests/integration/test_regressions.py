@@ -92,7 +92,7 @@ def test_a_local_job_that_lost_redis_is_gone_on_with_by_the_next_wait(
 
     valkey.start()
 
-    assert eventually(lambda: _ended(job)).failed == 0
+    assert eventually(lambda: _ended(job)).failed == 0, job.failures()
 
 
 def _ended(job: Any) -> Any:
