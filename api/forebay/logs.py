@@ -21,24 +21,24 @@ Format = Literal["text", "json"]
 job: ContextVar[object | None] = ContextVar("forebay_job", default=None)
 sample: ContextVar[object | None] = ContextVar("forebay_sample", default=None)
 
-_LOGIN = re.compile(r"(?<=://)[^\s/@'\"]*@")
+_LOGIN = re.compile(r"(?<=://)([^\s/@:'\"]*)(:?)[^\s/@'\"]*@")
 _QUERY = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]+")
 # What these tell of requests, at the most talkative level, has signatures and tokens in it.
 _TALKATIVE = ("boto3", "botocore", "google", "s3transfer", "urllib3")
 
 
 @contextmanager
-def about(name: object) -> Iterator[None]:
-    """Lets the lines that are logged meanwhile be about a job.
+def about(name: object, variable: ContextVar[object | None] = job) -> Iterator[None]:
+    """Lets the lines that are logged meanwhile be about a job, or a sample.
 
     Args:
-        name: the job's id.
+        name: the job's id, or the sample's URI.
     """
-    token: Token[object | None] = job.set(name)
+    token: Token[object | None] = variable.set(name)
     try:
         yield
     finally:
-        job.reset(token)
+        variable.reset(token)
 
 
 class Lines(logging.Formatter):
@@ -79,7 +79,13 @@ def clean(text: str) -> str:
     """``text`` without what URLs in it may hide."""
     if "://" not in text:
         return text
-    return _QUERY.sub(r"\1?…", _LOGIN.sub("***@", text))
+    return _QUERY.sub(r"\1?…", _LOGIN.sub(_masked, text))
+
+
+def _masked(login: re.Match[str]) -> str:
+    """A login in the form that `forebay.config.mask_url` gives it, and without the user's name."""
+    user, colon = login.groups()
+    return f"{'***' if user else ''}{':***' if colon else ''}@"
 
 
 def formatter(wanted: Format) -> logging.Formatter:

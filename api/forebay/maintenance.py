@@ -61,7 +61,12 @@ def maintain(volume: Volume, *, force: bool = False) -> bool:
             adopted, dropped = recovery.sweep(volume, keep_lock)
             command("hset", meta, "swept_at", now)
             if adopted or dropped:
-                log.info("swept %s: %d files indexed, %d dropped", index.keys.prefix, adopted, dropped)
+                log.info(
+                    "volume %s: entered %d files into the index, and dropped %d entries without a file",
+                    volume.config.volume,
+                    adopted,
+                    dropped,
+                )
         if force or now - forgotten_at > _FORGET_SECONDS:
             Ledger(index).forget_old(volume.config.job_ttl_seconds)
             command("hset", meta, "forgotten_at", now)

@@ -68,7 +68,10 @@ def reap_ended(volume: Volume) -> int:
     """Cleans up after every session that has expired, or whose process is known to be gone."""
     ended = [session for session, seconds in volume.index.sessions() if seconds <= 0 or ended_here(session)]
     for session in ended:
-        log.info("cleaning up after session %s", session)
+        log.info(
+            "freeing what session %s had under way: its process has ended, or was out of touch with Redis",
+            session,
+        )
         reap(volume, session)
     return len(ended)
 

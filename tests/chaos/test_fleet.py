@@ -69,13 +69,16 @@ def test_a_worker_is_killed_and_another_one_goes_on(make_cache: MakeCache, uris:
 @pytest.mark.usefixtures("impatient", "slow")
 def test_redis_is_killed_and_comes_back(make_cache: MakeCache, valkey: Valkey, uris: list[str]) -> None:
     cache = make_cache(dispatch="fleet", num_workers=2)
-    with worker(cache):
+    with worker(cache) as process:
         job = cache.download_media(uris, wait=False)
         eventually(lambda: job.status().downloaded > 50)
 
         valkey.restart()
 
         status = job.wait(90).status()
+        log = process.log.read_text()
+    assert "Connection to broker lost" in log
+    assert "DeprecationWarning" not in log
     assert (status.downloaded + status.cached, status.failed) == (400, 0)
     assert all_there(cache, uris)
 

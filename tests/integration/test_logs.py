@@ -78,7 +78,26 @@ def test_the_command_line(forebay: Forebay, s3_server: S3Server, s3_bucket: str)
     assert (made["job"], made["level"]) == (done.json["id"], "info")
 
 
+def test_failures_of_a_job_bear_job_and_sample(forebay: Forebay, s3_bucket: str) -> None:
+    missing = f"s3://{s3_bucket}/missing"
+
+    done = forebay("prefetch", missing, log_format="json")
+
+    introduction, failure, retry = lines(done.err)
+    assert introduction["message"].startswith(f"job {introduction['job']}: 1 sample")
+    assert (failure["level"], failure["job"], failure["sample"]) == ("warning", introduction["job"], missing)
+    assert failure["message"].startswith(f"failed: {missing}: no such object")
+    assert (retry["level"], retry["job"]) == ("info", introduction["job"])
+    assert "sample" not in retry
+
+    # and so they do later
+    [again, _] = lines(forebay("job", failure["job"], log_format="json").err)
+    assert (again["job"], again["sample"]) == (failure["job"], missing)
+
+
 def test_errors_and_warnings_too(forebay: Forebay) -> None:
+    done = forebay("nope", log_format="json")
+    assert (done.status, [line["level"] for line in lines(done.err)]) == (2, ["error", "info"])
     done = forebay("prefetch", "s3://", log_format="json")
     assert done.status == 2
     [line] = lines(done.err)

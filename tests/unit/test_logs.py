@@ -92,8 +92,11 @@ class TestSecrets:
     @pytest.mark.parametrize(
         ("text", "cleaned"),
         [
-            ("redis://:pass@host:6379/0 is away", "redis://***@host:6379/0 is away"),
-            ("see https://user:pass@h/a/b.", "see https://***@h/a/b."),
+            ("redis://:pass@host:6379/0 is away", "redis://:***@host:6379/0 is away"),
+            ("redis://:***@host:6379/0 is away", "redis://:***@host:6379/0 is away"),
+            ("see https://user:pass@h/a/b.", "see https://***:***@h/a/b."),
+            ("see https://token@h/a/b.", "see https://***@h/a/b."),
+            ("redis://me:with:colons@h", "redis://***:***@h"),
             ("'https://h/a?X-Amz-Signature=s&b=c' failed", "'https://h/a?…' failed"),
             ("s3://photos/a@b.jpg", "s3://photos/a@b.jpg"),
             ("is it there? yes", "is it there? yes"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 
 from forebay import logs
 
@@ -11,6 +12,7 @@ from forebay import logs
 def register(format: logs.Format) -> None:
     """Writes Celery's log as JSON, where that is wanted; where it is not, the log is Celery's own."""
     from celery import signals
+    from celery.exceptions import CPendingDeprecationWarning
 
     def set_up(loglevel: int | str | None = None, **_: object) -> None:
         handler = logging.StreamHandler(sys.stderr)
@@ -18,5 +20,11 @@ def register(format: logs.Format) -> None:
         logging.basicConfig(handlers=[handler], level=loglevel or logging.WARNING, force=True)
         logs.quieten()
 
+    def quieten(**_: object) -> None:
+        # Celery announces other defaults whenever it has reached Redis again; here they are all set.
+        warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+
+    # Celery itself asks for these warnings, after it has set up its log.
+    signals.worker_ready.connect(quieten, weak=False)
     if format == "json":
         signals.setup_logging.connect(set_up, weak=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from forebay import logs
 from forebay.cli.output import count, emit, put, say, span, writes_json
 
 if TYPE_CHECKING:
@@ -101,9 +103,10 @@ def list_failures(
         where: put after the first word.
     """
     for failure in failures[:most]:
-        say(f"failed{where}: {failure.uri}: {failure.reason}{_attempts(failure)}")
+        with logs.about(failure.uri, logs.sample):
+            say(f"failed{where}: {failure.uri}: {failure.reason}{_attempts(failure)}", logging.WARNING)
     if most is not None and len(failures) > most:
-        say(f"and {len(failures) - most:,} more{where}{all_of_them and f': {all_of_them}'}")
+        say(f"and {len(failures) - most:,} more{where}{all_of_them and f': {all_of_them}'}", logging.WARNING)
 
 
 def leave(state: State, cache: MediaCache, job: Job, json: bool) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from forebay import logs
 from forebay.cli import following
 from forebay.cli.output import Json, ago, emit, put, say, table
 from forebay.cli.state import State, settings
@@ -79,12 +80,13 @@ def job(
             put(f"job {job}: {following.summary(handle.status())}")
         return 0
     before = None
-    if retry:
-        handle.reopen()
-        before = following.introduce(handle)
-        if not wait:
-            return following.leave(state, cache, handle, json)
-        handle.start()
-    if watch or retry:
-        return following.follow(state, handle, json, before=before)
-    return following.report(state, handle, json)
+    with logs.about(job):
+        if retry:
+            handle.reopen()
+            before = following.introduce(handle)
+            if not wait:
+                return following.leave(state, cache, handle, json)
+            handle.start()
+        if watch or retry:
+            return following.follow(state, handle, json, before=before)
+        return following.report(state, handle, json)

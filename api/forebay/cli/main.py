@@ -16,8 +16,8 @@ import typer.core
 import typer.main
 
 from forebay.cli import contents, cvat, fiftyone, jobs, leases, metrics, prefetch, services, setup, volumes
-from forebay.cli.output import complain, say
-from forebay.cli.state import State, settings
+from forebay.cli.output import complain, say, write_as
+from forebay.cli.state import LOG_FORMAT, State, settings
 
 # The base class of typer's usage errors, wherever this version of it keeps that.
 _UsageError: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
@@ -104,6 +104,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     from forebay.errors import ForebayError
 
     state = State()
+    # A command that is not understood never gets to its options.
+    write_as(os.environ.get(LOG_FORMAT, ""))
     try:
         command = typer.main.get_command(app)
         return command.main(arguments, prog_name="forebay", standalone_mode=False, obj=state) or 0

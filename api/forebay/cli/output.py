@@ -43,10 +43,10 @@ def writes_json() -> bool:
     return _style.json
 
 
-def say(text: str = "") -> None:
-    """Prints a line for people, beside the result."""
+def say(text: str = "", level: int = logging.INFO) -> None:
+    """Prints a line for people, beside the result; as JSON, with its level and what `forebay.logs` knows."""
     _keep_order()
-    print(_as_json(logging.INFO, text) if _style.json else text, file=sys.stderr, flush=True)
+    print(_as_json(level, text) if _style.json else text, file=sys.stderr, flush=True)
 
 
 def _as_json(level: int, text: str) -> str:

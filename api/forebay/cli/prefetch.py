@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from forebay import logs
 from forebay.cli import following, targets, volumes
 from forebay.cli.output import Json, count, emit, put, say, warn
 from forebay.cli.state import State, settings
@@ -86,11 +87,12 @@ def prefetch(
     if dry_run:
         return _dry_run(cache, listing, update, json)
     job = cache.create_job(listing.uris, update=update, lease=lease)
-    following.introduce(job)
-    if not wait:
-        return following.leave(state, cache, job, json)
-    job.start()
-    return following.follow(state, job, json)
+    with logs.about(job.id):
+        following.introduce(job)
+        if not wait:
+            return following.leave(state, cache, job, json)
+        job.start()
+        return following.follow(state, job, json)
 
 
 def _several(

@@ -24,7 +24,7 @@ _R = TypeVar("_R")
 
 _PANEL = "Settings"
 _DEFAULTS = {"verbose": 0}
-_LOG_FORMAT = "FIFTYONE_MEDIA_CACHE_LOG_FORMAT"
+LOG_FORMAT = "FIFTYONE_MEDIA_CACHE_LOG_FORMAT"
 
 
 def _option(
@@ -90,7 +90,7 @@ class State:
         log_to_stderr(self.verbose)
         self.given.update((name, value) for name, value in options.items() if value is not None)
         # Before the settings are read, which may fail.
-        write_as(self.given.get("log_format") or os.environ.get(_LOG_FORMAT, ""))
+        write_as(self.given.get("log_format") or os.environ.get(LOG_FORMAT, ""))
 
     def settings(self) -> dict[str, Any]:
         """The settings that were given, as arguments of `MediaCacheConfig`.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forebay import logs
 from forebay.cli import following
 from forebay.cli.output import Json, ago, count, emit, put, say, table, warn, writes_json
 from forebay.cli.state import State, settings
@@ -87,7 +89,8 @@ def introduce(jobs: Broadcast) -> None:
     for volume, why in jobs.skipped.items():
         warn(f"volume {volume} is left out: {why}")
     for volume, job in jobs.jobs.items():
-        following.introduce(job, f"volume {volume}, ")
+        with logs.about(job.id):
+            following.introduce(job, f"volume {volume}, ")
 
 
 def leave(state: State, jobs: Broadcast, json: bool) -> int:
@@ -134,11 +137,12 @@ def _report(state: State, jobs: Broadcast, json: bool) -> int:
     else:
         for volume, failures in jobs.failures().items():
             of_all = _command(state, volume, jobs.jobs[volume].id)
-            following.list_failures(
-                failures, most=following.MOST_FAILURES, all_of_them=of_all, where=f" on {volume}"
-            )
+            with logs.about(jobs.jobs[volume].id):
+                following.list_failures(
+                    failures, most=following.MOST_FAILURES, all_of_them=of_all, where=f" on {volume}"
+                )
         for volume, error in jobs.errors.items():
-            say(f"failed on {volume}: {error}")
+            say(f"failed on {volume}: {error}", logging.WARNING)
         for volume, status in statuses.items():
             put(f"{volume}: {following.summary(status)}")
             if status.failed or status.state != "done":
