@@ -99,7 +99,8 @@ class MediaURI:
     @property
     def redacted(self) -> str:
         """The URI without user name, password and query string: safe to log and to send."""
-        return f"{self.scheme}://{self.bucket}/{self.key}" + ("?…" if self.query else "")
+        path = f"{self.bucket}/{self.key}" if self.bucket else ""
+        return f"{self.scheme}://{path}" + ("?…" if self.query else "")
 
     @property
     def entry(self) -> str:

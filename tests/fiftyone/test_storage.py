@@ -130,11 +130,6 @@ class TestLooking:
         for nothing in (f"{tree}/missing", f"{tree}/su", f"{tree}/a.jp"):
             assert (fos.exists(nothing), fos.isfile(nothing), fos.isdir(nothing)) == (False, False, False)
 
-    def test_a_bucket_that_is_not_there(self, fos: Any, places: Places):
-        for uri in ("s3://there-is-no-such-bucket", "gs://there-is-no-such-bucket/a"):
-            assert not fos.exists(uri)
-            assert fos.list_files(uri) == []
-
     def test_urls_can_be_files(self, fos: Any, places: Places):
         url = places.put("http", "a/b.jpg", b"hello")
 
@@ -180,6 +175,23 @@ class TestLooking:
         assert fos.get_glob_matches(f"{tree}/*") == [f"{tree}/a.jpg", f"{tree}/b.txt"]
         assert fos.get_glob_matches(f"{tree}/a.jpg") == [f"{tree}/a.jpg"]
         assert fos.get_glob_matches(f"{tree}/z*") == []
+
+    def test_a_folder_that_is_not_there_is_empty(self, fos: Any, root: str):
+        assert fos.list_files(f"{root}/none") == []
+        assert not fos.isdir(f"{root}/none")
+
+    @pytest.mark.parametrize("place", ["s3", "gs"])
+    def test_a_bucket_that_is_not_there_is_no_empty_one(self, fos: Any, fo: Any, places: Places, place: str):
+        missing = f"{place}://there-is-no-such-bucket/x"
+
+        for ask in (fos.list_files, fos.list_subdirs, fo.Dataset.from_images_dir):
+            with pytest.raises(ObjectNotFoundError, match="no such bucket 'there-is-no-such-bucket'"):
+                ask(missing)
+        with pytest.raises(ObjectNotFoundError, match="no such bucket"):
+            fo.Dataset.from_images_patt(f"{missing}/*.jpg")
+        assert not fos.isdir(missing)
+        assert not fos.exists(f"{missing}/a.jpg")
+        assert not fos.exists(f"{place}://there-is-no-such-bucket")
 
     def test_sizes(self, fos: Any, tree: str):
         assert fos.get_file_size(f"{tree}/sub/deep/d.jpg") == len("sub/deep/d.jpg")

@@ -26,6 +26,7 @@ from forebay.uri import parse
 from tests.integration.sites import bytes_of, config
 from tests.servers import Fault, Proxy
 from tests.servers.exact_s3 import ExactS3Server, exact_s3
+from tests.servers.process import free_ports
 from tests.servers.seaweedfs import S3Server
 
 pytestmark = pytest.mark.usefixtures("s3_environment")
@@ -70,9 +71,13 @@ class TestCredentials:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.stranger[1])
         source = s3(obstore=obstore)
 
-        for ask in (source.open, source.head, lambda uri: list(source.list(uri))):
-            with pytest.raises(AccessDeniedError, match="check that they may read it"):
-                ask(uri)
+        with pytest.raises(AccessDeniedError, match="check that they may read it"):
+            source.open(uri)
+        with pytest.raises(AccessDeniedError, match="check that they may list it"):
+            list(source.list(uri))
+        # An answer to HEAD has no body, so wrong keys look the same.
+        with pytest.raises(AccessDeniedError, match="check that they are the right ones, and what they may"):
+            source.head(uri)
 
     @BOTH
     def test_none_are_needed_for_a_public_bucket(
@@ -430,9 +435,28 @@ def test_a_server_that_does_not_take_connections_is_given_up_after_the_connect_t
         source = s3_source(config(connect_timeout_seconds=0.5, extra_client_kwargs=options), obstore=obstore)
 
         began = time.monotonic()
-        with pytest.raises(TransientSourceError, match="timed out: cannot connect"):
+        with pytest.raises(
+            TransientSourceError, match=r"timed out: cannot connect to http://127\.0\.0\.1:\d+"
+        ):
             source.open(parse("s3://bucket/x"))
         assert time.monotonic() - began < 5
+
+
+@BOTH
+def test_an_endpoint_where_nobody_listens_is_named(obstore: bool):
+    [port] = free_ports(1)
+    source = s3_source(
+        config(extra_client_kwargs={"s3": {"endpoint_url": f"http://127.0.0.1:{port}"}}), obstore=obstore
+    )
+
+    uri = parse("s3://bucket/x")
+    for ask in (source.open, source.head, lambda uri: list(source.list(uri))):
+        with pytest.raises(
+            TransientSourceError, match=f"bucket/x: cannot connect to http://127.0.0.1:{port}"
+        ):
+            ask(uri)
+    with pytest.raises(TransientSourceError, match=f"^s3://: cannot connect to http://127.0.0.1:{port}"):
+        source.containers()
 
 
 class TestChecksums:

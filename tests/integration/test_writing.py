@@ -125,8 +125,29 @@ class TestPut:
 
         assert "secret text" not in str(caught.value)
 
+    def test_a_refusal_says_that_it_was_about_deleting(self, site: Site):
+        assert site.proxy is not None and site.writer is not None
+        uri = write(site, "a", b"hello")
+        site.proxy.fault(None, Fault.s3(403, "AccessDenied"), method="DELETE")
+
+        with pytest.raises(AccessDeniedError) as caught:
+            site.writer.delete(uri)
+
+        assert "check that they may delete it" in str(caught.value)
+
 
 class TestCopy:
+    def test_an_original_that_is_refused_is_not_said_to_need_writing(self, site: Site):
+        assert site.proxy is not None and site.writer is not None
+        original = site.put("a", b"hello")
+        site.proxy.fault(site.path("a"), Fault.s3(403, "AccessDenied"), method="HEAD")
+
+        with pytest.raises(AccessDeniedError) as caught:
+            site.writer.copy(original, site.uri("b"))
+
+        assert str(caught.value).startswith(f"{original}: access denied")
+        assert "write" not in str(caught.value)
+
     @pytest.mark.parametrize("size", [0, 100_000])
     def test_the_bytes_do_not_come_by_here(self, site: Site, size: int):
         assert site.proxy is not None and site.writer is not None

@@ -15,7 +15,7 @@ from forebay.errors import (
     TransientSourceError,
 )
 from forebay.sources import failures
-from forebay.uri import parse
+from forebay.uri import MediaURI, parse
 
 URI = parse("s3://bucket/a/b.jpg")
 
@@ -74,6 +74,16 @@ def test_each_answer_has_its_error(status: int, code: str, kind: type[SourceErro
             " check that they may read it",
         ),
         (
+            failures.refusal(URI, 403, "AccessDenied", credentials="the AWS credentials", to="delete"),
+            "access denied (403 Forbidden: AccessDenied) with the AWS credentials;"
+            " check that they may delete it",
+        ),
+        (
+            failures.refusal(URI, 403, credentials="the AWS credentials"),
+            "access denied (403 Forbidden) with the AWS credentials;"
+            " the server does not say why: check that they are the right ones, and what they may do",
+        ),
+        (
             failures.refusal(URI, 403, "InvalidObjectState"),
             "the object is archived (403 Forbidden: InvalidObjectState); restore it first",
         ),
@@ -82,6 +92,26 @@ def test_each_answer_has_its_error(status: int, code: str, kind: type[SourceErro
 )
 def test_messages_say_what_happened_and_what_to_do(error: SourceError, message: str):
     assert str(error) == f"s3://bucket/a/b.jpg: {message}"
+
+
+def test_an_error_about_all_buckets_names_none():
+    error = failures.refusal(MediaURI("", "s3", "", ""), 403, "AccessDenied", to="list")
+
+    assert str(error).startswith("s3://: access denied")
+    assert str(error).endswith("check that they may list the buckets")
+
+
+@pytest.mark.parametrize(
+    ("uri", "text", "words"),
+    [
+        ("s3://b/a", 'at "http://127.0.0.1:9000/b/a?list-type=2": refused', " to http://127.0.0.1:9000"),
+        ("s3://b/a", "GET https://me:secret@minio.lab/b/a in 1ms", " to https://minio.lab"),
+        ("s3://b/a", "refused", ""),
+        ("https://minio.lab/b/a", "GET https://minio.lab/b/a", ""),
+    ],
+)
+def test_a_server_that_the_uri_does_not_tell_is_named_without_secrets(uri: str, text: str, words: str):
+    assert failures.at_server(parse(uri), text) == words
 
 
 def test_errors_travel_between_processes():

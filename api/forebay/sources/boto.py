@@ -108,7 +108,7 @@ class BotoReader:
                 for folder in page.get("CommonPrefixes", ()):
                     yield ObjectInfo(root + folder["Prefix"])
         except Exception as error:
-            raise self._failure(prefix, error) from None
+            raise self._failure(prefix, error, to="list") from None
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         if not 1 <= expires_seconds <= _LONGEST_SIGNATURE:
@@ -128,7 +128,7 @@ class BotoReader:
         try:
             return [bucket["Name"] for bucket in self._client.list_buckets()["Buckets"]]
         except Exception as error:
-            raise self._failure(MediaURI("", "s3", "", ""), error) from None
+            raise self._failure(MediaURI("", self._access.scheme, "", ""), error, to="list") from None
 
     def region_of(self, bucket: str) -> str | None:
         """The region that a bucket is in, which S3 tells even to those who may not read it."""
@@ -148,8 +148,8 @@ class BotoReader:
         except Exception as error:
             raise self._failure(uri, error) from None
 
-    def _failure(self, uri: MediaURI, error: Exception) -> SourceError:
-        return failure(uri, error, self._access.lender.description)
+    def _failure(self, uri: MediaURI, error: Exception, *, to: str = "read") -> SourceError:
+        return failure(uri, error, self._access.lender.description, to=to)
 
 
 class _Object:
@@ -219,7 +219,13 @@ def failure(  # noqa: PLR0911 - one for each kind of exception
     if "SSLError" in names:
         return SourceError(uri.redacted, "the server's TLS certificate is not trusted")
     if reasons := [_INTERRUPTIONS[name] for name in names if name in _INTERRUPTIONS]:
-        return failures.interrupted(uri, reasons[0])
+        return failures.interrupted(uri, _in_words(uri, reasons[0], str(error)))
     if isinstance(error, BotoCoreError) and "redential" in f"{names} {error}":
         return AccessDeniedError(uri.redacted, f"{credentials} cannot be used: {error}")
     return SourceError(uri.redacted, f"{type(error).__name__}: {error}")
+
+
+def _in_words(uri: MediaURI, reason: str, text: str) -> str:
+    if not reason.endswith("cannot connect"):
+        return reason
+    return reason + failures.at_server(uri, text)

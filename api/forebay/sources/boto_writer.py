@@ -102,7 +102,7 @@ class BotoWriter:
         try:
             self._client.delete_object(Bucket=uri.bucket, Key=uri.key)
         except Exception as error:
-            raise self._failure(uri, error) from None
+            raise self._failure(uri, error, to="delete") from None
 
     def _make_transfers(self) -> TransferManager:
         from s3transfer.manager import TransferConfig, TransferManager
@@ -120,10 +120,10 @@ class BotoWriter:
         try:
             return self._client.head_object(Bucket=uri.bucket, Key=uri.key)
         except Exception as error:
-            raise self._failure(uri, error) from None
+            raise self._failure(uri, error, to="read") from None
 
-    def _failure(self, uri: MediaURI, error: Exception) -> SourceError:
-        return failure(uri, error, self._access.lender.description, to="write")
+    def _failure(self, uri: MediaURI, error: Exception, *, to: str = "write") -> SourceError:
+        return failure(uri, error, self._access.lender.description, to=to)
 
 
 def _check_parts(uri: MediaURI, answer: Any, file: BinaryIO) -> None:

@@ -35,7 +35,10 @@ _REMEDIES = {
     "SignatureDoesNotMatch": "the secret key does not belong to the access key",
     "InvalidAccessKeyId": "the server does not know this access key; is it meant for another endpoint?",
 }
+# S3's answer to HEAD, which has no body: wrong keys look like missing permissions.
+_UNKNOWN = "the server does not say why: check that they are the right ones, and what they may do"
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
+_SERVER = re.compile(r"(https?://)(?:[^/?#\s\"]*@)?([^/?#\s\"]+)")
 _CODE = re.compile(r"<Code>\s*(\w{1,64})\s*</Code>")
 
 
@@ -54,7 +57,7 @@ def refusal(  # noqa: PLR0911 - one for each kind of answer
         status: the HTTP status.
         code: the server's own code, such as ``NoSuchKey``.
         credentials: what was shown to the server, in words and without secrets.
-        to: what was tried, ``read`` or ``write``.
+        to: what was tried: ``read``, ``write``, ``delete`` or ``list``.
     """
     where = uri.redacted
     answer = _in_words(status, code)
@@ -66,7 +69,9 @@ def refusal(  # noqa: PLR0911 - one for each kind of answer
     if code == "InvalidObjectState":
         return SourceError(where, f"the object is archived ({answer}); restore it first")
     if status in (401, 403, 407) or _DENIED_CODE.fullmatch(code):
-        remedy = _REMEDIES.get(code, f"check that they may {to} it")
+        what = "it" if uri.bucket else "the buckets"
+        mute = not code and uri.scheme in ("s3", "minio")
+        remedy = _UNKNOWN if mute else _REMEDIES.get(code, f"check that they may {to} {what}")
         return AccessDeniedError(
             where, f"access denied ({answer}) with {credentials or 'no credentials'}; {remedy}"
         )
@@ -98,6 +103,15 @@ def truncated(uri: MediaURI, received: int, expected: int | None) -> TransientSo
     """The error for a body that ended early."""
     of = f"{expected:,} bytes" if expected is not None else "an unknown number"
     return TransientSourceError(uri.redacted, f"the answer ended after {received:,} of {of}", "truncated")
+
+
+def at_server(uri: MediaURI, text: str) -> str:
+    """Words such as ``to http://host:port``, after a space, for the first URL in a text.
+
+    Empty where the text has none, or the URI itself tells it.
+    """
+    match = None if uri.is_url else _SERVER.search(text)
+    return f" to {match[1]}{match[2]}" if match else ""
 
 
 def interrupted(uri: MediaURI, why: str) -> TransientSourceError:

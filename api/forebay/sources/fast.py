@@ -60,15 +60,11 @@ def keeps_key(key: str) -> bool:
 class FastReader:
     """Opens, looks at and reads parts of the objects of one kind of store.
 
-    ``purpose`` is what its credentials are meant for, as in an error that they are refused.
-
     Args:
         make_store: makes the store of a bucket; called once for each.
         relocate: given a bucket and the text of an error, makes the store to try instead when the text
             says that the bucket is elsewhere.
     """
-
-    purpose = "read"
 
     def __init__(
         self,
@@ -134,7 +130,7 @@ class FastReader:
         try:
             data = memoryview(result.bytes())
         except Exception as error:
-            raise _failure(uri, error, self._credentials, self.purpose) from None
+            raise _failure(uri, error, self._credentials) from None
         if len(data) != expected:
             raise failures.truncated(uri, len(data), expected)
         return data
@@ -146,10 +142,10 @@ class FastReader:
                 return self._obstore_get(store, uri.key, options=options)
             except Exception as error:
                 if self._moved(uri, store, error) is None:
-                    raise _failure(uri, error, self._credentials, self.purpose) from None
+                    raise _failure(uri, error, self._credentials) from None
         return self._ask(uri, lambda store: self._obstore_get(store, uri.key, options=options))
 
-    def _ask(self, uri: MediaURI, question: Callable[[Store], T]) -> T:
+    def _ask(self, uri: MediaURI, question: Callable[[Store], T], *, to: str = "read") -> T:
         try:
             store = self._store(uri.bucket)
             try:
@@ -160,7 +156,7 @@ class FastReader:
                     raise
             return question(other)
         except Exception as error:
-            raise _failure(uri, error, self._credentials, self.purpose) from None
+            raise _failure(uri, error, self._credentials, to) from None
 
     def _store(self, bucket: str) -> Store:
         with self._lock:
@@ -283,18 +279,19 @@ def _failure_without_answer(
     if kind := _KIND.search(text):
         if "ertificate" in text:
             return SourceError(uri.redacted, "the server's TLS certificate is not trusted")
-        return failures.interrupted(uri, _in_words(kind[1], text))
+        return failures.interrupted(uri, _in_words(uri, kind[1], text))
     if type(error).__name__ == "UnauthenticatedError" and credentials is not None:
         why = credentials.error or "they could not be renewed"
         return AccessDeniedError(uri.redacted, f"{credentials.description} cannot be used: {why}")
     return SourceError(uri.redacted, text.partition("\n")[0][:200])
 
 
-def _in_words(kind: str, text: str) -> str:
+def _in_words(uri: MediaURI, kind: str, text: str) -> str:
     system = _SYSTEM.search(text)
     detail = f" ({system[1]})" if system else ""
-    if kind == "Timeout":
-        return "timed out: " + ("cannot connect" if "Connect," in text else "nothing arrived for too long")
-    if kind == "Connect":
-        return f"cannot connect{detail}"
+    if kind == "Timeout" and "Connect," not in text:
+        return "timed out: nothing arrived for too long"
+    if kind in ("Connect", "Timeout"):
+        late = "timed out: " if kind == "Timeout" else ""
+        return f"{late}cannot connect{failures.at_server(uri, text)}{detail}"
     return f"the connection was lost{detail}"

@@ -15,8 +15,6 @@ class FastWriter(FastReader):
     one fails.
     """
 
-    purpose = "write"
-
     def put_whole(self, uri: MediaURI, data: bytes, md5: str) -> ObjectInfo:
         """Writes an object.
 
@@ -31,6 +29,7 @@ class FastWriter(FastReader):
         self._ask(
             uri,
             lambda store: obstore.put(store, uri.key, data, attributes=attributes, use_multipart=False),
+            to="write",
         )
         info = self.head(uri)
         return replace(info, md5=md5) if info.etag == f'"{md5}"' else info

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from forebay.config import MediaCacheConfig
-from forebay.errors import AccessDeniedError, SourceError
+from forebay.errors import AccessDeniedError, ObjectNotFoundError, SourceError
 from forebay.sources import failures, web
 from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
 from forebay.sources.bucket import BucketSource
@@ -131,7 +131,11 @@ class GoogleReader:
         query = {"prefix": prefix.key, "fields": _FIELDS, "maxResults": "1000"}
         query |= {} if recursive else {"delimiter": "/"}
         while True:
-            page = self._json(prefix, url, query)
+            try:
+                page = self._json(prefix, url, query)
+            except ObjectNotFoundError:
+                # A listing of nothing is an empty one.
+                raise failures.refusal(prefix, 404, "NoSuchBucket") from None
             for item in page.get("items", ()):
                 yield ObjectInfo(
                     f"gs://{prefix.bucket}/{item['name']}",

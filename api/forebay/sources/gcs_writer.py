@@ -83,7 +83,7 @@ class GoogleWriter:
         except NotFound:
             pass
         except Exception as error:
-            raise self._failure(uri, error) from None
+            raise self._failure(uri, error, to="delete") from None
 
     @property
     def _timeout(self) -> tuple[float, float]:
@@ -106,13 +106,13 @@ class GoogleWriter:
             )
         return client
 
-    def _failure(self, uri: MediaURI, error: Exception) -> SourceError:
+    def _failure(self, uri: MediaURI, error: Exception, *, to: str = "write") -> SourceError:
         from google.api_core.exceptions import GoogleAPICallError
         from google.auth.exceptions import GoogleAuthError, TransportError
 
         description = self._access.lender.description
         if isinstance(error, GoogleAPICallError):
-            return failures.refusal(uri, int(error.code or 0), credentials=description, to="write")
+            return failures.refusal(uri, int(error.code or 0), credentials=description, to=to)
         # The class has lived in several modules.
         if type(error).__name__ == "DataCorruption":
             return damaged(uri, "its MD5 is not the file's")

@@ -51,6 +51,7 @@ def minio_access(config: MediaCacheConfig) -> Access:
         # The AWS credentials of this machine are none of MinIO's business.
         lender=Lender.of(keys, "the MinIO credentials") if keys.access_key else Nobody(),
         path_style=True,
+        scheme="minio",
     )
     access = found.with_settings(config, config.extra_client_kwargs.get("minio", {}))
     if access.endpoint is None:

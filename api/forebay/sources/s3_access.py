@@ -119,6 +119,7 @@ class Access:
         path_style: whether buckets are always part of the path; else boto3's rules decide.
         arguments: further arguments of boto3's client.
         client_config: arguments of `botocore.config.Config`.
+        scheme: of the URIs that it is for.
     """
 
     make_session: Callable[[], Session]
@@ -134,6 +135,7 @@ class Access:
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
     verify_checksums: bool = False
+    scheme: str = "s3"
 
     @property
     def is_signed(self) -> bool:

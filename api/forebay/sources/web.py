@@ -144,7 +144,9 @@ def failure(uri: MediaURI, error: Exception) -> SourceError:
             return SourceError(uri.redacted, _HOPELESS[name])
     for name in names:
         if name in _PASSING:
-            return failures.interrupted(uri, _PASSING[name])
+            url = getattr(getattr(error, "request", None), "url", None) or ""
+            there = f"cannot connect{failures.at_server(uri, url)}"
+            return failures.interrupted(uri, _PASSING[name].replace("cannot connect", there))
     return SourceError(uri.redacted, f"requests failed with {type(error).__name__}")
 
 

@@ -52,7 +52,7 @@ def test_directory_of_media(twins: Twins, place: str, fo: Any) -> None:
 
 
 @pytest.mark.parametrize("place", ["s3", "gs"])
-@works("`Dataset.from_images_patt()`, `from_videos_patt()`, `add_*_patt()` of remote patterns", IMAGES, VIDEOS)
+@works("`Dataset.from_images_patt()`, `from_videos_patt()`, `add_*_patt()` of remote files", IMAGES, VIDEOS)
 def test_patterns_of_media(twins: Twins, place: str, fo: Any) -> None:
     directory = uploaded(twins, place, media_of(twins), "all")
     found = files(media_of(twins))

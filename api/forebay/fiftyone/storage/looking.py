@@ -94,7 +94,7 @@ def list_subdirs(original: Wrapper, dirpath: Any, abs_paths: bool = False, recur
         return original(dirpath, abs_paths=abs_paths, recursive=recursive)
     start = folder(dirpath)
     names: set[str] = set()
-    for info in _objects(start, recursive=recursive):
+    for info in remote().list_objects(start, recursive=recursive):
         parts = info.uri[len(start) :].split("/")[:-1]
         names.update("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
     shown = sorted(name for name in names if not os.path.basename(name).startswith("."))
@@ -139,17 +139,14 @@ def get_glob_matches(original: Wrapper, glob_patt: Any) -> Any:
 
 
 def below(dirpath: str, *, recursive: bool = True) -> list[ObjectInfo]:
-    """The files in a remote folder; none where it does not exist."""
-    start = folder(dirpath)
+    """The files in a remote folder; none where it does not exist.
+
+    Raises:
+        ObjectNotFoundError: there is not even its bucket.
+    """
+    found = remote().list_objects(folder(dirpath), recursive=recursive)
     # Consoles write an empty object to show a folder.
-    return [info for info in _objects(start, recursive=recursive) if not info.uri.endswith("/")]
-
-
-def _objects(start: str, *, recursive: bool) -> list[ObjectInfo]:
-    try:
-        return remote().list_objects(start, recursive=recursive)
-    except ObjectNotFoundError:
-        return []
+    return [info for info in found if not info.uri.endswith("/")]
 
 
 def _matches(uri: str, pattern: str) -> bool:
