@@ -58,6 +58,21 @@ def join(volume: Volume, index: Index) -> None:
     claim_volume(config.cache_dir, known, url_masked=url, volume=config.volume)
 
 
+def is_shared(volume: Volume, index: Index) -> bool:
+    """Whether an index is that of a directory which this process may only read.
+
+    Raises:
+        VolumeError: the directory has another name.
+    """
+    config = volume.config
+    known = index.connection.command("hget", index.keys.meta, "index_id")
+    owner = read_owner(config.cache_dir)
+    if owner is None or known is None:
+        return False
+    check_name(config.cache_dir, owner, config.volume)
+    return bool(owner.index_id == known)
+
+
 def _forget_everything(index: Index) -> None:
     for page in index.scan():
         index.forget(page)

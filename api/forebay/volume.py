@@ -151,11 +151,13 @@ class Volume:
         """This process's session.
 
         Raises:
-            VolumeError: the directory is elsewhere.
+            VolumeError: the directory is elsewhere, or another user's.
         """
         if self.elsewhere:
             raise VolumeError(self._not_here())
         opened = self._open()
+        if opened.refusal is not None:
+            raise opened.refusal
         if opened.session is None:
             with self._lock:
                 if opened.session is None:
@@ -164,6 +166,18 @@ class Volume:
                     opened.session_seen = opened.session.id
                     opened.pulse.start()
         return opened.session
+
+    def check_writable(self) -> None:
+        """Makes sure that the directory can be written, as far as this machine has it.
+
+        A volume that is another user's can be read, and its index asked; its workers can fill it.
+
+        Raises:
+            VolumeError: it cannot.
+        """
+        refusal = self._open().refusal
+        if refusal is not None:
+            raise refusal
 
     @property
     def is_open(self) -> bool:
@@ -277,8 +291,14 @@ class _Opened:
 
         self.volume = volume
         config = volume.config
+        self.refusal: VolumeError | None = None
         if not volume.elsewhere:
-            prepare(volume.layout)
+            try:
+                prepare(volume.layout)
+            except VolumeError as error:
+                if config.redis_url is None or not isinstance(error.__context__, PermissionError):
+                    raise
+                self.refusal = error
         if config.redis_url is None:
             from forebay import embedded
 
@@ -297,11 +317,16 @@ class _Opened:
         self.swept = False
 
     def join(self) -> None:
-        from forebay.ownership import join
+        from forebay.ownership import is_shared, join
         from forebay.recovery import recover
 
         self.run_id = self.connection.check()
         if self.volume.elsewhere:
+            return
+        if self.refusal is not None:
+            if not is_shared(self.volume, self.index):
+                raise self.refusal
+            self.refusal = _read_only(self.volume.config)
             return
         join(self.volume, self.index)
         recover(self.volume, self.run_id)
@@ -317,6 +342,13 @@ def _mark(path: str, now: float) -> bool:
         return False
     os.utime(path, ns=(int(now * 1e9), found.st_mtime_ns))
     return True
+
+
+def _read_only(config: MediaCacheConfig) -> VolumeError:
+    return VolumeError(
+        f"the volume {config.volume!r} at {config.cache_dir} is another user's, and can only be read: have "
+        "its workers fetch what is missing, with `forebay prefetch`, or run as that user"
+    )
 
 
 def prepare(layout: Layout) -> None:

@@ -6,7 +6,12 @@ forebay=${FOREBAY_BIN:-/opt/forebay/bin}/forebay
 begun=${FOREBAY_STATE:-/run/forebay}/$SLURM_JOB_ID
 
 as_owner() {
-    if [ "$(id -u)" = 0 ]; then runuser -u "$SLURM_JOB_USER" -- "$@"; else "$@"; fi
+    if [ "$(id -u)" = 0 ]; then
+        # Slurm's own HOME is root's, whose files are not for the owner to read.
+        runuser -u "$SLURM_JOB_USER" -- env HOME="$(getent passwd "$SLURM_JOB_USER" | cut -d: -f6)" "$@"
+    else
+        "$@"
+    fi
 }
 
 [ -f "$begun" ] || exit 0

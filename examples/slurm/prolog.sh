@@ -20,7 +20,12 @@ log() {
 
 # A manifest is read with the rights of who asked for it.
 as_owner() {
-    if [ "$(id -u)" = 0 ]; then runuser -u "$SLURM_JOB_USER" -- "$@"; else "$@"; fi
+    if [ "$(id -u)" = 0 ]; then
+        # Slurm's own HOME is root's, whose files are not for the owner to read.
+        runuser -u "$SLURM_JOB_USER" -- env HOME="$(getent passwd "$SLURM_JOB_USER" | cut -d: -f6)" "$@"
+    else
+        "$@"
+    fi
 }
 
 case ${SLURM_JOB_COMMENT-} in

@@ -64,14 +64,18 @@ class Node:
         }
         return self._run([str(SCRIPTS / script)], slurm | ours | {"HOME": os.environ["HOME"]} | variables)
 
-    def batch(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs the batch script as its owner, in the directory that it was submitted from."""
+    def batch(self, *arguments: str, path: str = BIN) -> subprocess.CompletedProcess[str]:
+        """Runs the batch script as its owner, in the directory that it was submitted from.
+
+        Args:
+            path: where its programs are.
+        """
         srun = self.directory / "bin" / "srun"
         srun.parent.mkdir(exist_ok=True)
         srun.write_text('#!/bin/sh\nexec "$@"\n')
         srun.chmod(0o755)
         variables = {
-            "PATH": os.pathsep.join([str(srun.parent), BIN, os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(srun.parent), path, BIN, os.environ["PATH"]]),
             "SLURM_JOB_ID": "42",
             "CHECKPOINT": str(self.directory / "checkpoint.pt"),
         }
@@ -150,6 +154,62 @@ def test_the_prolog_has_the_manifest_fetched_and_kept_and_the_epilog_lets_it_go(
     assert cache.leases() == []
     assert cache.stats()["current_count"] == COUNT
     assert list(node.state.iterdir()) == []
+
+
+@pytest.fixture
+def of_another_user(node: Node, cache: MediaCache, fleet: None) -> None:
+    """The volume, filled by its worker, is another user's, and the job's owner may not write it: root
+    without the right to override permissions."""
+    cache.close()
+    for path in [Path(cache.config.cache_dir), *Path(cache.config.cache_dir).rglob("*")]:
+        os.chown(path, 65534, 65534)
+    owner = node.directory / "owner"
+    owner.mkdir()
+    rights = "--bounding-set=-dac_override,-dac_read_search,-fowner"
+    for program in ("forebay", "python"):
+        (owner / program).write_text(f'#!/bin/sh\nexec setpriv {rights} {BIN}/{program} "$@"\n')
+        (owner / program).chmod(0o755)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that are another user's")
+@pytest.mark.usefixtures("of_another_user")
+def test_the_prolog_of_a_job_whose_owner_may_only_read_the_cache(node: Node, cache: MediaCache) -> None:
+    # When the job of somebody else is about to start, and HOME is a daemon's
+    done = node.daemon("prolog.sh", FOREBAY_BIN=str(node.directory / "owner"), HOME="/nonexistent")
+
+    # Then the workers fetch for it, and what it needs is kept
+    assert "is being fetched by job " in done.stderr
+    status = cache.job((node.state / "42").read_text().strip()).wait()
+    assert (status.total, status.failed) == (COUNT, 0)
+    assert len(cache.leases()) == 1
+    assert node.daemon("epilog.sh", FOREBAY_BIN=str(node.directory / "owner")).returncode == 0
+    assert cache.leases() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that are another user's")
+@pytest.mark.usefixtures("of_another_user")
+def test_the_batch_script_of_an_owner_who_may_only_read_the_cache(node: Node, cache: MediaCache) -> None:
+    # When such a job runs, then workers fetch, and its own processes read
+    done = node.batch("--epochs", "1", path=str(node.directory / "owner"))
+    assert done.returncode == 0, done.stderr
+    assert f"{COUNT} of {COUNT} samples cached, {COUNT} downloaded" in done.stdout
+    assert "epoch 0 step 2/2 loss" in done.stdout
+    assert cache.leases() == []
+
+    # And what it would have to write itself, it is told about
+    command = [
+        str(node.directory / "owner" / "forebay"),
+        "get",
+        f"{node.manifest.read_text().split()[0]}.none",
+    ]
+    missing = subprocess.run(
+        command, env=dict(os.environ) | node.settings, capture_output=True, text=True, check=False
+    )
+    assert missing.returncode == 2
+    assert missing.stderr == (
+        f"error: the volume 'default' at {cache.config.cache_dir} is another user's, and can only be read: "
+        "have its workers fetch what is missing, with `forebay prefetch`, or run as that user\n"
+    )
 
 
 def test_without_a_worker_the_prolog_leaves_it_to_the_job_and_does_not_drain_the_node(

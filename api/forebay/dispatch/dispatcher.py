@@ -42,6 +42,7 @@ class Dispatcher:
 
         Raises:
             NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
+            VolumeError: threads of this process would, and the directory cannot be written.
         """
         config = self._volume.config
         if config.dispatch != "local":
@@ -50,6 +51,7 @@ class Dispatcher:
                 return "fleet", sum(worker.concurrency for worker in alive)
             if config.dispatch == "fleet":
                 raise NoWorkersError(self._no_workers(bool(alive)))
+        self._volume.check_writable()
         return "local", config.num_workers
 
     def start(self, job: str) -> None:
