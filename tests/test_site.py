@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
+from playwright.sync_api import Page, sync_playwright
 
 import forebay
 from forebay import errors
 from tests.documentation import REPOSITORY
+from tests.fiftyone.app.browser import FLAGS
 
 PUBLIC = [name for name in forebay.__all__ if inspect.isclass(getattr(forebay, name))]
 
@@ -76,6 +84,46 @@ def test_a_link_to_a_file_of_the_repository_shows_the_file(site: Path) -> None:
     assert "repository/bench/programs/obstore_threads.py.html" in (site / "benchmarks.html").read_text()
     shown = (site / "repository/bench/programs/obstore_threads.py.html").read_text()
     assert "import" in shown
+
+
+@pytest.fixture(scope="module")
+def page(site: Path) -> Iterator[Page]:
+    """A page in Chromium, with the quickstart in it, as a web server gives it."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed; on Debian: sudo apt-get install chromium")
+    with contextlib.ExitStack() as stack:
+        handler = functools.partial(SimpleHTTPRequestHandler, directory=str(site))
+        server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        stack.callback(server.shutdown)
+        chromium = stack.enter_context(sync_playwright()).chromium
+        browser = stack.enter_context(chromium.launch(executable_path=path, args=list(FLAGS)))
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/quickstart.html")
+        yield page
+
+
+def test_the_button_of_a_console_block_copies_commands_only(page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator(".highlight [data-clipboard-target]").first.click()
+    assert page.evaluate("navigator.clipboard.readText()").splitlines() == [
+        "forebay prefetch s3://photos/chelsea/",
+        "forebay get s3://photos/chelsea/0000.jpg",
+        "forebay stats",
+    ]
+
+
+def test_no_name_in_a_table_is_broken_within_a_word(page: Page) -> None:
+    page.set_viewport_size({"width": 500, "height": 800})
+    page.goto(page.url.replace("quickstart", "settings"))
+    codes = page.locator("td code")
+    broken = codes.evaluate_all(
+        "found => found.filter(one => !/[ -]/.test(one.innerText) && one.getClientRects().length > 1)"
+        ".map(one => one.innerText)"
+    )
+    assert codes.count() > 100
+    assert broken == []
 
 
 class TestABrokenSite:
