@@ -111,7 +111,7 @@ def test_each_sample_of_a_small_job_and_why_one_failed(
     # and a task whose sample failed has failed, and says why.
     assert shown[missing]["state"] == "FAILURE"
     assert shown[missing]["exception"] == (
-        f"SamplesFailedError('1 of 1 samples failed: {missing}: no such object (404 Not Found: NoSuchKey)')"
+        f"SamplesFailedError('1 of 1 sample failed: {missing}: no such object (404 Not Found: NoSuchKey)')"
     )
 
 

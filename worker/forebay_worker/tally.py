@@ -66,4 +66,5 @@ class Tally:
         more = states["failed"] - len(self._failures)
         reasons = "; ".join([*self._failures, *([f"and {more:,} more"] if more else [])])
         done = f" ({', '.join(parts)})" if parts else ""
-        raise SamplesFailedError(f"{states['failed']:,} of {self._samples:,} samples failed{done}: {reasons}")
+        noun = "sample" if self._samples == 1 else "samples"
+        raise SamplesFailedError(f"{states['failed']:,} of {self._samples:,} {noun} failed{done}: {reasons}")
