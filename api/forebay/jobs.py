@@ -180,8 +180,9 @@ class Job:
     def watch(self) -> Iterator[JobStatus]:
         """The job's status whenever it has changed, until it has ended. Only looks on."""
         pause, last = _POLL_SECONDS[0], None
+        status: JobStatus | None = None
         while True:
-            status = self.status()
+            status = self._status_after(status)
             shown = (status.state, status.pending, status.bytes, status.failed)
             if shown != last:
                 pause, last = _POLL_SECONDS[0], shown
@@ -211,12 +212,14 @@ class Job:
             DownloadError: a sample failed, and ``skip_failures`` is false.
             NoWorkersError: ``dispatch`` is ``fleet``, and its workers have been gone for
                 ``worker_timeout_seconds``.
+            JobNotFoundError: Redis has lost the job meanwhile.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         care = self._dispatcher.caretaker(self.id)
         pause, seen = _POLL_SECONDS[0], -1
+        status: JobStatus | None = None
         while True:
-            status = self.status()
+            status = self._status_after(status)
             if progress is not None:
                 progress(status)
             if status.failed and not skip_failures:
@@ -230,6 +233,19 @@ class Job:
             pause = _POLL_SECONDS[0] if status.pending != seen else min(pause * 1.5, _POLL_SECONDS[1])
             seen = status.pending
             self._dispatcher.pause(self.id, pause)
+
+    def _status_after(self, before: JobStatus | None) -> JobStatus:
+        """How far it is now, for whoever has seen it ``before``."""
+        try:
+            return self.status()
+        except JobNotFoundError:
+            if before is None:
+                raise
+            done = f"{before.total - before.pending:,} of {before.total:,} samples"
+            raise JobNotFoundError(
+                f"job {self.id!r} is not known any more, as Redis was emptied, or the job forgotten: run the "
+                f"prefetch again; what is downloaded stays, {done} had ended"
+            ) from None
 
     def start(self) -> None:
         """Starts it, or goes on with what is pending of it; does not wait.

@@ -18,13 +18,18 @@ import pytest
 import requests
 
 from forebay.cache import MediaCache
+from forebay.cli import following
+from forebay.cli.state import State
 from forebay.dispatch import fleet
+from forebay.errors import IndexUnavailableError
+from forebay.index.ledger import Ledger
 from tests.caches import MakeCache
 from tests.commands import Forebay, ended
 from tests.servers.embedded import cache_directory, eventually, processes
 from tests.servers.process import free_ports
 from tests.servers.proxy import Fault, Proxy
 from tests.servers.seaweedfs import S3Server
+from tests.servers.valkey import Valkey
 from tests.servers.workers import worker
 
 pytestmark = pytest.mark.usefixtures("s3_environment")
@@ -70,6 +75,57 @@ class TestInterrupt:
             watched = forebay("job", status.id, "--watch")
             assert watched.status == 0
             assert watched.out.startswith(f"{COUNT} of {COUNT} samples cached")
+
+    def test_a_job_that_redis_has_lost(
+        self, forebay: Forebay, make_cache: MakeCache, uris: list[str], slow: Proxy, valkey: Valkey
+    ) -> None:
+        # Given a prefetch through a worker that has begun
+        cache = make_cache(dispatch="fleet", num_workers=1)
+        with worker(cache), forebay.started("prefetch", *uris, dispatch="fleet") as process:
+            eventually(lambda: any(job.downloaded > 1 for job in cache.jobs()))
+            [status] = cache.jobs()
+
+            # When everything in Redis is lost
+            valkey.client.flushall()
+
+            # Then the command says that the job is, and what to do
+            done = ended(process)
+        assert done.status == 2
+        assert (
+            f"error: job '{status.id}' is not known any more, as Redis was emptied, or the job forgotten: "
+            "run the prefetch again; what is downloaded stays, "
+        ) in done.err
+        assert f" of {COUNT} samples had ended\n" in done.err
+
+    @pytest.mark.parametrize(
+        ("dispatch", "message"),
+        [
+            ("fleet", "goes on through the fleet when Redis is back; to watch it: forebay job JOB --watch"),
+            (
+                "local",
+                "stops, and what is downloaded stays; to go on when Redis is back: forebay job JOB --retry",
+            ),
+        ],
+    )
+    def test_redis_is_out_of_reach_for_too_long(
+        self,
+        cache: MediaCache,
+        uris: list[str],
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        dispatch: str,
+        message: str,
+    ) -> None:
+        job = cache.create_job(uris)
+        Ledger(cache.volume.index).write(job.id, dispatch=dispatch)
+
+        def outage(**_: object) -> None:
+            raise IndexUnavailableError("Redis cannot be reached")
+
+        monkeypatch.setattr(job, "wait", outage)
+        with pytest.raises(IndexUnavailableError):
+            following.follow(State(), job, json=False)
+        assert capsys.readouterr().err == f"job {job.id} {message.replace('JOB', job.id)}\n"
 
     def test_it_can_be_cancelled_then(
         self, forebay: Forebay, make_cache: MakeCache, uris: list[str], slow: Proxy

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay import logs
 from forebay.cli.output import count, emit, put, say, span, writes_json
+from forebay.errors import IndexUnavailableError
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
@@ -46,9 +47,9 @@ def follow(state: State, job: Job, json: bool, *, before: JobStatus | None = Non
     """
     from forebay.progress import Progress
 
-    began = time.monotonic()
+    began, status = time.monotonic(), job.status()
     try:
-        if job.status().state == "running":
+        if status.state == "running":
             with Progress(transient=True, tell=say if writes_json() else None) as progress:
                 job.wait(progress=progress.show)
     except KeyboardInterrupt:
@@ -56,6 +57,14 @@ def follow(state: State, job: Job, json: bool, *, before: JobStatus | None = Non
         if json:
             emit(describe(job))
         return INTERRUPTED
+    except IndexUnavailableError:
+        if status.dispatch == "fleet":
+            watch = state.command("job", job.id, "--watch")
+            say(f"job {job.id} goes on through the fleet when Redis is back; to watch it: {watch}")
+        else:
+            retry = state.command("job", job.id, "--retry")
+            say(f"job {job.id} stops, and what is downloaded stays; to go on when Redis is back: {retry}")
+        raise
     since = (before, time.monotonic() - began) if before is not None else None
     return report(state, job, json, most=MOST_FAILURES, since=since)
 
