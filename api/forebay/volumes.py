@@ -24,6 +24,7 @@ from forebay.progress import reporter
 from forebay.registry import Record
 
 Names = Sequence[str] | Literal["all"]
+_NONE_NAMED = "no volume is named; give their names, or all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,24 @@ class Volumes:
         if names and config.volume not in names and not self._connection.command("exists", meta):
             raise VolumeError(self._unknown(config.volume))
 
+    def look(self, names: Names) -> dict[str, MediaCache]:
+        """Volumes whose jobs and leases can be asked for, wherever they are, filled by somebody or not.
+
+        Raises:
+            ConfigError: no volume is named.
+            VolumeError: there is no such volume.
+        """
+        if not names:
+            raise ConfigError(_NONE_NAMED)
+        records = {record.name: record for record in registry.known(self._connection)}
+        for name in () if names == "all" else names:
+            if name not in records:
+                raise VolumeError(self._unknown(name))
+        return {
+            name: MediaCache(self.config.model_copy(update={"volume": name}), elsewhere=records[name].place)
+            for name in (records if names == "all" else names)
+        }
+
     def choose(self, names: Names) -> tuple[dict[str, MediaCache], dict[str, str]]:
         """The volumes that can be filled now.
 
@@ -118,7 +137,7 @@ class Volumes:
             NoWorkersError: nobody would fill a volume that is named, or any at all.
         """
         if not names:
-            raise ConfigError("no volume is named; give their names, or all")
+            raise ConfigError(_NONE_NAMED)
         chosen: dict[str, MediaCache] = {}
         skipped: dict[str, str] = {}
         if names != "all":

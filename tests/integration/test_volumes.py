@@ -330,6 +330,48 @@ class TestListed:
         eventually(lambda: not Volumes(cache.config).list()[0].stale)
 
 
+class TestLookedAt:
+    def test_jobs_and_leases_of_several(
+        self, make_cache: MakeCache, client: Forebay, uris: list[str], tmp_path: Path
+    ) -> None:
+        # Given two volumes, each with a job and its lease
+        jobs = {}
+        for name, time_left in (("node-a", "2h"), ("node-b", "1h")):
+            cache = make_cache(volume=name, cache_dir=str(tmp_path / name))
+            jobs[name] = cache.download_media(uris[:5], lease=time_left).id
+
+        # When somebody lists them from elsewhere
+        listed, leases = client("jobs", "--volume", "all"), client("lease", "ls", "--volume", "all")
+
+        # Then jobs come by age, leases by the time that they have left, each with its volume
+        assert [line.split()[:2] for line in listed.lines] == [
+            ["volume", "job"],
+            ["node-a", jobs["node-a"]],
+            ["node-b", jobs["node-b"]],
+        ]
+        assert [line.split()[:2] for line in leases.lines] == [
+            ["volume", "lease"],
+            ["node-b", f"job-{jobs['node-b']}"],
+            ["node-a", f"job-{jobs['node-a']}"],
+        ]
+        some = client("jobs", "--volume", "node-b,node-a", "--json").json
+        assert [(one["volume"], one["id"]) for one in some] == list(jobs.items())
+        assert [one["volume"] for one in client("lease", "--volume", "all", "--json").json] == [
+            "node-b",
+            "node-a",
+        ]
+
+    def test_one_that_is_not_known(self, client: Forebay, make_cache: MakeCache) -> None:
+        make_cache(volume="node-a").volume.session  # noqa: B018
+        done = client("jobs", "--volume", "node-a,node-x")
+        assert done.status == 2
+        assert "volume 'node-x' is not known to redis://" in done.err
+
+    def test_none_at_all(self, client: Forebay) -> None:
+        done = client("jobs", "--volume", "all")
+        assert (done.status, done.out, done.err) == (0, "", "no jobs\n")
+
+
 class TestForgotten:
     def test_a_stale_one_leaves_nothing_in_redis_and_comes_back_with_its_files(
         self, make_cache: MakeCache, client: Forebay, uris: list[str], valkey: Valkey, tmp_path: Path

@@ -18,30 +18,43 @@ def register(app: typer.Typer) -> None:
     app.command("job")(job)
 
 
-@settings()
+@settings("volume")
 def jobs(ctx: typer.Context, json: Json = False) -> int:
-    """List the prefetch jobs of the volume, oldest first."""
+    """List the prefetch jobs of the volume, oldest first; with --volume a,b or all, those of several."""
     from forebay.jobs import abandoned
     from forebay.sizes import human
 
-    cache = State.of(ctx).reachable_cache(known=True)
-    found, alone = cache.jobs(), abandoned(cache.volume)
+    state = State.of(ctx)
+    several = state.looked_at()
+    found = []
+    for volume, cache in ({"": state.reachable_cache(known=True)} if several is None else several).items():
+        alone = abandoned(cache.volume)
+        found += [(volume, status, status.id in alone) for status in cache.jobs()]
+    found.sort(key=lambda one: one[1].created)
     if json:
-        emit([status.as_dict() | {"abandoned": status.id in alone} for status in found])
+        emit(
+            [
+                ({"volume": volume} if volume else {}) | status.as_dict() | {"abandoned": stopped}
+                for volume, status, stopped in found
+            ]
+        )
     elif found:
         rows = [
             [
+                *([volume] if volume else []),
                 status.id,
-                "stopped" if status.id in alone else status.state,
+                "stopped" if stopped else status.state,
                 status.dispatch,
                 f"{status.total - status.pending:,}/{status.total:,}",
                 f"{status.failed:,}",
                 human(status.bytes),
                 ago(status.created),
             ]
-            for status in found
+            for volume, status, stopped in found
         ]
         titles = ["job", "state", "by", "samples", "failed", "downloaded", "created"]
+        if several is not None:
+            titles = ["volume", *titles]
         table(titles, rows, right=["samples", "failed", "downloaded"])
     else:
         say("no jobs")

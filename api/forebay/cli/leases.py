@@ -42,19 +42,29 @@ def default(ctx: typer.Context, json: Json = False) -> int:
     return _list(ctx, json) if ctx.invoked_subcommand is None else 0
 
 
-@settings()
+@settings("volume")
 def ls(ctx: typer.Context, json: Json = False) -> int:
-    """List the leases, the first to expire first."""
+    """List the leases, the first to expire first; with --volume a,b or all, those of several."""
     return _list(ctx, json)
 
 
 def _list(ctx: typer.Context, json: bool) -> int:
-    found = State.of(ctx).reachable_cache(known=True).leases()
+    state = State.of(ctx)
+    several = state.looked_at()
+    caches = {"": state.reachable_cache(known=True)} if several is None else several
+    found = [(volume, lease) for volume, cache in caches.items() for lease in cache.leases()]
+    found.sort(key=lambda one: one[1].seconds_left)
     if json:
-        emit([asdict(lease) for lease in found])
+        emit([({"volume": volume} if volume else {}) | asdict(lease) for volume, lease in found])
     elif found:
-        rows = [[lease.name, f"{lease.entries:,}", span(lease.seconds_left)] for lease in found]
-        table(["lease", "objects", "time left"], rows, right=["objects"])
+        rows = [
+            [*([volume] if volume else []), lease.name, f"{lease.entries:,}", span(lease.seconds_left)]
+            for volume, lease in found
+        ]
+        titles = ["lease", "objects", "time left"]
+        if several is not None:
+            titles = ["volume", *titles]
+        table(titles, rows, right=["objects"])
     else:
         say("no leases")
     return 0

@@ -59,7 +59,9 @@ _OPTIONS: dict[str, Callable[[bool], Any]] = {
     "cache_size": _option("--cache-size", metavar="SIZE", text="The most it may hold, as 50GB, or -1."),
     "redis_url": _option("--redis-url", metavar="URL", text="The Redis of the index, if it is not embedded."),
     "volume": _option(
-        "--volume", metavar="NAME", text="The volume's name; several, or all, where that makes sense."
+        "--volume",
+        metavar="NAME",
+        text="The volume's name; prefetch, jobs, lease ls and metrics also take a,b or all.",
     ),
     "num_workers": _option("--num-workers", metavar="N", kind=int, text="Download threads of this process."),
     "log_format": _option("--log-format", metavar="text|json", text="How messages on stderr are written."),
@@ -178,6 +180,17 @@ class State:
         if known:
             volumes.check_known()
         return volumes.cache(volumes.config.volume)
+
+    def looked_at(self) -> dict[str, MediaCache] | None:
+        """The volumes that are to be looked at, by name, where ``--volume`` names several, as `volumes` does.
+
+        Raises:
+            ConfigError, VolumeError: as `forebay.volumes.Volumes.look`.
+        """
+        from forebay.volumes import Volumes
+
+        names = self.volumes()
+        return None if names is None else Volumes(self.config()).look(names)
 
     def command(self, *arguments: str) -> str:
         """A command to copy, with the same settings; a password in them is left out."""
