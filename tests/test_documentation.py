@@ -97,6 +97,11 @@ def group_of(process: subprocess.Popen[str]) -> Iterator[None]:
         process.wait()
 
 
+@pytest.mark.parametrize("page", PAGES[1:], ids=name_of)
+def test_each_page_begins_with_commands(page: Path) -> None:
+    assert re.match(r"# .*\n+(<!--.*-->\n+)?```(console|python|shell|text)\n", page.read_text())
+
+
 @pytest.mark.timeout(330)
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_block_of_a_page_runs(
