@@ -35,7 +35,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
         def cache(_: State) -> Any:
             raise error
 
-        monkeypatch.setattr(State, "cache", cache)
+        monkeypatch.setattr(State, "known_cache", cache)
 
     return fail
 
@@ -82,7 +82,7 @@ def test_options_become_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(state.config())
         raise ConfigError("enough")
 
-    monkeypatch.setattr(State, "cache", cache)
+    monkeypatch.setattr(State, "known_cache", cache)
     options = ["--cache-dir", "/x", "--cache-size", "1.5GB", "--volume", "v", "--num-workers", "3"]
     run([*options, "--redis-url", "redis://h/1", "--dispatch", "fleet", "ls"])
     run(["stats", "--cache-size", "-1", "--cache-dir", "/y"])
