@@ -17,6 +17,7 @@ SUPPORTED = "1.22"
 
 _PARTS = (
     "app.headers",
+    "app.launch",
     "app.route",
     "app.urls",
     "cache",

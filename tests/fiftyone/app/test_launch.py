@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from forebay.fiftyone.app.complaints import log_path
 from tests.commands import COMMAND
 from tests.fiftyone.app.conftest import Gallery
 from tests.fiftyone.app.media import image
@@ -72,8 +73,10 @@ def test_the_command_that_launches_the_app(
 
     app = start_app(command=launch)
 
-    # then it shows what lies in the clouds
+    # then it shows what lies in the clouds, and has said where to look for what it cannot show
     try:
         shows(app, page, dataset)
+        hint = f"Remote media that the App cannot show, and why: {log_path(app.cache)}"
+        assert hint in app.log.read_text()
     finally:
         subprocess.run([*WITHOUT_VARIABLE, COMMAND, "fiftyone", "disable"], check=True)

@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from forebay.fiftyone.app import links
+from forebay.fiftyone.app.complaints import log_path
 from forebay.fiftyone.app.key import signing_key
 from tests.fiftyone.app.conftest import Gallery
 from tests.fiftyone.app.media import image
 from tests.fiftyone.app.server import AppServer
+from tests.servers import Fault
 from tests.servers.embedded import eventually
 
 RED, GREEN = (200, 30, 40), (30, 160, 60)
@@ -33,6 +35,34 @@ def link(app: AppServer) -> Callable[[str], str]:
 def signing_app(start_app: Callable[..., AppServer]) -> AppServer:
     """The App with ``app_signed_urls``, and with every URL allowed."""
     return start_app(app_signed_urls=True, allowed_sources=["s3://", "http://"])
+
+
+# What is said of what cannot be served
+
+
+def test_what_cannot_be_shown_is_told_once_for_each_source_and_reason(
+    app: AppServer, gallery: Gallery, link: Callable[[str], str]
+) -> None:
+    bucket = gallery.s3_server.create_bucket()
+    uris = [gallery.s3_server.put(bucket, f"refused-{n}.png", image(RED)) for n in range(5)]
+    gallery.s3.fault(None, Fault.s3(403, "SignatureDoesNotMatch"))
+
+    replies = [app.get(link(uri)) for uri in uris]
+    gallery.s3.reset()
+    missing = app.get(link(f"s3://{bucket}/missing.png"))
+
+    # Whoever looks at the answers in the browser sees the reason of each
+    assert [reply.status for reply in replies] == [502] * 5
+    for uri, reply in zip(uris, replies, strict=True):
+        assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert reply.body.decode().startswith(f"{uri}: access denied (403 Forbidden: SignatureDoesNotMatch)")
+    assert missing.status == 404
+    # and the log has a line for each reason.
+    lines = [line for line in Path(log_path(app.cache)).read_text().splitlines() if bucket in line]
+    assert len(lines) == 2
+    assert f"cannot show {uris[0]}: access denied (403 Forbidden: SignatureDoesNotMatch)" in lines[0]
+    assert f"other media of s3://{bucket} with this reason are not named for 10 minutes" in lines[0]
+    assert f"cannot show s3://{bucket}/missing.png: no such object" in lines[1]
 
 
 # What is served

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,10 +11,9 @@ from typing import TypeVar
 from forebay.attempts import persistently
 from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ObjectChangedError
+from forebay.fiftyone.app import complaints
 from forebay.sources.base import Buffer, ObjectInfo
 from forebay.uri import MediaURI
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -135,7 +133,7 @@ def fetched(cache: MediaCache, uri: MediaURI) -> CachedBody | None:
                 if error.filename is None:  # an object that does not exist
                     raise
     except CacheFullError as error:
-        log.warning("%s is shown, but not cached: %s", uri.redacted, error)
+        complaints.note(cache, "shown, but not cached:", error, uri.raw)
         return None
 
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from forebay.errors import ForebayError, SourceError
+from forebay.errors import ForebayError
 from forebay.fiftyone import hooks
-from forebay.fiftyone.app import bodies, links, scenes, urls
+from forebay.fiftyone.app import bodies, complaints, links, scenes, urls
 from forebay.fiftyone.app.key import signing_key
 from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.log import log
@@ -61,8 +61,7 @@ def _answer(target: links.Target, headers: Mapping[str, str]) -> Any:
         body = _body(parsed, answers.wanted_start(headers))
         return answers.of_body(body, headers, name=file_name(uri), seconds=seconds)
     except ForebayError as error:
-        if not (isinstance(error, SourceError) and error.transient):
-            log.warning("cannot show %s", error)
+        complaints.note(media_cache(), "cannot show", error, target.uri)
         return answers.of_error(error)
 
 

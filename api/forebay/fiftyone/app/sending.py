@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
+from forebay.errors import ForebayError
+from forebay.fiftyone.app import complaints
 from forebay.fiftyone.app.answers import Answer
 from forebay.fiftyone.app.threads import in_thread
-from forebay.fiftyone.log import log
+from forebay.fiftyone.media import media_cache
 from forebay.sources.base import Buffer
 
 if TYPE_CHECKING:
@@ -92,9 +94,9 @@ class _Reading:
         answer = self.answer
         try:
             return self._step(lambda: next(answer.pieces, None) if answer is not None else None)
-        except Exception as error:
+        except ForebayError as error:
             # The browser has had the beginning, so all that can be done is to break off.
-            log.warning("cannot show the rest of what was begun: %s", error)
+            complaints.note(media_cache(), "cannot show the rest of", error)
             raise
 
     def stop(self) -> None:

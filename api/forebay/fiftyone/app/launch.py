@@ -1,0 +1,20 @@
+"""What is said when the App is launched: where to look for what it cannot show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from forebay.fiftyone import hooks
+from forebay.fiftyone.app.complaints import log_path
+from forebay.fiftyone.gather import has_remote
+from forebay.fiftyone.hooks import Wrapper
+from forebay.fiftyone.log import log
+from forebay.fiftyone.media import media_cache
+
+
+@hooks.around("fiftyone.core.session.session", "launch_app")
+def launch_app(original: Wrapper, *args: Any, **kwargs: Any) -> Any:
+    session = original(*args, **kwargs)
+    if session.dataset is not None and has_remote(session.dataset, None):
+        log.info("Remote media that the App cannot show, and why: %s", log_path(media_cache()))
+    return session
