@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from forebay import jobs, logs
+from forebay import jobs, logs, shortfall
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError, ForebayError, ObjectNotFoundError
 from forebay.progress import reporter
@@ -154,11 +154,14 @@ class MediaCache:
             DownloadError: a sample failed, and ``skip_failures`` is false.
             NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
         """
+        uris = _listed(uris)
         handle = self.create_job(uris, update=update, lease=lease, batch_size=batch_size)
         handle.start()
         if wait:
             with reporter(progress) as show:
                 handle.wait(skip_failures=skip_failures, progress=show)
+            if text := shortfall.described(self.volume, uris, handle.status()):
+                log.warning("%s", text)
         return handle
 
     def create_job(

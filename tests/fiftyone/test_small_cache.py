@@ -165,6 +165,22 @@ class TestWorkflows:
                 assert read == list(many_photos.values())
 
 
+def test_what_downloads_everything_says_that_not_everything_is_left(
+    dataset: Any, use_cache: UseCache, a_tenth: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = use_cache(cache_size_bytes=a_tenth)
+
+    for download in (dataset.download_media, dataset.get_local_paths):
+        caplog.clear()
+        download()
+
+        there = cache.stats()["current_count"]
+        said = [r.getMessage() for r in caplog.records if r.name == "fiftyone.core.cache"]
+        assert [text.partition(":")[0] for text in said] == [
+            f"{there} of {PHOTOGRAPHS} files are still there"
+        ]
+
+
 def test_the_grace_period_does_not_hold_up_what_reads_its_files_at_once(
     dataset: Any, labels: list[str], use_cache: UseCache, a_tenth: int, tmp_path: Path
 ) -> None:

@@ -258,6 +258,36 @@ class TestGetLocalPaths:
         assert path.endswith(f"/media/s3/{s3_bucket}/images/0000.jpg")
         assert not Path(path).exists()
 
+    def test_says_how_many_are_left_of_a_set_that_is_larger_than_the_cache(
+        self, make_cache: MakeCache, s3_server: S3Server, s3_bucket: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        uris = objects(s3_server, s3_bucket, 10)
+
+        paths = make_cache(cache_size_bytes=5000).get_local_paths([*uris, f"{uris[0]}.missing", "/dev/null"])
+
+        there = sum(os.path.exists(path) for path in paths[:10])
+        assert there <= 5
+        [warning] = [r.getMessage() for r in caplog.records if "still there" in r.getMessage()]
+        assert warning.startswith(
+            f"{there} of 11 files are still there: the cache holds no more than 4.9KB, "
+        )
+        assert "download_context()" in warning
+
+    @pytest.mark.parametrize("count", [5, 0])
+    def test_says_nothing_of_a_set_that_fits(
+        self,
+        make_cache: MakeCache,
+        s3_server: S3Server,
+        s3_bucket: str,
+        caplog: pytest.LogCaptureFixture,
+        count: int,
+    ) -> None:
+        uris = objects(s3_server, s3_bucket, count)
+
+        make_cache(cache_size_bytes=5000).get_local_paths([*uris, f"s3://{s3_bucket}/missing", "ftp://a/b"])
+
+        assert "still there" not in caplog.text
+
 
 class TestStatsAndClear:
     def test_stats_tell_how_full_the_cache_is(

@@ -22,7 +22,7 @@ LAYERS = (
     # the volume, and what keeps index and disk together
     {"volume", "untouched", "session", "ownership", "pulse", "meter", "registry", "recovery", "maintenance"},
     {"fetch", "transfer", "eviction"},
-    {"dispatch", "jobs", "leases", "progress"},
+    {"dispatch", "jobs", "leases", "progress", "shortfall"},
     {
         "cache",
         "batch",

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from forebay import shortfall
 from forebay.errors import DownloadError
 from forebay.fiftyone import hooks, plans
 from forebay.fiftyone.gather import MediaFields, Slices, has_remote, media_of
 from forebay.fiftyone.hooks import Wrapper
+from forebay.fiftyone.log import log
 from forebay.fiftyone.media import is_remote, media_cache
 from forebay.fiftyone.remote_media import RemoteMedia
 
@@ -245,6 +247,8 @@ def _download(media: RemoteMedia, update: bool, skip_failures: bool, progress: F
             first = job.failures()[0]
             raise DownloadError(plans.described(first.uri, first.reason, media.owner(first.uri))) from error
     plans.summarize([(failure.uri, failure.reason) for failure in job.failures()], media)
+    if text := shortfall.described(media_cache().volume, uris, job.status()):
+        log.warning("%s", text)
     job.forget()
 
 
