@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import inspect
 import os
 import posixpath
 from pathlib import Path
 from typing import Any
 
+from forebay.errors import SourceError
 from forebay.fiftyone import hooks
 from forebay.fiftyone.hooks import Wrapper
+from forebay.fiftyone.log import log
 from forebay.fiftyone.media import is_remote, media_cache
 from forebay.uri import redact
 
@@ -53,6 +56,12 @@ def export(original: Wrapper, self: Any, *args: Any, **kwargs: Any) -> Any:
 
     import fiftyone.core.storage as fos
 
+    # Whoever may write there need not be allowed to list it.
+    with contextlib.suppress(SourceError):
+        if fos.isdir(target):
+            log.warning(
+                "Directory '%s' already exists; export will be merged with existing files", redact(target)
+            )
     with fos.TempDir() as directory:
         # Its own name is where formats that write it into their files expect it.
         below = os.path.join(directory, posixpath.basename(target.rstrip("/")))

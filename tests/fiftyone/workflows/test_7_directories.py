@@ -184,6 +184,18 @@ def test_export_of_a_whole_dataset(twins: Twins) -> None:
     forget(twins, "exported/")
 
 
+@works("export to a remote `export_dir` that holds something: merged, with FiftyOne's warning", IMAGES)
+def test_export_to_where_something_lies(twins: Twins, caplog: pytest.LogCaptureFixture) -> None:
+    directory = f"s3://{twins.places.s3_bucket}/exported"
+    said = f"Directory '{directory}' already exists; export will be merged with existing files"
+
+    exported(twins.remote, directory, "ImageDirectory")  # type: ignore[arg-type]
+    assert said not in caplog.messages
+    exported(twins.remote, directory, "ImageDirectory")  # type: ignore[arg-type]
+    assert caplog.messages.count(said) == 1
+    forget(twins, "exported/")
+
+
 @works("export to a remote archive", IMAGES)
 def test_export_to_an_archive(twins: Twins) -> None:
     exported(twins.remote, f"s3://{twins.places.s3_bucket}/all.zip", "ImageDirectory")  # type: ignore[arg-type]
