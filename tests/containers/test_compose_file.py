@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,6 +67,14 @@ class TestTheFile:
         secret = [name for name in one if "PASSWORD" in name or "SECRET" in name]
         assert len(secret) == 4
         assert all(re.fullmatch("[0-9a-f]{48}", one[name]) and one[name] != other[name] for name in secret)
+
+    def test_the_first_command_keeps_them_from_others(self, tmp_path: Path) -> None:
+        page = (REPOSITORY / "docs" / "compose.md").read_text()
+        command = page.split("```text\n")[1].splitlines()[0].replace("docker/", f"{REPOSITORY}/docker/")
+        shutil.copy(REPOSITORY / ".env.example", tmp_path)
+        subprocess.run(command, check=True, cwd=tmp_path, shell=True, stderr=subprocess.DEVNULL)
+        assert len(values_of(tmp_path / ".env")["REDIS_PASSWORD"]) == 48
+        assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
 
     def test_what_beats_the_settings_is_named(self) -> None:
         shell = {
