@@ -12,10 +12,11 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from forebay.batch import Batch, understood
-from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError, SourceError
+from forebay.errors import CacheFullError, ConfigError, ForebayError, ObjectTooLargeError, SourceError
 from forebay.uri import entry_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,20 @@ _CLOSE_SECONDS = 2.0
 _BEHIND = 3
 
 
+def check_sizes(batch_size: object, target_size_bytes: object) -> None:
+    """Makes sure that batches of these sizes can be made; ``None`` is for the default.
+
+    Raises:
+        ConfigError: one of them is no number from 1.
+    """
+    for name, value, kind in (
+        ("batch_size", batch_size, Integral),
+        ("target_size_bytes", target_size_bytes, Real),
+    ):
+        if value is not None and not (isinstance(value, kind) and float(value) >= 1):
+            raise ConfigError(f"{name}={value!r} is not allowed: must be a number from 1, or None")
+
+
 class LookAhead:
     """Fetches the samples of a loop in their order, ahead of it.
 
@@ -54,6 +69,9 @@ class LookAhead:
         clear: remove each batch from the cache when the loop has left it.
         lookahead: how many batches to fetch ahead of the present one.
         update: download again what has changed at its source.
+
+    Raises:
+        ConfigError: a size is not allowed.
 
     Attributes:
         failures: URI, and why it could not be fetched, of what has failed so far.
@@ -72,6 +90,7 @@ class LookAhead:
         lookahead: int = 1,
         update: bool = False,
     ) -> None:
+        check_sizes(batch_size, target_size_bytes)
         self.failures: dict[str, str] = {}
         self.for_children = False
         self._cache = cache
@@ -345,7 +364,7 @@ class LookAhead:
 
     def _next_size(self) -> int:
         if self._batch_size is not None:
-            return max(1, self._batch_size)
+            return self._batch_size
         count, size = self._sizes
         if not count:
             return _FIRST_BATCH

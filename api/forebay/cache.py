@@ -236,6 +236,9 @@ class MediaCache:
             skip_failures: false to raise at the first failure; otherwise nothing lies at the path of
                 a sample that failed.
             progress: as `get_local_paths`, in samples that the loop has passed.
+
+        Raises:
+            ConfigError: a size of batches is not allowed.
         """
         from forebay.context import DownloadContext
 

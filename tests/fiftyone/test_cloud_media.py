@@ -21,6 +21,7 @@ import pytest
 import requests
 from PIL import Image
 
+from forebay.errors import ConfigError
 from tests.fiftyone import media_files
 from tests.fiftyone.conftest import UseCache
 from tests.fiftyone.places import REMOTE, Places
@@ -488,6 +489,18 @@ def test_download_context_in_batches_of_any_size(samples: Any, sizes: dict[str, 
     """So many samples, so many bytes, everything at once; ``download_size_bytes`` by default."""
     with samples.download_context(**sizes):
         assert all(Path(sample.local_path).exists() for sample in samples)
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"batch_size": 0}, {"batch_size": "x"}, {"batch_size": 2.5}, {"target_size_bytes": 0}], ids=str
+)
+def test_download_context_refuses_sizes_without_a_meaning(samples: Any, sizes: dict[str, Any]) -> None:
+    [(name, value)] = sizes.items()
+
+    with pytest.raises(ConfigError) as caught, samples.download_context(**sizes):
+        pass
+
+    assert str(caught.value) == f"{name}={value!r} is not allowed: must be a number from 1, or None"
 
 
 def test_download_context_clears_what_the_loop_has_left(samples: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from forebay.ahead import LookAhead
 from forebay.cache import MediaCache
-from forebay.errors import ObjectNotFoundError
+from forebay.errors import ConfigError, ObjectNotFoundError
 from tests.caches import MakeCache
 from tests.limits import Watcher
 from tests.servers.embedded import eventually
@@ -63,6 +63,16 @@ def web(make_cache: MakeCache, proxy: Proxy) -> Any:
 
 def look_ahead(cache: MediaCache, uris: list[str], **options: Any) -> LookAhead:
     return LookAhead(cache, [(uri,) for uri in uris], **options)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"batch_size": 0}, {"batch_size": -5}, {"target_size_bytes": 0}, {"target_size_bytes": -7}],
+    ids=str,
+)
+def test_sizes_without_a_meaning_are_refused(web: Any, objects: Objects, sizes: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=r"is not allowed: must be a number from 1, or None"):
+        web().download_context(objects(1), **sizes)
 
 
 def leases(cache: MediaCache) -> list[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from numbers import Real
 from typing import Any
 
 from forebay import shortfall
+from forebay.ahead import check_sizes
 from forebay.errors import DownloadError
 from forebay.fiftyone import hooks, plans
 from forebay.fiftyone.gather import MediaFields, Slices, has_remote, media_of
@@ -130,24 +132,26 @@ def download_context(
     Args:
         batch_size: samples in a batch; by default as many as have ``target_size_bytes``.
         target_size_bytes: bytes in a batch; by default ``download_size_bytes`` of the media cache's
-            configuration; negative for everything in one batch.
+            configuration; negative, such as -1, for everything in one batch.
         clear: remove each batch from the cache when the loop has left it.
         media_fields: as `download_media`, and so are the others.
 
     Raises:
+        ConfigError: a size of batches is not allowed.
         DownloadError: a file could not be downloaded, and ``skip_failures`` is false.
     """
+    everything = isinstance(target_size_bytes, Real) and target_size_bytes < 0
+    check_sizes(batch_size, None if everything else target_size_bytes)
     if update and include_assets:
         download_scenes(self, update=True, skip_failures=skip_failures, progress=False)
     media = media_of(self, media_fields, group_slices, include_assets)
     steps = len(media.steps)
-    everything = target_size_bytes is not None and target_size_bytes < 0
     with (
         _bar(steps, progress, "samples") as bar,
         plans.foreseen(
             media_cache,
             media,
-            batch_size=steps if everything and batch_size is None else batch_size,
+            batch_size=max(1, steps) if everything and batch_size is None else batch_size,
             target_size_bytes=None if everything else target_size_bytes,
             clear=clear,
             update=update,
