@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 import forebay
 from forebay.ahead import LookAhead
+from forebay.errors import ForebayError
 
 SIDE = 64
 
@@ -55,8 +56,9 @@ class Ahead(Sampler[list[int]]):
         with closing(LookAhead(forebay.media_cache, [(self.uris[i],) for i in order])) as ahead:
             for first in range(0, len(order), self.batch_size):
                 batch = order[first : first + self.batch_size]
-                for number in range(first, first + len(batch)):
-                    ahead.wait(number)
+                for number, index in enumerate(batch, first):
+                    # Waits for it, and fails here if it cannot be had: not in a process of the loader.
+                    ahead.path(number, self.uris[index])
                 yield batch
 
     def state_dict(self) -> dict[str, int]:
@@ -202,8 +204,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--loader-processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.manifest.is_file():
+        parser.error(f"there is no manifest {options.manifest}")
+    return options
+
+
+def main() -> None:
+    options = arguments()
+    try:
+        train(options)
+    except ForebayError as error:
+        hint = (
+            f"`forebay prefetch @{options.manifest}` fetches what there is, and lists everything that fails"
+        )
+        raise SystemExit(f"error: {error}\n{hint}") from None
 
 
 if __name__ == "__main__":
-    train(arguments())
+    main()

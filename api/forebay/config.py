@@ -26,6 +26,7 @@ from pydantic_settings import (
 )
 
 from forebay.errors import ConfigError
+from forebay.sizes import parse_size
 
 ENV_PREFIX = "FIFTYONE_MEDIA_CACHE_"
 CONFIG_PATH_VARIABLE = ENV_PREFIX + "CONFIG_PATH"
@@ -105,7 +106,6 @@ class MediaCacheConfig(BaseSettings):
     )
     volume: str = Field(
         default="default",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
         description="The volume's name, and its queue's.",
     )
     dispatch: Literal["auto", "local", "fleet"] = Field(
@@ -212,6 +212,11 @@ class MediaCacheConfig(BaseSettings):
     def _one_volume(cls, value: str) -> str:
         if value == "all":
             raise ValueError("'all' stands for every volume; give this one another name")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
+            raise ValueError(
+                "must begin with a letter or digit, and have at most 63 letters, digits, dots, underscores "
+                "and hyphens"
+            )
         return value
 
     @field_validator("batch_size")
@@ -368,7 +373,9 @@ def _explain(error: ValidationError, origins: dict[str, str]) -> str:
         return _unknown(repr(name), MediaCacheConfig.model_fields)
     # A value that fits none of several types has a problem with each.
     texts = [re.sub(r"^Value error, ", "", p["msg"]) for p in problems if p["loc"][0] == name]
-    allowed = ", or ".join(text[0].lower() + text[1:] for text in texts)
+    allowed = ", or ".join(text[0].lower() + text[1:] for text in texts) + _in_bytes(
+        name, problems[0]["input"]
+    )
     origin = origins[name]
     if origin == "argument":
         where = f"setting {name}"
@@ -377,6 +384,16 @@ def _explain(error: ValidationError, origins: dict[str, str]) -> str:
     else:
         where = f"{origin}: {name}"
     return f"{where}={_mask(name, problems[0]['input'])!r} is not allowed: {allowed}"
+
+
+def _in_bytes(name: str, value: Any) -> str:
+    """What to write for a size that was given as ``50GB``; empty where it was not."""
+    if not name.endswith("_bytes") or not isinstance(value, str):
+        return ""
+    try:
+        return f"; {value} are {parse_size(value)}"
+    except ConfigError:
+        return ""
 
 
 _SECRET = re.compile(r"secret|passw|token|key|auth|cookie|credential|signature", re.I)

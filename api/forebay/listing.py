@@ -27,6 +27,11 @@ def is_prefix(target: str) -> bool:
     return match is not None and (target.endswith("/") or match.end() == len(target))
 
 
+def looks_like_prefix(target: str) -> bool:
+    """Whether a target stands for an object without an extension, and may have been meant for a prefix."""
+    return _STORE.match(target) is not None and not is_prefix(target) and "." not in target.rpartition("/")[2]
+
+
 def check_target(target: str) -> None:
     """Makes sure that a remote target can be understood.
 

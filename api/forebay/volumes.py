@@ -148,7 +148,10 @@ class Volumes:
         for record in registry.known(self._connection):
             try:
                 if record.stale and not (self.config.dispatch == "local" and record.is_here):
-                    raise NoWorkersError("no process of it was heard of for more than a minute")
+                    raise NoWorkersError(
+                        "no process of it was heard of for more than a minute; if it is gone for good: "
+                        f"forebay volumes --forget {record.name}"
+                    )
                 cache = self.cache(record.name)
                 cache.dispatcher.choose()
             except ForebayError as error:

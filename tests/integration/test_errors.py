@@ -162,6 +162,27 @@ class TestURIs:
         assert done.status == 1
         assert error(done) == "s3://bucket/a: not in the setting allowed_sources, which allows gs://"
 
+    @pytest.mark.parametrize("options", [[], ["--dry-run"]], ids=["prefetch", "dry-run"])
+    def test_of_a_prefix_without_its_slash(
+        self, forebay: Forebay, s3_server: S3Server, s3_bucket: str, options: list[str]
+    ) -> None:
+        s3_server.put(s3_bucket, "train/a.jpg", b"x")
+        done = forebay("prefetch", f"s3://{s3_bucket}/train", *options)
+        assert done.status == 1
+        hint = f"a prefix ends in /: s3://{s3_bucket}/train/ stands for all objects below it"
+        assert hint in done.error_lines
+
+    def test_of_a_prefix_where_one_object_is_meant(
+        self, forebay: Forebay, s3_server: S3Server, s3_bucket: str
+    ) -> None:
+        s3_server.put(s3_bucket, "train/a.jpg", b"x")
+        done = forebay("get", f"s3://{s3_bucket}/train/")
+        assert done.status == 2
+        assert error(done) == (
+            f"s3://{s3_bucket}/train/ is a prefix, and get takes one object: `forebay prefetch "
+            f"s3://{s3_bucket}/train/` takes all below it"
+        )
+
     def test_of_a_prefix_with_nothing_below(self, forebay: Forebay, s3_bucket: str) -> None:
         done = forebay("prefetch", f"s3://{s3_bucket}/none/")
         assert (error(done), done.status) == (f"s3://{s3_bucket}/none/: there is no object below it", 1)
@@ -399,6 +420,12 @@ class TestFleet:
         assert error(done) == (
             "no worker of volume 'default' is alive: start one with `forebay worker`, or use --dispatch local"
         )
+
+    def test_a_job_that_has_ended_cannot_be_cancelled(self, forebay: Forebay, make_cache: MakeCache) -> None:
+        job = make_cache().download_media([]).id
+        done = forebay("job", job, "--cancel")
+        assert done.status == 0
+        assert done.error_lines == [f"job {job} has ended already: there is nothing to cancel"]
 
     def test_job_of_another_volume(self, forebay: Forebay, make_cache: MakeCache) -> None:
         job = make_cache().create_job(["s3://b/a"]).id

@@ -162,3 +162,32 @@ def test_without_a_fleet_only_what_was_under_way_is_fetched_again(
     assert set(fetched(slow)) == set(training.uris)
     assert len(again) <= 4
     assert all(times <= 2 for times in fetched(slow).values())
+
+
+def test_what_cannot_be_had_ends_it_in_two_lines(
+    make_cache: MakeCache, s3_environment: dict[str, str], s3_bucket: str, tmp_path: Path
+) -> None:
+    # Given a manifest that names an object which is not there
+    manifest, missing = tmp_path / "manifest.txt", f"s3://{s3_bucket}/cats/none.jpg"
+    manifest.write_text(f"{missing}\n")
+    environment = dict(os.environ) | settings_environment(make_cache())
+
+    def run(path: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(SCRIPT), str(path), "--checkpoint", str(tmp_path / "run.pt")]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    # When somebody trains on it, then the run names the object, and the command that lists all of them
+    done = run(manifest)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:] == [
+        f"error: {missing}: no such object (404 Not Found: NoSuchKey)",
+        f"`forebay prefetch @{manifest}` fetches what there is, and lists everything that fails",
+    ]
+    assert "Traceback" not in done.stderr
+
+    # And without a manifest it says so
+    none = run(tmp_path / "none.txt")
+    assert none.returncode == 2
+    assert none.stderr.endswith(f"error: there is no manifest {tmp_path}/none.txt\n")

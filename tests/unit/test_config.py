@@ -205,7 +205,17 @@ class TestMessages:
                 "or input should be 'auto'",
             ),
             ("batch_size", "0", "must be 'auto' or a number from 1 to 1000"),
-            ("volume", "a/b", "string should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'"),
+            (
+                "volume",
+                "a/b",
+                "must begin with a letter or digit, and have at most 63 letters, digits, dots, underscores "
+                "and hyphens",
+            ),
+            (
+                "cache_size_bytes",
+                "1.5GB",
+                "input should be a valid integer, unable to parse string as an integer; 1.5GB are 1610612736",
+            ),
             ("redis_url", "host:6379", "must be a Redis URL (redis://, rediss://, unix://, redis+socket://)"),
             ("redis_url", "redis://host:port", "its host or port cannot be read"),
             (

@@ -93,7 +93,9 @@ def stats(ctx: typer.Context, json: Json = False) -> int:
     if found["leases"]:
         rows.append(("leased", f"{human(found['leased'])} by {count(found['leases'], 'lease')}"))
     if found["reserved"]:
-        rows.append(("reserved", f"{human(found['reserved'])} for downloads under way"))
+        rows.append(
+            ("reserved", f"{human(found['reserved'])} for downloads under way, which draw it in blocks")
+        )
     if found["unindexed"]:
         rows.append(("unindexed", f"{human(found['unindexed'])} that the index does not know (yet)"))
     rows.append(("disk", f"{human(found['disk_free'])} free"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from forebay import logs
 from forebay.cli.output import count, emit, put, say, span, writes_json
 from forebay.errors import IndexUnavailableError
+from forebay.listing import looks_like_prefix
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
@@ -116,6 +117,10 @@ def list_failures(
             say(f"failed{where}: {failure.uri}: {failure.reason}{_attempts(failure)}", logging.WARNING)
     if most is not None and len(failures) > most:
         say(f"and {len(failures) - most:,} more{where}{all_of_them and f': {all_of_them}'}", logging.WARNING)
+    for failure in failures:
+        if failure.reason.startswith("no such object") and looks_like_prefix(failure.uri):
+            say(f"a prefix ends in /: {failure.uri}/ stands for all objects below it")
+            break
 
 
 def leave(state: State, cache: MediaCache, job: Job, json: bool) -> int:

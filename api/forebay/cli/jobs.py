@@ -86,6 +86,8 @@ def job(
     cache = state.reachable_cache(known=True)
     handle = cache.job(job)
     if cancel:
+        if handle.status().state != "running":
+            say(f"job {job} has ended already: there is nothing to cancel")
         handle.cancel()
         if json:
             emit(following.describe(handle))

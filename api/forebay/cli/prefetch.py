@@ -153,14 +153,21 @@ def get(
     json: Json = False,
 ) -> int:
     """Print the path of a cached file; download it first where it is missing."""
+    from forebay.errors import UriError
+    from forebay.listing import is_prefix
+    from forebay.uri import redact
+
+    if is_prefix(uri):
+        shown = redact(uri)
+        raise UriError(
+            f"{shown} is a prefix, and get takes one object: `forebay prefetch {shown}` takes all below it"
+        )
     path = State.of(ctx).cache().local_path(uri)
     if not os.path.exists(path):
         from forebay.errors import ObjectNotFoundError
 
         raise ObjectNotFoundError(uri, "there is no such local file")
     if json:
-        from forebay.uri import redact
-
         emit({"uri": redact(uri), "path": path})
     else:
         put(path)
