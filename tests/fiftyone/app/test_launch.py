@@ -6,8 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from forebay.fiftyone.app import launch
 from forebay.fiftyone.app.complaints import log_path
 from tests.commands import COMMAND
 from tests.fiftyone.app.conftest import Gallery
@@ -52,6 +56,16 @@ session.wait(-1)
     app = start_app(command=program)
 
     shows(app, page, dataset)
+
+
+def test_with_local_media_alone_nothing_is_said(
+    new_dataset: NewDataset, imported_fiftyone: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = new_dataset(imported_fiftyone.Sample(filepath="/data/photo.jpg"))
+    session = SimpleNamespace(dataset=dataset)
+
+    assert launch.launch_app(lambda *_: session, dataset) is session
+    assert caplog.messages == []
 
 
 def test_the_command_that_launches_the_app(
