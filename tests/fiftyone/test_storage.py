@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import zipfile
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 import requests
 
 from forebay.cache import MediaCache
-from forebay.errors import ForebayError, ObjectNotFoundError, SourceError
+from forebay.errors import AccessDeniedError, ForebayError, ObjectNotFoundError, SourceError
 from tests.fiftyone.conftest import UseCache
 from tests.fiftyone.places import Places
 from tests.servers import Fault
@@ -482,6 +483,49 @@ class TestCopying:
 
             assert proxy.count("GET") == 0
             assert fos.get_file_size(f"s3://{s3_bucket}/b.bin") == 100_000
+
+
+@pytest.mark.parametrize("scheme", ["s3", "minio"])
+@pytest.mark.usefixtures("s3_environment")
+def test_with_a_wrong_secret_each_function_says_what_it_was_refused(
+    fos: Any, fo: Any, s3_server: S3Server, s3_bucket: str, use_cache: UseCache, monkeypatch: Any, scheme: str
+):
+    # Given an object, and a secret that does not belong to its key
+    s3_server.put(s3_bucket, "a.jpg", b"a")
+    secret = "a-secret-of-somebody-else"
+    minio = {
+        "aws_access_key_id": s3_server.access_key,
+        "aws_secret_access_key": secret,
+        "endpoint_url": s3_server.endpoint,
+    }
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    use_cache(extra_client_kwargs=json.dumps({"minio": minio}))
+    uri, target = f"{scheme}://{s3_bucket}/a.jpg", f"{scheme}://{s3_bucket}/b.jpg"
+    dataset = fo.Dataset()
+    dataset.add_sample(fo.Sample(filepath=__file__))
+
+    def refused(ask: Callable[[], object]) -> str:
+        with pytest.raises(AccessDeniedError) as caught:
+            ask()
+        assert secret not in str(caught.value)
+        return str(caught.value)
+
+    # Then what has a body tells the reason, and what has none does not guess
+    listed = refused(lambda: fos.list_buckets(fos.FileSystem[scheme.upper()]))
+    assert listed.startswith(f"{scheme}://: access denied (403 Forbidden: SignatureDoesNotMatch)")
+    assert "the secret key does not belong to the access key" in refused(lambda: fos.read_file(uri))
+    unknown = "the server does not say why: check that they are the right ones, and what they may do"
+    for ask in (
+        lambda: fos.exists(uri),
+        lambda: fos.delete_file(uri),
+        lambda: fos.copy_file(uri, target),
+    ):
+        message = refused(ask)
+        assert message.startswith(f"{uri}: access denied (403 Forbidden) with ")
+        assert message.endswith(unknown)
+    message = refused(lambda: fos.upload_media(dataset, f"{scheme}://{s3_bucket}/up"))
+    assert message.startswith(f"{scheme}://{s3_bucket}/up/test_storage.py: access denied")
+    assert message.endswith(unknown)
 
 
 class TestDeleting:
