@@ -143,7 +143,7 @@ class TestPrefetch:
         done = forebay("prefetch", uris[0], uris[0] + ".missing", "--dry-run")
         assert done.status == 1
         assert done.error_lines == [
-            f"failed: {uris[0]}.missing: no such object, or no such bucket (404 Not Found)"
+            f"failed: {uris[0]}.missing: no such object (404 Not Found: NoSuchKey)"
         ]
         assert done.lines[0] == "2 objects, 1000B"
 
@@ -522,7 +522,7 @@ class TestDoctor:
         assert done.json[-1] == {
             "name": "source",
             "state": "wrong",
-            "message": f"{uris[0]}.missing: no such object, or no such bucket (404 Not Found)",
+            "message": f"{uris[0]}.missing: no such object (404 Not Found: NoSuchKey)",
         }
 
 
