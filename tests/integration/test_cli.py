@@ -143,7 +143,7 @@ class TestPrefetch:
         done = forebay("prefetch", uris[0], uris[0] + ".missing", "--dry-run")
         assert done.status == 1
         assert done.error_lines == [
-            f"failed: {uris[0]}.missing: no such object (404 Not Found: NoSuchKey)"
+            f"failed: {uris[0]}.missing: no such object, or no such bucket (404 Not Found)"
         ]
         assert done.lines[0] == "2 objects, 1000B"
 
