@@ -119,7 +119,8 @@ class Twins:
         if hasattr(value, "numpy"):
             value = value.numpy()
         if isinstance(value, np.ndarray):
-            return [str(value.dtype), self.told(value.tolist())]
+            values = value.tolist() if value.dtype.hasobject else value.tobytes()
+            return [str(value.dtype), value.shape, self.told(values)]
         if hasattr(value, "to_dict"):
             return self.told(value.to_dict())
         return value
