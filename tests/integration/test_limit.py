@@ -45,7 +45,7 @@ def test_four_processes_put_500_mb_through_a_cache_of_50_mb(
     # Then all of it came, and the directory never held more than the limit.
     assert [process.exitcode for process in processes] == [0] * 4
     assert watcher.looks > 50
-    assert watcher.largest <= limit
+    assert limit / 2 < watcher.largest <= limit
     # And what the index says is what lies there.
     cache = make_cache(cache_size_bytes=limit)
     assert cache.stats()["current_size"] == bytes_below(Path(cache.volume.layout.media_dir))

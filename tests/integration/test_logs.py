@@ -79,7 +79,7 @@ def test_the_command_line(forebay: Forebay, s3_server: S3Server, s3_bucket: str)
 
 
 def test_failures_of_a_job_bear_job_and_sample(forebay: Forebay, s3_bucket: str) -> None:
-    missing = f"s3://{s3_bucket}/missing"
+    missing = f"s3://{s3_bucket}/missing.jpg"
 
     done = forebay("prefetch", missing, log_format="json")
 
