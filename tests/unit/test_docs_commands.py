@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 
 import pytest
 import typer.main
+import yaml
 
 from forebay.cli.main import app
 from tests.documentation import blocks_of
@@ -23,6 +24,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = REPOSITORY / "docs" / "command-reference.md"
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 _CALL = re.compile(r"(?:^|[$;|&(] ?|--rm |-T |=\S* )forebay ((?:[a-z-]|\[OPTIONS\])[^&|;)>]*)")
+_BLOCK = re.compile(r"^ *(```+|~~~+).*?^ *\1 *$", re.DOTALL | re.MULTILINE)
+_FILE = re.compile(r"(?<![\w/.-])(?:bench|docker|docs|examples|scripts|tests)/[\w./-]*\w")
 
 _BEGINNING = """\
 # Every command and option
@@ -82,6 +85,24 @@ def test_what_a_page_shows_but_does_not_run_is_a_command(document: Path) -> None
     assert not wrong
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_of_the_repository_that_it_shows_are_there(document: Path) -> None:
+    shown = _FILE.findall("\n".join(_shown_code(document.read_text())))
+    assert [path for path in shown if not (REPOSITORY / path).exists()] == []
+
+
+def test_what_compose_is_told_is_in_its_file() -> None:
+    """Services by their names, profiles by those that services have."""
+    file = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
+    profiles = {profile for service in file.values() for profile in service.get("profiles", [])}
+    text = "\n".join(_shown_code((REPOSITORY / "docs" / "compose.md").read_text()))
+
+    assert set(re.findall(r"--profile ([a-z]+)", text)) == profiles - {"cli"}
+    run = re.findall(r"docker compose (?:run|exec|restart|logs)(?: -\S+(?: \d+)?)* ([a-z]\w*)", text)
+    scaled = re.findall(r"--scale (\w+)=", text)
+    assert {"forebay", "redis", "worker"} <= {*run, *scaled} <= file.keys()
+
+
 @pytest.mark.parametrize(
     ("line", "understood"),
     [
@@ -96,15 +117,21 @@ def test_what_a_page_shows_but_does_not_run_is_a_command(document: Path) -> None
 def test_a_command_that_does_not_exist_is_seen(line: str, understood: bool) -> None:
     assert _is_understood(line) is understood
     assert list(_shown_only(f"```text\n$ X=1 forebay {line} && echo    # why\n```\n")) == [line]
+    assert list(_shown_only(f"| one | with `forebay {line}` |\n")) == [line]
 
 
 def _shown_only(text: str) -> Iterator[str]:
-    """What stands behind ``forebay`` in the blocks of text of a page."""
-    for block in blocks_of(text):
-        if block.language == "text":
-            for line in block.code.splitlines():
-                for found in _CALL.finditer(re.sub(r"\s#.*", "", line)):
-                    yield found[1].strip()
+    """What stands behind ``forebay`` in the blocks of text of a page, and in its sentences and tables."""
+    for code in _shown_code(text):
+        for line in code.splitlines():
+            for found in _CALL.finditer(re.sub(r"\s#.*", "", line)):
+                yield found[1].strip()
+
+
+def _shown_code(text: str) -> Iterator[str]:
+    """The code of a page that does not run."""
+    yield from (block.code for block in blocks_of(text) if block.language == "text")
+    yield from re.findall(r"`([^`\n]+)`", _BLOCK.sub("", text))
 
 
 def _is_understood(line: str) -> bool:
