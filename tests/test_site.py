@@ -21,10 +21,11 @@ from playwright.sync_api import Page, sync_playwright
 
 import forebay
 from forebay import errors
+from forebay.ahead import LookAhead
 from tests.documentation import REPOSITORY
 from tests.fiftyone.app.browser import FLAGS
 
-PUBLIC = [name for name in forebay.__all__ if inspect.isclass(getattr(forebay, name))]
+PUBLIC = [*filter(inspect.isclass, (getattr(forebay, name) for name in forebay.__all__)), LookAhead]
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +62,14 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
     assert not foreign
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_the_page_about_the_api_has_every_method(site: Path, name: str) -> None:
-    kind = getattr(forebay, name)
+@pytest.mark.parametrize("kind", PUBLIC)
+def test_the_page_about_the_api_has_every_method(site: Path, kind: type) -> None:
     text = (site / "api.html").read_text()
     ours = (value for _, value in inspect.getmembers(kind, inspect.isfunction))
     names = [value.__qualname__ for value in ours if value.__module__.startswith("forebay")]
     public = [qualified for qualified in names if "._" not in qualified]
     missing = [qualified for qualified in public if f'id="{kind.__module__}.{qualified}"' not in text]
-    assert f'href="#{name.lower()}"' in text
+    assert f'href="#{kind.__name__.lower()}"' in text
     assert not missing
 
 
