@@ -15,6 +15,7 @@ from forebay.dispatch import fleet
 from forebay.index.ledger import Outline
 from forebay.metrics import catalogue
 from forebay.metrics.catalogue import Metric
+from forebay.uri import entry_of
 from tests.caches import MakeCache
 from tests.commands import Forebay
 from tests.servers.embedded import cache_directory, eventually
@@ -54,7 +55,8 @@ def busy(
     make_cache: MakeCache, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy, monkeypatch
 ) -> MediaCache:
     """A cache in which everything has happened: 6 objects fetched into room for 4, one of them twice in
-    vain and one in vain for ever; one hit, one lease; a message waits for a worker that has not come."""
+    vain and one in vain for ever; one hit, one lease; a message waits for a worker that has not come; a
+    download has claimed an object and reserved 700 bytes."""
     uris = s3_server.put_many(s3_bucket, {f"{n}": b"x" * 1000 for n in range(6)})
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
     cache = make_cache(cache_size_bytes=4000, num_workers=1)
@@ -66,6 +68,9 @@ def busy(
     fleet.announce(cache.volume.index, "w1@test", 8, samples=3)
     fleet.enqueue(cache.dispatcher.app, cache.config, "job", [Outline(0, 1, 0, None)], "s3://photos")
     cache.volume.meter.flush(cache.volume.index)
+    [(_, claimed)] = cache.volume.session.claim([entry_of(f"s3://{s3_bucket}/7")])
+    reserved = cache.volume.index.reserve(cache.volume.session.id, 700, 700, None)
+    assert (claimed.granted, reserved.granted) == (True, 700)
     return cache
 
 
@@ -95,7 +100,8 @@ class TestVolume:
         assert found["forebay_evicted_age_seconds_count"] == found["forebay_evicted_objects_total"]
         assert found["forebay_leased_bytes"] == {(): 1000}
         assert found["forebay_leases"] == found["forebay_sessions"] == {(): 1}
-        assert found["forebay_claims"] == found["forebay_reserved_bytes"] == {(): 0}
+        assert found["forebay_claims"] == {(): 1}
+        assert found["forebay_reserved_bytes"] == {(): 700}
         assert found["forebay_queue_messages"] == {(): 1}
         assert found["forebay_queue_oldest_age_seconds"][()] > 0
         assert found["forebay_jobs"] == {("running",): 0, ("done",): 1, ("cancelled",): 0}
@@ -110,6 +116,19 @@ class TestVolume:
         assert found["forebay_workers"] == {("alive",): 1, ("gone",): 0}
         assert found["forebay_worker_samples_total"] == {("w1@test",): 3}
         assert found["forebay_worker_concurrency"] == {("w1@test",): 8}
+
+    def test_a_copy_that_is_still_current_counts_as_cached(
+        self, cache: MediaCache, forebay: Forebay, s3_server: S3Server, s3_bucket: str
+    ) -> None:
+        uris = s3_server.put_many(s3_bucket, {"a": b"x" * 1000})
+        cache.download_media(uris)
+        cache.download_media(uris, update=True)
+        cache.volume.meter.flush(cache.volume.index)
+
+        found = values(forebay("metrics").out)
+        source = f"s3://{s3_bucket}"
+        assert found["forebay_objects_total"] == {("downloaded", source): 1, ("cached", source): 1}
+        assert found["forebay_bytes_total"] == {("downloaded", source): 1000, ("cached", source): 1000}
 
     def test_a_killed_worker_is_told_for_a_while(
         self, cache: MediaCache, forebay: Forebay, monkeypatch: pytest.MonkeyPatch
