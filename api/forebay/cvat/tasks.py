@@ -84,6 +84,13 @@ def check_frames(
                 f"{key!r}; labels would end up on the wrong ones, so none were sent"
             )
         found = frame.get("width"), frame.get("height")
+        if size is not None and is_turned_there_only(key, found, size):
+            raise CvatError(
+                f"frame {number} of CVAT's task {task_id}, {key!r}, is {found[0]}x{found[1]} there, because "
+                f"CVAT turns it as its EXIF data say, but {size[0]}x{size[1]} to FiftyOne, which turns JPEG "
+                f"images only; labels would end up in the wrong places, so none were sent. Save it upright, "
+                f"without an EXIF orientation, and run compute_metadata(overwrite=True)"
+            )
         if size is not None and found != size:
             raise CvatError(
                 f"frame {number} of CVAT's task {task_id}, {key!r}, is {found[0]}x{found[1]} there, but the "
@@ -91,6 +98,13 @@ def check_frames(
                 f"none were sent. Run compute_metadata(overwrite=True), and make the manifest anew: "
                 f"forebay cvat manifest --anew"
             )
+
+
+def is_turned_there_only(
+    name: str, there: tuple[int | None, int | None], here: tuple[int | None, int | None]
+) -> bool:
+    """Whether sizes differ because CVAT heeds the EXIF orientation of every format, FiftyOne JPEG's only."""
+    return there != here and there == here[::-1] and not name.lower().endswith((".jpg", ".jpeg"))
 
 
 def _wait(

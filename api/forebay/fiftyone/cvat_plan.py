@@ -15,6 +15,7 @@ from forebay.cvat.lines import images_of, video_of
 from forebay.cvat.places import Place
 from forebay.cvat.server import Server
 from forebay.cvat.storages import Bucket, check_available, find_storage, get_storage
+from forebay.cvat.tasks import is_turned_there_only
 from forebay.errors import ManifestError, ObjectNotFoundError, UriError
 from forebay.fiftyone.media import is_remote, media_cache
 from forebay.uri import parse, redact
@@ -210,7 +211,15 @@ def _check_sizes(
     sizes: Mapping[str, tuple[int, int]],
     place: Place,
 ) -> None:
-    wrong = [uri for uri in uris if uri in sizes and sizes[uri] != named[uri]]
+    turned = [uri for uri in uris if is_turned_there_only(uri, named[uri], sizes[uri])]
+    if turned:
+        raise CvatError(
+            f"{_of(len(turned), len(uris))} turned by CVAT, as EXIF data say, but not by FiftyOne, which "
+            f"turns JPEG images only, so labels would end up in the wrong places: {_first(turned)}. Save them "
+            f"upright, without an EXIF orientation, run compute_metadata(overwrite=True), and make the "
+            f"manifest anew: {_making(uris, place)} --anew"
+        )
+    wrong = [uri for uri in uris if sizes[uri] != named[uri]]
     if wrong:
         first = wrong[0]
         (width, height), (there, down) = sizes[first], named[first]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from forebay.cvat import CvatError
+from forebay.cache import MediaCache
+from forebay.cvat import CvatError, create_manifest
 from forebay.errors import AccessDeniedError
 from tests.cvat.images import image
 from tests.cvat.standin import CVAT
@@ -29,6 +30,12 @@ def refused(samples: Any, cvat: CVAT, **arguments: Any) -> str:
 def nothing_was_created(cvat: CVAT) -> bool:
     created = [asked for asked in cvat.asked if asked.startswith(("POST", "PUT", "PATCH"))]
     return set(created) <= {"POST /api/auth/login"}
+
+
+def created_task(cvat: CVAT) -> int:
+    """The number of the last task that was created, and is gone."""
+    asked = " ".join(asked for asked in cvat.asked if asked.startswith("DELETE /api/tasks/"))
+    return int(asked.rpartition("/")[2])
 
 
 def without(places: Places, *names: str) -> None:
@@ -196,6 +203,32 @@ def test_another_size_in_the_manifest(in_s3: InCloud, cvat: CVAT, places: Places
         f"end up in the wrong places: {in_s3.root}m.jpg is 40x48 there and 400x48 here. Run "
         f"compute_metadata(overwrite=True), and make the manifest anew: forebay cvat manifest {in_s3.root} "
         f"--anew"
+    )
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_an_image_that_cvat_turns_and_fiftyone_does_not(
+    fo: Any, in_s3: InCloud, cvat: CVAT, places: Places, media_cache: MediaCache, format: str
+) -> None:
+    """CVAT heeds EXIF in all formats. That the two disagree cannot be mended by reading the sizes again."""
+    name = f"z/turned.{format.lower()}"
+    uri = places.put("s3", name, image(32, 24, orientation=6, format=format))
+    in_s3.dataset.add_sample(fo.Sample(filepath=uri))
+    create_manifest(in_s3.root, cache=media_cache)
+
+    assert refused(in_s3.dataset, cvat) == (
+        f"1 of the 7 samples is turned by CVAT, as EXIF data say, but not by FiftyOne, which turns JPEG "
+        f"images only, so labels would end up in the wrong places: {uri}. Save them upright, without an EXIF "
+        f"orientation, run compute_metadata(overwrite=True), and make the manifest anew: forebay cvat "
+        f"manifest {in_s3.root} --anew"
+    )
+    assert nothing_was_created(cvat)
+
+    assert refused(in_s3.dataset, cvat, cloud_manifest=None, cloud_storage_id=in_s3.storage_id) == (
+        f"frame 6 of CVAT's task {created_task(cvat)}, '{name}', is 24x32 there, because CVAT turns it as "
+        f"its EXIF data say, but 32x24 to FiftyOne, which turns JPEG images only; labels would end up in the "
+        f"wrong places, so none were sent. Save it upright, without an EXIF orientation, and run "
+        f"compute_metadata(overwrite=True)"
     )
 
 
