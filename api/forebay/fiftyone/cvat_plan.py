@@ -215,8 +215,8 @@ def _check_sizes(
     if turned:
         raise CvatError(
             f"{_of(len(turned), len(uris))} turned by CVAT, as EXIF data say, but not by FiftyOne, which "
-            f"turns JPEG images only, so labels would end up in the wrong places: {_first(turned)}. Save them "
-            f"upright, without an EXIF orientation, run compute_metadata(overwrite=True), and make the "
+            f"turns JPEG images only, so labels would end up in the wrong places: {_first(turned)}. Save "
+            f"them upright, without an EXIF orientation, run compute_metadata(overwrite=True), and make the "
             f"manifest anew: {_making(uris, place)} --anew"
         )
     wrong = [uri for uri in uris if sizes[uri] != named[uri]]
