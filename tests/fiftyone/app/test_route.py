@@ -326,20 +326,29 @@ def test_an_object_that_is_not_there(app: AppServer, gallery: Gallery, link: Cal
     assert b"route/none.png" in reply.body
 
 
-@pytest.mark.parametrize("rewrites", [False, True], ids=["as stored", "put there by the view"])
+@pytest.mark.parametrize(
+    "stage", ["none", "a harmless Mongo", "Mongo", "fiftyone.Mongo", "MapValues"], ids=str
+)
 def test_the_frames_of_a_view_get_links_only_as_they_are_stored(
-    rewrites: bool, app: AppServer, new_dataset: Callable[..., Any], imported_fiftyone: Any
+    stage: str, app: AppServer, new_dataset: Callable[..., Any], imported_fiftyone: Any
 ) -> None:
     # given a frame with a mask, and a view that may name another one
     fo = imported_fiftyone
     sample = fo.Sample(filepath="s3://bucket/a.mp4")
     sample.frames[1] = fo.Frame(label=fo.Segmentation(mask_path="s3://bucket/mask.png"))
     dataset = new_dataset(sample)
-    stage = {"$set": {"frames.label.mask_path": "s3://other/secret.png"}}
-    view = dataset.mongo([stage]) if rewrites else dataset.view()
+    stored, chosen = "s3://bucket/mask.png", "s3://other/secret.png"
+    put = {"$set": {"frames.label.mask_path": chosen}}
+    views = {
+        "none": [],
+        "a harmless Mongo": dataset.mongo([{"$match": {}}])._serialize(),
+        "Mongo": dataset.mongo([put])._serialize(),
+        "fiftyone.Mongo": [{"_cls": "fiftyone.Mongo", "kwargs": [["pipeline", [put]]]}],
+        "MapValues": dataset.map_values("frames.label.mask_path", {stored: chosen})._serialize(),
+    }
     asked = {
         "dataset": dataset.name,
-        "view": view._serialize(),
+        "view": views[stage],
         "sampleId": dataset.first().id,
         "frameNumber": 1,
         "frameCount": 1,
@@ -353,7 +362,8 @@ def test_the_frames_of_a_view_get_links_only_as_they_are_stored(
 
     # then it gets a link, or none
     path = frame["label"]["mask_path"]
-    assert path.startswith("s3://" if rewrites else "/.forebay/v1.")
+    expected = "/.forebay/v1." if stage in ("none", "a harmless Mongo") else chosen
+    assert path.startswith(expected)
 
 
 def test_local_files_are_served_as_without_forebay(app: AppServer, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from forebay.errors import MediaError
 from forebay.fiftyone import media
-from forebay.fiftyone.app import links, scenes
+from forebay.fiftyone.app import headers, links, scenes
 from forebay.fiftyone.app.key import signing_key
 from forebay.fiftyone.app.urls import link
 from tests.fiftyone.app.media import image, video
@@ -62,25 +62,78 @@ def test_what_the_server_would_refuse_gets_no_link(uri: str, fo: Any, use_cache:
     assert link(uri) == uri
 
 
-def test_a_view_cannot_put_its_own_uri_in_place_of_a_sample_s(fo: Any) -> None:
-    # given a sample, and views that name an object of the caller's choice
+SECRET = "s3://other/secret.jpg"
+
+
+def rewriting(dataset: Any) -> dict[str, Any]:
+    """Views that name an object of the caller's choice, as the browser may send them."""
+    import fiftyone as fo
+    from fiftyone.core.view import DatasetView
+
+    put = {"$set": {"filepath": SECRET}}
+
+    def built(name: str, **kwargs: Any) -> Any:
+        return DatasetView._build(dataset, [{"_cls": name, "kwargs": [*kwargs.items()]}])
+
+    return {
+        "Mongo": dataset.mongo([put]),
+        "Mongo by another name": built("fiftyone.Mongo", pipeline=[put]),
+        "SetField": dataset.set_field("filepath", SECRET),
+        "MapValues": dataset.map_values("filepath", {"s3://bucket/a.jpg": SECRET}),
+        "Concat": dataset.limit(0).concat(dataset.mongo([put])),
+        "Flatten": dataset.group_by("number").flatten(fo.Mongo([put])),
+    }
+
+
+@pytest.mark.parametrize(
+    "how", ["Mongo", "Mongo by another name", "SetField", "MapValues", "Concat", "Flatten"]
+)
+def test_a_view_cannot_put_its_own_uri_in_place_of_a_sample_s(
+    how: str, fo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a sample, and a view that names an object of the caller's choice
+    import fiftyone.server.metadata as fosm
+
+    read: list[str] = []
+    monkeypatch.setattr(headers, "_shapes", headers.Once(lambda uri: read.append(uri) or {"aspect_ratio": 2}))
+    box = fo.Detection(label="x", bounding_box=[0, 0, 1, 1])
     dataset = fo.Dataset()
     dataset.add_sample(
-        fo.Sample(
-            filepath="s3://bucket/a.jpg",
-            things=fo.Detections(detections=[fo.Detection(label="x", bounding_box=[0, 0, 1, 1])]),
-        )
+        fo.Sample(filepath="s3://bucket/a.jpg", number=1, things=fo.Detections(detections=[box]))
     )
-    chosen = dataset.mongo([{"$set": {"filepath": "s3://other/secret.jpg"}}])
+    view = rewriting(dataset)[how]
 
-    # then they get no link to it
-    assert told(chosen) == ["s3://other/secret.jpg"]
-    assert told(chosen.to_patches("things")) == ["s3://other/secret.jpg"]
+    # then it gets no link to it, and its header is not read
+    assert told(view) == [SECRET]
+    [sample] = view._aggregate(post_pipeline=[{"$limit": 1}])
+    got = asyncio.run(fosm.get_metadata(view, sample, "image", {}, {}))
+    assert (got["aspect_ratio"], read) == (1, [])
+    if how.startswith("Mongo"):
+        assert told(view.to_patches("things")) == [SECRET]
 
-    # while the sample's own is still to be seen in such views
-    harmless = dataset.mongo([{"$match": {}}])
-    assert [leads_to(url) for url in told(harmless)] == ["s3://bucket/a.jpg"]
-    assert [leads_to(url) for url in told(harmless.to_patches("things"))] == ["s3://bucket/a.jpg"]
+
+def test_the_samples_own_paths_are_to_be_seen_in_any_view(fo: Any) -> None:
+    dataset = fo.Dataset()
+    box = fo.Detection(label="x", bounding_box=[0, 0, 1, 1])
+    dataset.add_sample(
+        fo.Sample(filepath="s3://bucket/a.jpg", number=1, things=fo.Detections(detections=[box]))
+    )
+    for view in (
+        dataset.mongo([{"$match": {}}]),
+        dataset.mongo([{"$match": {}}]).to_patches("things"),
+        dataset.map_labels("things", {"x": "y"}),
+        dataset.sort_by("number").limit(1).to_patches("things"),
+        dataset.group_by("number"),
+        dataset.group_by("number").flatten(),
+    ):
+        assert [leads_to(url) for url in told(view)] == ["s3://bucket/a.jpg"]
+
+
+def test_whoever_names_the_files_of_frames_gets_no_links_to_them(fo: Any) -> None:
+    from forebay.fiftyone.app import provenance
+
+    assert provenance._is_harmless(fo.ToFrames())
+    assert not provenance._is_harmless(fo.ToFrames(config={"output_dir": "s3://other/"}))
 
 
 def test_the_key_is_the_volume_s_and_nobody_else_s(fo: Any) -> None:

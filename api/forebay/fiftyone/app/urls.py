@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,12 +15,14 @@ from forebay.errors import SourceNotAllowedError, UriError
 from forebay.fiftyone import hooks
 from forebay.fiftyone.app import links, provenance
 from forebay.fiftyone.app.key import signing_key
+from forebay.fiftyone.app.threads import in_thread
 from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.media import is_remote, media_cache
 from forebay.sources.allowed import Allowed, is_public, literal_address
 from forebay.uri import MediaURI, parse_object
 
 _MEDIA_KEYS = ("filepath", "mask_path", "map_path")
+_NOTHING = os.devnull
 
 
 def link(uri: str) -> str:
@@ -61,6 +64,9 @@ def create_media_urls(original: Wrapper, collection: Any, sample: Any, *args: An
         for url in remote:
             if known is None or url["url"] in known:
                 url["url"] = link(url["url"])
+        if known is not None and is_remote(source) and source not in known:
+            # Its header is not read either: it has the shape of what cannot be read.
+            source = _NOTHING
     return filepath, source, urls
 
 
@@ -90,18 +96,28 @@ def link_frames(original: Callable[..., Any]) -> Callable[..., Any]:
         response = await original(self, request)
         if response.status_code != 200 or b"://" not in response.body:
             return response
-        asked = json.loads(await request.body())
-        if provenance.may_rewrite(json.dumps([asked.get("view"), asked.get("extended")])):
-            return response
-        return JSONResponse(_linked(json.loads(response.body)))
+        asked, answer = json.loads(await request.body()), json.loads(response.body)
+        known = await in_thread(_known, asked, answer["frames"])
+        return JSONResponse(_linked(answer, known))
 
     return post
 
 
-def _linked(value: Any) -> Any:
+def _known(asked: dict[str, Any], frames: Any) -> set[str] | None:
+    extended = (asked.get("extended") or {}).items()
+    stages = [
+        *(asked.get("view") or []),
+        *({"_cls": name, "kwargs": list(kwargs.items())} for name, kwargs in extended),
+    ]
+    return provenance.stored_frames(asked["dataset"], asked["sampleId"], stages, frames)
+
+
+def _linked(value: Any, known: set[str] | None) -> Any:
     if isinstance(value, dict):
         return {
-            key: link(item) if key in _MEDIA_KEYS and is_remote(item) else _linked(item)
+            key: link(item)
+            if key in _MEDIA_KEYS and is_remote(item) and (known is None or item in known)
+            else _linked(item, known)
             for key, item in value.items()
         }
-    return [_linked(item) for item in value] if isinstance(value, list) else value
+    return [_linked(item, known) for item in value] if isinstance(value, list) else value
