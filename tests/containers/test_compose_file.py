@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import redis
 import requests
 import yaml
+from botocore.exceptions import BotoCoreError, ClientError
 
 from forebay.config import MediaCacheConfig, env_name
 from forebay.dispatch import fleet
@@ -24,6 +26,7 @@ from forebay.embedded import _binary
 from forebay.metrics.catalogue import OF_VOLUME
 from tests.containers.compose import REPOSITORY, Compose, new_env, values_of
 from tests.servers.process import free_ports, running
+from tests.servers.seaweedfs import remove_sockets
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -292,6 +295,53 @@ class TestTheCommands:
 
         with running(command, log=tmp_path / "log", ready=ready, environment=environment, timeout=60):
             pass
+
+    def test_the_demo_serves_to_who_has_the_key_pair_and_to_nobody_else(self, tmp_path: Path) -> None:
+        # Given the demo's command on free ports, with the keys that `docker/secrets --demo` makes
+        made = values_of(new_env(tmp_path / "env", demo=True))
+        keys = {name: made[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+        names = [
+            f"{part}.port{kind}" for part in ("s3", "master", "filer", "volume") for kind in ("", ".grpc")
+        ]
+        ports = dict(zip((*names, "admin.port"), free_ports(9, below=22768), strict=True))
+        # The last of two flags counts.
+        flags = [*(f"-{name}={port}" for name, port in ports.items()), "-ip.bind=127.0.0.1"]
+        endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+        bin_directory = Path(sys.executable).parent
+        environment = keys | {
+            "PATH": f"{bin_directory}:{os.environ['PATH']}",
+            "DEMO_DATA": str(tmp_path / "photos"),
+        }
+
+        def s3(secret: str) -> Any:
+            return boto3.client(
+                "s3",
+                endpoint_url=endpoint,
+                aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=secret,
+                region_name="us-east-1",
+            )
+
+        def ready() -> bool:
+            with contextlib.suppress(BotoCoreError, ClientError):
+                s3(keys["AWS_SECRET_ACCESS_KEY"]).list_buckets()
+                return True
+            return False
+
+        # When it runs
+        command = [str(REPOSITORY / "docker" / "demo" / "serve"), *flags]
+        log = tmp_path / "log"
+        try:
+            with running(command, log=log, ready=ready, environment=environment):
+                # Then the key pair makes a bucket, and another secret does not see it
+                s3(keys["AWS_SECRET_ACCESS_KEY"]).create_bucket(Bucket="photos")
+                [bucket] = s3(keys["AWS_SECRET_ACCESS_KEY"]).list_buckets()["Buckets"]
+                assert bucket["Name"] == "photos"
+                with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+                    s3("another").list_buckets()
+        finally:
+            remove_sockets(set(ports.values()))
+        assert (tmp_path / "photos").is_dir()
 
     def test_the_demo_serves_nothing_without_a_key_pair(self) -> None:
         done = subprocess.run(

@@ -169,10 +169,10 @@ def seaweedfs() -> Iterator[S3Server]:
             try:
                 yield server
             finally:
-                _remove_sockets({admin, *ports})
+                remove_sockets({admin, *ports})
 
 
-def _remove_sockets(ports: set[int]) -> None:
+def remove_sockets(ports: set[int]) -> None:
     """SeaweedFS puts sockets into the directory for temporary files, and leaves them there when it is
     killed."""
     for path in Path(tempfile.gettempdir()).glob("seaweedfs-*.sock"):
