@@ -78,6 +78,11 @@ class Show:
 
 def show(show: Show) -> str:
     """The whole story; returns the job's id."""
+    show.run(
+        "docker image ls --filter 'reference=forebay*' --filter reference=python"
+        " --format 'table {{.Repository}}\t{{.Tag}}\t{{.Size}}'",
+        note="The images, and what they are built on",
+    )
     show.run("docker compose up --detach --wait --scale worker=2", note="Two workers")
     show.run("docker compose ps --format 'table {{.Service}}\t{{.Name}}\t{{.Status}}\t{{.Ports}}'")
 

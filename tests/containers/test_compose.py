@@ -102,6 +102,13 @@ def test_no_secret_is_in_a_log(fleet: Fleet) -> None:
     assert [name for name, value in secrets.items() if value in logs] == []
 
 
+def test_the_images_are_small(fleet: Fleet) -> None:
+    services = fleet.compose.config("demo")["services"]
+    size = {name: int(fleet.inspect(services[name]["image"])["Size"]) for name in ("worker", "s3")}
+    assert size["worker"] < 350e6
+    assert size["s3"] < 500e6, "photographs, and a server of 160 MB"
+
+
 def test_containers_are_confined(fleet: Fleet) -> None:
     worker = fleet.inspect("forebay-worker-2")
     assert worker["HostConfig"]["ReadonlyRootfs"]
