@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 import zipfile
 from collections.abc import Callable
 from datetime import datetime
@@ -867,6 +868,38 @@ class TestLocal:
         call.apply_defaults()
         expected.apply_defaults()
         assert call.arguments == expected.arguments
+
+
+@pytest.mark.parametrize(
+    ("fiftyones", "ours", "threads"), [(None, 2, 2), (None, 40, 40), (3, 40, 3)], ids=str
+)
+def test_as_many_files_are_handled_at_a_time_as_is_set(
+    fiftyones: int | None,
+    ours: int,
+    threads: int,
+    fo: Any,
+    use_cache: UseCache,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """FiftyOne's own setting comes first, then the cache's."""
+    from forebay.fiftyone.storage.pool import workers
+
+    use_cache(num_workers=ours)
+    monkeypatch.setattr(fo.config, "default_thread_pool_workers", fiftyones)
+
+    assert workers() == threads
+
+
+def test_where_nothing_is_set_sixteen_files_are_handled_at_a_time(
+    fo: Any, use_cache: UseCache, monkeypatch: pytest.MonkeyPatch
+):
+    """Or as many as there are CPUs, if that is more."""
+    from forebay.fiftyone.storage.pool import workers
+
+    use_cache(num_workers="")
+    monkeypatch.setattr(fo.config, "default_thread_pool_workers", None)
+
+    assert workers() == max(16, os.cpu_count() or 1)
 
 
 def test_messages_hold_no_secrets(fos: Any, places: Places, caplog: pytest.LogCaptureFixture):

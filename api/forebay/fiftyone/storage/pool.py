@@ -25,7 +25,10 @@ def workers() -> int:
     """How many remote files to handle at a time: as FiftyOne's settings say, else the media cache's."""
     import fiftyone as fo
 
-    return fo.config.default_thread_pool_workers or max(_LEAST, media.media_cache().config.num_workers)
+    config = media.media_cache().config
+    # The default counts CPUs, which are idle while a store answers.
+    least = _LEAST if config.origins()["num_workers"] == "default" else 1
+    return fo.config.default_thread_pool_workers or max(least, config.num_workers)
 
 
 def _any_remote(tasks: Any) -> bool:
