@@ -73,7 +73,9 @@ def test_exact_duplicates(twins: Twins, num_workers: int) -> None:
         paths = dict(zip(*samples.values(["id", "filepath"]), strict=True))
         found = fob.compute_exact_duplicates(samples, num_workers=num_workers)
         # Which of them counts as the duplicate depends on whose hash comes first.
-        return [sorted(twins.told([paths[key], *(paths[o] for o in others)])) for key, others in found.items()]
+        return [
+            sorted(twins.told([paths[key], *(paths[o] for o in others)])) for key, others in found.items()
+        ]
 
     [duplicates] = twins.same(run)
     assert len(duplicates) == 2
