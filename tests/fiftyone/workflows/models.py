@@ -11,6 +11,8 @@ import torch
 from fiftyone import Classification, Segmentation
 from fiftyone.utils.torch import GetItem, ImageGetItem
 
+from tests.fiftyone.workflows.table import VIDEOS
+
 
 def mean_color(img: Any) -> Any:
     """Three numbers that other pixels would change."""
@@ -86,6 +88,11 @@ class OfVideos(fom.Model, fom.EmbeddingsMixin):
 
     def embed(self, arg: Any) -> Any:
         return np.mean([mean_color(frame) for frame in arg], axis=0)
+
+
+def of(kind: str) -> fom.Model:
+    """A model that embeds media of one of `table.KINDS`."""
+    return OfVideos() if kind == VIDEOS else Plain()
 
 
 class Sizes(GetItem):

@@ -10,7 +10,7 @@ import pytest
 
 from forebay.errors import SourceError
 from tests.fiftyone.places import Places
-from tests.fiftyone.workflows.table import GROUPS, IMAGES, MASKS, SCENES, VIDEOS, refused, works
+from tests.fiftyone.workflows.table import CLOUDS, GROUPS, IMAGES, MASKS, SCENES, VIDEOS, refused, works
 from tests.fiftyone.workflows.test_6_export import IMAGE_FORMATS, VIDEO_FORMATS, exported, imported, type_of
 from tests.fiftyone.workflows.twins import Twins, every_slice
 
@@ -119,7 +119,7 @@ def from_dir(directory: str, name: str, **options: Any) -> list[str]:
     return list(every_slice(dataset).values("filepath"))
 
 
-@works("import of a remote `FiftyOneDataset`", IMAGES, GROUPS, MASKS, VIDEOS, SCENES)
+@works("import of a remote `FiftyOneDataset`", IMAGES, GROUPS, MASKS, VIDEOS, CLOUDS, SCENES)
 def test_import_of_a_whole_dataset(twins: Twins) -> None:
     exported(twins.local, twins.directory, "FiftyOneDataset")
     directory = uploaded(twins, "s3", twins.directory, "dataset")
@@ -171,7 +171,7 @@ def test_export_of_videos(twins: Twins) -> None:
     forget(twins, "exported/")
 
 
-@works("`FiftyOneDataset` to a remote `export_dir`", IMAGES, GROUPS, MASKS, VIDEOS, SCENES)
+@works("`FiftyOneDataset` to a remote `export_dir`", IMAGES, GROUPS, MASKS, VIDEOS, CLOUDS, SCENES)
 def test_export_of_a_whole_dataset(twins: Twins) -> None:
     exported(twins.local, twins.directory / "local", "FiftyOneDataset")
     directory = f"s3://{twins.places.s3_bucket}/exported"
