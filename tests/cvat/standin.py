@@ -87,6 +87,8 @@ class CVAT:
         meddle: changes the frames of a task before anybody sees them.
         stuck: imports begin and do not end.
         hiccups: how many questions about an import a proxy in front of it does not pass on.
+        refuses_labels: annotations are not taken.
+        status_after_attaching: what a new storage is then said to be, though it could be used a moment ago.
         uploaded: the names of files that were uploaded rather than loaded from a bucket.
     """
 
@@ -103,6 +105,8 @@ class CVAT:
         self.meddle: Callable[[list[dict[str, Any]]], None] = lambda _: None
         self.stuck = False
         self.hiccups = 0
+        self.refuses_labels = False
+        self.status_after_attaching: str | None = None
         self.url = ""
         self._last_id = 0
         self._lock = threading.RLock()
@@ -244,7 +248,7 @@ class CVAT:
         return 204, None
 
     def _status(self, number: int, **_: Any) -> tuple[int, Any]:
-        return 200, self._bucket(number).status()
+        return 200, self.status_after_attaching or self._bucket(number).status()
 
     def _bucket(self, number: int) -> _S3Bucket | _GCSBucket:
         storage, secret = self.storages[number], self.secrets[number]
@@ -358,6 +362,8 @@ class CVAT:
 
     def _put_annotations(self, number: int, exchange: Exchange, raw: bytes) -> tuple[int, Any]:
         task, given = self._task(number), json.loads(raw)
+        if self.refuses_labels:
+            raise RefusalError(400, {"detail": "no labels today"})
         for kind in ("shapes", "tags", "tracks"):
             for each in given[kind]:
                 each["id"] = self._next_id()

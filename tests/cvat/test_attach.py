@@ -118,6 +118,23 @@ def test_wrong_credentials_for_cvat(
 
 
 @pytest.mark.usefixtures("given")
+def test_a_bucket_that_cvat_cannot_read_after_all(cvat: CVAT, s3_server: S3Server, s3_bucket: str) -> None:
+    """Given a storage that was created, when CVAT then says that it is refused, the storage is removed."""
+    cvat.status_after_attaching = "FORBIDDEN"
+
+    with pytest.raises(CvatError) as raised:
+        attach(f"s3://{s3_bucket}")
+
+    assert str(raised.value) == (
+        f"CVAT's cloud storage 1 ('{s3_bucket}' at {s3_server.endpoint}) is of s3://{s3_bucket}/, but CVAT "
+        f"is refused by it: the credentials that CVAT was given are wrong, or expired. Delete it in CVAT and "
+        f"attach the bucket again: forebay cvat attach s3://{s3_bucket}"
+    )
+    assert cvat.asked[-1] == "DELETE /api/cloudstorages/1"
+    assert cvat.storages == {}
+
+
+@pytest.mark.usefixtures("given")
 def test_wrong_password(
     cvat: CVAT, s3_bucket: str, forebay: Forebay, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from forebay.cvat.errors import CvatAnswerError, CvatError
 if TYPE_CHECKING:
     from forebay.cvat.server import Server
 
+_READ_AGAIN = "Run compute_metadata(overwrite=True), and make the manifest anew: forebay cvat manifest --anew"
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 2.0
 
@@ -60,13 +61,18 @@ def frames_of(server: Server, task_id: int) -> list[dict[str, Any]]:
 
 
 def check_frames(
-    server: Server, task_id: int, keys: Sequence[str], sizes: Sequence[tuple[int, int] | None]
+    server: Server,
+    task_id: int,
+    keys: Sequence[str],
+    sizes: Sequence[tuple[int, int] | None],
+    remedy: str = _READ_AGAIN,
 ) -> None:
     """Makes sure that each frame of a task is the image that is meant.
 
     Args:
         keys: the objects, in order.
         sizes: their widths and heights, where they are known.
+        remedy: what to do if a size is another one.
 
     Raises:
         CvatError: a frame is missing, is another image, or has another size.
@@ -95,8 +101,7 @@ def check_frames(
             raise CvatError(
                 f"frame {number} of CVAT's task {task_id}, {key!r}, is {found[0]}x{found[1]} there, but the "
                 f"sample's metadata say {size[0]}x{size[1]}; labels would end up in the wrong places, so "
-                f"none were sent. Run compute_metadata(overwrite=True), and make the manifest anew: "
-                f"forebay cvat manifest --anew"
+                f"none were sent. {remedy}"
             )
 
 

@@ -200,7 +200,8 @@ class CloudAPI(fouc.CVATAnnotationAPI):  # type: ignore[misc]
                 progress=_shown(bar, len(paths)),
                 **{name: value for name, value in options.items() if value is not None},
             )
-        check_frames(self.server, task_id, keys, [self._plan.sizes.get(path) for path in paths])
+        sizes = [self._plan.sizes.get(path) for path in paths]
+        check_frames(self.server, task_id, keys, sizes, *self._plan.remedy)
         job_ids: list[int] = self._get_job_ids(task_id)
         for number, job_id in enumerate(job_ids if job_assignees else ()):
             self._assign(job_id, job_assignees[number % len(job_assignees)])  # type: ignore[index, arg-type]

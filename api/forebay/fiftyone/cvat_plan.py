@@ -33,12 +33,14 @@ class CloudPlan:
         manifest: the key of the manifest in it, if there is one.
         keys: of the samples' URIs.
         sizes: width and height of each image, by its URI, where they are known.
+        remedy: what to do if a size turns out to be another one, where that is something special.
     """
 
     storage_id: int
     manifest: str | None
     keys: Mapping[str, str]
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    remedy: tuple[str, ...] = ()
 
 
 def plan_of(samples: Any, config: Any, server: Server) -> CloudPlan:
@@ -79,9 +81,10 @@ def plan_of(samples: Any, config: Any, server: Server) -> CloudPlan:
             f"the size of {_of(len(unknown), len(uris))} not known, because their headers cannot be read: "
             f"{_first(unknown)}. compute_metadata(skip_failures=False) says why"
         )
+    remedy = _remedy(config.media_field)
     if manifest is not None:
-        _check_sizes(uris, named, sizes, manifest)
-    return CloudPlan(storage.id, parse(manifest.path).key if manifest else None, keys, sizes)
+        _check_sizes(uris, named, sizes, manifest, *remedy)
+    return CloudPlan(storage.id, parse(manifest.path).key if manifest else None, keys, sizes, remedy)
 
 
 def _common_bucket(uris: Sequence[Any]) -> str:
@@ -210,6 +213,7 @@ def _check_sizes(
     named: Mapping[str, tuple[int, int]],
     sizes: Mapping[str, tuple[int, int]],
     place: Place,
+    remedy: str | None = None,
 ) -> None:
     turned = [uri for uri in uris if is_turned_there_only(uri, named[uri], sizes[uri])]
     if turned:
@@ -223,12 +227,23 @@ def _check_sizes(
     if wrong:
         first = wrong[0]
         (width, height), (there, down) = sizes[first], named[first]
+        remedy = remedy or (
+            f"Run compute_metadata(overwrite=True), and make the manifest anew: {_making(uris, place)} --anew"
+        )
         raise CvatError(
             f"{_of(len(wrong), len(uris))} of another size in {redact(place.path)} than in their metadata, "
             f"so labels would end up in the wrong places: {redact(first)} is {there}x{down} there and "
-            f"{width}x{height} here. Run compute_metadata(overwrite=True), and make the manifest anew: "
-            f"{_making(uris, place)} --anew"
+            f"{width}x{height} here. {remedy}"
         )
+
+
+def _remedy(media_field: str) -> tuple[str, ...]:
+    if media_field == "filepath":
+        return ()
+    return (
+        f"FiftyOne places labels by the metadata of the images in filepath: those in {media_field} must have "
+        f"the same sizes",
+    )
 
 
 def _of(number: int, all_of: int) -> str:

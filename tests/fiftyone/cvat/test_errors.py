@@ -13,7 +13,7 @@ from forebay.cvat import CvatError, create_manifest
 from forebay.errors import AccessDeniedError
 from tests.cvat.images import image
 from tests.cvat.standin import CVAT
-from tests.fiftyone.cvat.conftest import InCloud, attach
+from tests.fiftyone.cvat.conftest import NAMES, InCloud, attach
 from tests.fiftyone.places import Places
 
 
@@ -151,7 +151,10 @@ def test_a_manifest_that_may_not_be_read(
     use_cache()
     with pytest.raises(AccessDeniedError) as raised:
         in_s3.dataset.annotate("run", label_field="boxes", cloud_manifest=True)
-    assert str(raised.value).startswith(f"{in_s3.manifest}: ")
+    assert str(raised.value) == (
+        f"{in_s3.manifest}: access denied (403 Forbidden: AccessDenied) with the AWS credentials in the "
+        f"environment; check that they may read it"
+    )
     assert nothing_was_created(cvat)
     assert in_s3.dataset.list_annotation_runs() == []
 
@@ -170,9 +173,11 @@ def test_more_samples_than_five_that_the_manifest_lacks(in_s3: InCloud, cvat: CV
     places.put("s3", "other.jpg", image(8, 8))
     lines = places.s3_server.client.get_object(Bucket=places.s3_bucket, Key="manifest.jsonl")["Body"].read()
     places.put("s3", "manifest.jsonl", lines + b'{"name":"other","extension":".jpg","width":8,"height":8}')
-    message = refused(in_s3.dataset, cvat)
-    assert message.startswith(f"6 of the 6 samples are not in {in_s3.manifest}: {in_s3.root}m.jpg, ")
-    assert message.endswith(f"{in_s3.root}z/a.jpg, …. Add them: forebay cvat manifest {in_s3.root}")
+    five = ", ".join(f"{in_s3.root}{name}" for name in NAMES[:5])
+    assert refused(in_s3.dataset, cvat) == (
+        f"6 of the 6 samples are not in {in_s3.manifest}: {five}, …. Add them: forebay cvat manifest "
+        f"{in_s3.root}"
+    )
 
 
 def test_a_broken_manifest(in_s3: InCloud, cvat: CVAT, places: Places) -> None:
@@ -203,6 +208,29 @@ def test_another_size_in_the_manifest(in_s3: InCloud, cvat: CVAT, places: Places
         f"end up in the wrong places: {in_s3.root}m.jpg is 40x48 there and 400x48 here. Run "
         f"compute_metadata(overwrite=True), and make the manifest anew: forebay cvat manifest {in_s3.root} "
         f"--anew"
+    )
+
+
+def test_another_size_in_another_media_field(
+    fo: Any, in_s3: InCloud, cvat: CVAT, places: Places, media_cache: MediaCache
+) -> None:
+    """FiftyOne would put the labels of an image of 40x48 at the same pixels of one of 20x24."""
+    view = in_s3.dataset.limit(1)
+    view.set_values("small", [places.put("s3", "small.jpg", image(20, 24))])
+    create_manifest(view.values("small"), cache=media_cache)
+
+    remedy = (
+        "FiftyOne places labels by the metadata of the images in filepath: those in small must have the same "
+        "sizes"
+    )
+    assert refused(view, cvat, media_field="small") == (
+        f"1 of the 1 samples is of another size in {in_s3.manifest} than in their metadata, so labels would "
+        f"end up in the wrong places: {in_s3.root}small.jpg is 20x24 there and 40x48 here. {remedy}"
+    )
+    given = {"cloud_manifest": None, "cloud_storage_id": in_s3.storage_id, "media_field": "small"}
+    assert refused(view, cvat, **given).endswith(
+        f", 'small.jpg', is 20x24 there, but the sample's metadata say 40x48; labels would end up in the "
+        f"wrong places, so none were sent. {remedy}"
     )
 
 
@@ -315,21 +343,26 @@ def test_an_import_that_fails(in_s3: InCloud, cvat: CVAT) -> None:
 
     cvat.meddle = fail
     message = refused(in_s3.dataset, cvat, project_name="ours")
-    assert message.partition("of task ")[0] == "CVAT's import of the media "
-    assert message.partition(" failed: ")[2] == "OSError: No space left on device"
+    assert message == (
+        f"CVAT's import of the media of task {created_task(cvat)} failed: OSError: No space left on device"
+    )
 
 
 def test_an_import_of_what_is_gone_by_then(in_s3: InCloud, cvat: CVAT, places: Places) -> None:
     in_s3.dataset.compute_metadata()
     places.s3_server.delete(places.s3_bucket, "z/a.jpg")
-    assert " failed: NoSuchKey: " in refused(in_s3.dataset, cvat)
+    assert refused(in_s3.dataset, cvat) == (
+        f"CVAT's import of the media of task {created_task(cvat)} failed: NoSuchKey: An error occurred "
+        f"(NoSuchKey) when calling the GetObject operation (reached max retries: 0): The specified "
+        f"key does not exist."
+    )
 
 
 def test_an_import_that_does_not_end(in_s3: InCloud, cvat: CVAT) -> None:
     cvat.stuck = True
-    message = refused(in_s3.dataset, cvat, cloud_timeout=0.3)
-    assert message.partition(" is not done ")[2] == (
-        "after 0.3 s (started, 50 %): are CVAT's import workers running? cloud_timeout= waits longer"
+    assert refused(in_s3.dataset, cvat, cloud_timeout=0.3) == (
+        f"CVAT's import of the media of task {created_task(cvat)} is not done after 0.3 s (started, 50 %): "
+        f"are CVAT's import workers running? cloud_timeout= waits longer"
     )
 
 
@@ -351,22 +384,35 @@ def test_a_second_task_that_fails_takes_the_first_one_along(in_s3: InCloud, cvat
 
 def test_frames_in_another_order(in_s3: InCloud, cvat: CVAT) -> None:
     cvat.meddle = lambda frames: frames.sort(key=lambda frame: str(frame["name"]))
-    message = refused(in_s3.dataset, cvat)
-    assert message.startswith("frame 0 of CVAT's task ")
-    assert message.endswith(
-        " is '0.jpg', but sample 0 is 'm.jpg'; labels would end up on the wrong ones, so none were sent"
+    assert refused(in_s3.dataset, cvat) == (
+        f"frame 0 of CVAT's task {created_task(cvat)} is '0.jpg', but sample 0 is 'm.jpg'; labels would end "
+        f"up on the wrong ones, so none were sent"
     )
     assert not [asked for asked in cvat.asked if asked.startswith("PUT")], "no label was sent"
 
 
 def test_frames_that_are_missing(in_s3: InCloud, cvat: CVAT) -> None:
     cvat.meddle = lambda frames: frames.pop() and None
-    assert refused(in_s3.dataset, cvat).endswith(
-        " has 5 frames for 6 samples; labels would end up on the wrong ones, so none were sent"
+    assert refused(in_s3.dataset, cvat) == (
+        f"CVAT's task {created_task(cvat)} has 5 frames for 6 samples; labels would end up on the wrong "
+        f"ones, so none were sent"
     )
 
 
 def test_frames_of_another_size(in_s3: InCloud, cvat: CVAT) -> None:
     cvat.meddle = lambda frames: frames[0].update(width=999)
-    message = refused(in_s3.dataset, cvat)
-    assert ", 'm.jpg', is 999x48 there, but the sample's metadata say 40x48; labels would end up" in message
+    assert refused(in_s3.dataset, cvat) == (
+        f"frame 0 of CVAT's task {created_task(cvat)}, 'm.jpg', is 999x48 there, but the sample's metadata "
+        f"say 40x48; labels would end up in the wrong places, so none were sent. Run "
+        f"compute_metadata(overwrite=True), and make the manifest anew: forebay cvat manifest --anew"
+    )
+
+
+def test_labels_that_cvat_refuses_take_the_task_along(in_s3: InCloud, cvat: CVAT) -> None:
+    """Given an import that went well, when the labels are refused, then the task is removed."""
+    cvat.refuses_labels = True
+    with pytest.raises(Exception, match="no labels today"):
+        in_s3.dataset.annotate("run", label_field="boxes", cloud_manifest=True)
+    assert any(asked.startswith("PUT") for asked in cvat.asked)
+    assert cvat.is_empty
+    assert in_s3.dataset.list_annotation_runs() == []
