@@ -1,0 +1,34 @@
+"""The App with ``app_signed_urls``, which sends browsers to the bucket for what is not cached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from forebay.fiftyone.app import links
+from forebay.fiftyone.app.key import signing_key
+from tests.fiftyone.app.conftest import Gallery
+from tests.fiftyone.app.server import AppServer
+
+
+def test_what_is_cached_is_served_from_the_cache(
+    start_app: Callable[..., AppServer], gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a video, for which the browser is sent to the bucket
+    app = start_app(app_signed_urls=True)
+    uri = gallery.put("s3", "signed/cached.mp4", b"frames")
+    link = links.make(signing_key(app.cache), uri, time.time())
+    assert app.get(link).status == 307
+
+    # when it has been downloaded into the cache
+    for name, value in gallery.s3_server.environment(gallery.s3.endpoint).items():
+        monkeypatch.setenv(name, value)
+    app.cache.local_path(uri)
+
+    # then the server sends it by itself, and does not ask the bucket
+    asked = len(gallery.asked(uri))
+    reply = app.get(link)
+    assert (reply.status, reply.body) == (200, b"frames")
+    assert len(gallery.asked(uri)) == asked
