@@ -80,8 +80,9 @@ def create_manifest(
 ) -> Manifest:
     """Writes a manifest of images for CVAT, reading their headers only.
 
-    What a FiftyOne collection knows of its samples' sizes is not read at all. Images follow in the order
-    in which they are given, or listed; memory does not grow with their number.
+    What a FiftyOne collection knows of its samples' sizes is not read again, but for formats in which
+    FiftyOne does not heed EXIF. Images follow in the order in which they are given, or listed; memory does
+    not grow with their number.
 
     Args:
         media: the URI of a prefix (ending in ``/``, or a bucket alone) or of an image, several of them,
