@@ -32,6 +32,8 @@ from werkzeug.http import parse_options_header
 from tests.cvat.schema import Exchange
 
 USER, PASSWORD, TOKEN = "annotator", "annotator-password-42", "annotator-token-42"
+# The key file of the one service account of Google's that may read.
+KEY_FILE = b'{"type": "service_account", "client_email": "reader@example.com"}'
 _ANNOTATOR = {"id": 7, "username": USER}
 _NOW = "2026-01-01T00:00:00Z"
 _ORIENTATION = 0x0112
@@ -253,7 +255,8 @@ class CVAT:
     def _bucket(self, number: int) -> _S3Bucket | _GCSBucket:
         storage, secret = self.storages[number], self.secrets[number]
         if storage["provider_type"] == "GOOGLE_CLOUD_STORAGE":
-            return _GCSBucket(self.gcs_endpoint, storage["resource"])
+            is_known = storage["credentials_type"] == "ANONYMOUS_ACCESS" or secret["key_file"] == KEY_FILE
+            return _GCSBucket(self.gcs_endpoint, storage["resource"], is_known)
         attributes = dict(parse_qsl(storage["specific_attributes"]))
         return _S3Bucket(storage["resource"], attributes, secret["key"], secret["secret_key"])
 
@@ -540,17 +543,22 @@ class _S3Bucket:
 
 
 class _GCSBucket:
-    """A bucket of Google's."""
+    """A bucket of Google's, whose stand-in asks nobody for credentials: that is done here."""
 
-    def __init__(self, endpoint: str, name: str) -> None:
+    def __init__(self, endpoint: str, name: str, is_known: bool) -> None:
         self._url = f"{endpoint}/storage/v1/b/{name}"
+        self._is_known = is_known
 
     def read(self, key: str) -> bytes:
+        if not self._is_known:
+            raise PermissionError(f"{self._url}: 401 Unauthorized")
         response = requests.get(f"{self._url}/o/{quote(key, safe='')}?alt=media", timeout=30)
         response.raise_for_status()
         return response.content
 
     def status(self) -> str:
+        if not self._is_known:
+            return "FORBIDDEN"
         return "AVAILABLE" if requests.get(self._url, timeout=30).ok else "NOT_FOUND"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from forebay.cvat import CvatError, Server, attach
 from forebay.errors import ConfigError, UriError
 from tests.commands import Forebay
-from tests.cvat.standin import CVAT, PASSWORD, TOKEN, USER, running_cvat
+from tests.cvat.standin import CVAT, KEY_FILE, PASSWORD, TOKEN, USER, running_cvat
 from tests.servers.gcs import GCSServer
 from tests.servers.seaweedfs import S3Server
 
@@ -61,15 +60,27 @@ def test_a_minio_bucket(
 
 
 @pytest.mark.usefixtures("gcs_environment")
-def test_a_gcs_bucket(cvat: CVAT, gcs_bucket: str, tmp_path: Path) -> None:
+def test_a_gcs_bucket(cvat: CVAT, gcs_bucket: str, tmp_path: Path, forebay: Forebay) -> None:
     key_file = tmp_path / "key.json"
-    key_file.write_text(json.dumps({"type": "service_account"}))
+    key_file.write_bytes(KEY_FILE)
 
-    attach(f"gs://{gcs_bucket}", key_file=str(key_file))
+    done = forebay("cvat", "attach", f"gs://{gcs_bucket}", "--key-file", str(key_file))
 
+    assert (done.status, done.err) == (0, "")
     (number,) = cvat.storages
     assert cvat.storages[number]["provider_type"] == "GOOGLE_CLOUD_STORAGE"
-    assert cvat.secrets[number]["key_file"] == key_file.read_bytes()
+    assert cvat.secrets[number]["key_file"] == KEY_FILE
+
+
+@pytest.mark.usefixtures("gcs_environment")
+def test_a_key_file_that_google_does_not_know(cvat: CVAT, gcs_bucket: str, tmp_path: Path) -> None:
+    key_file = tmp_path / "key.json"
+    key_file.write_bytes(b'{"type": "service_account", "client_email": "stranger@example.com"}')
+
+    with pytest.raises(CvatError, match=f"cannot use gs://{gcs_bucket}/"):
+        attach(f"gs://{gcs_bucket}", key_file=str(key_file))
+
+    assert cvat.storages == {}
 
 
 @pytest.mark.usefixtures("gcs_environment")

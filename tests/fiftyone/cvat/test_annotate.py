@@ -11,7 +11,7 @@ import pytest
 
 from forebay.cache import MediaCache
 from forebay.cvat import create_manifest, create_video_manifest
-from tests.cvat.standin import CVAT
+from tests.cvat.standin import CVAT, PASSWORD, USER
 from tests.fiftyone import media_files
 from tests.fiftyone.conftest import UseCache
 from tests.fiftyone.cvat.conftest import NAMES, InCloud
@@ -55,6 +55,29 @@ def test_labels_there_and_back(in_cloud: InCloud, cvat: CVAT, media_cache: Media
         assert box.label == f"thing {sample.number}"
         assert box.bounding_box == pytest.approx([0, 0, 0.5, 0.05 * (sample.number + 1)], abs=0.02)
     assert cvat.is_empty
+
+
+def test_the_import_tells_how_far_it_is(in_s3: InCloud, cvat: CVAT) -> None:
+    """Given that CVAT says 50 % and then that it is done, this is what the progress bar is told."""
+    from forebay.cvat.server import Server
+    from forebay.cvat.tasks import import_media
+
+    server = Server.connect(cvat.url, username=USER, password=PASSWORD)
+    task = server.post("/api/tasks", {"name": "t", "labels": []})["id"]
+    told: list[float] = []
+
+    import_media(
+        server,
+        task,
+        in_s3.storage_id,
+        NAMES,
+        manifest="manifest.jsonl",
+        limit_seconds=60,
+        progress=told.append,
+        image_quality=75,
+    )
+
+    assert told == [0.5, 1.0]
 
 
 def test_new_labels(in_s3: InCloud, cvat: CVAT) -> None:

@@ -12,7 +12,7 @@ from forebay.cache import MediaCache
 from forebay.cvat import CvatError, create_manifest
 from forebay.errors import AccessDeniedError
 from tests.cvat.images import image
-from tests.cvat.standin import CVAT
+from tests.cvat.standin import CVAT, KEY_FILE
 from tests.fiftyone.cvat.conftest import NAMES, InCloud, attach
 from tests.fiftyone.places import Places
 
@@ -121,6 +121,24 @@ def test_a_storage_with_wrong_credentials(in_s3: InCloud, cvat: CVAT, places: Pl
         f"{in_s3.root.rstrip('/')}"
     )
     assert nothing_was_created(cvat)
+
+
+@pytest.mark.parametrize("in_cloud", ["gs"], indirect=True)
+def test_a_gcs_storage_with_a_wrong_key_file(in_cloud: InCloud, cvat: CVAT, places: Places) -> None:
+    """Given the key file of a stranger, nothing is created; given a reader's, the images are there."""
+    number = in_cloud.storage_id
+    cvat.storages[number]["credentials_type"] = "KEY_FILE_PATH"
+    cvat.secrets[number]["key_file"] = b"{}"
+    assert refused(in_cloud.dataset, cvat) == (
+        f"CVAT's cloud storage {number} ('{places.gcs_bucket}') is of {in_cloud.root}, but CVAT is refused "
+        f"by it: the credentials that CVAT was given are wrong, or expired. Delete it in CVAT and attach the "
+        f"bucket again: forebay cvat attach {in_cloud.root.rstrip('/')}"
+    )
+    assert nothing_was_created(cvat)
+
+    cvat.secrets[number]["key_file"] = KEY_FILE
+    in_cloud.dataset.annotate("run", label_field="boxes", cloud_manifest=True)
+    assert [frame["name"] for task in cvat.tasks.values() for frame in task.frames] == list(NAMES)
 
 
 def test_a_storage_whose_server_is_gone(in_s3: InCloud, cvat: CVAT, places: Places) -> None:
