@@ -22,10 +22,16 @@ from playwright.sync_api import Page, sync_playwright
 import forebay
 from forebay import errors
 from forebay.ahead import LookAhead
+from forebay.cvat import Manifest, Server
 from tests.documentation import REPOSITORY
 from tests.fiftyone.app.browser import FLAGS
 
-PUBLIC = [*filter(inspect.isclass, (getattr(forebay, name) for name in forebay.__all__)), LookAhead]
+PUBLIC = [
+    *filter(inspect.isclass, (getattr(forebay, name) for name in forebay.__all__)),
+    LookAhead,
+    Manifest,
+    Server,
+]
 
 
 @pytest.fixture(scope="module")

@@ -211,7 +211,8 @@ def attach(
     Args:
         uri: the bucket.
         server: `Server.connect` by default.
-        key, secret_key: for S3 and MinIO.
+        key: for S3 and MinIO.
+        secret_key: the secret that belongs to it.
         key_file: for GCS, the path of a service account's key file.
         anonymous: none: the bucket is public.
         endpoint_url: the URL of the S3 server as CVAT reaches it; by default as this machine does.
