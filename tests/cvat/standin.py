@@ -1,9 +1,10 @@
 """A stand-in for a CVAT server.
 
 It keeps storages, projects, tasks and labels in memory, answers what FiftyOne and Forebay ask of CVAT 2.73,
-and checks every request and every answer of its own against CVAT's OpenAPI document. Media are read from
-the real bucket, with the credentials of the cloud storage and by the rules of the manifest that CVAT.md
-notes down: a wrong order, name or size shows in the task's frames, or fails the import.
+and checks every request and every answer of its own against CVAT's OpenAPI document; not so the bodies of
+errors, of which the document says next to nothing, and of forms the files that are uploaded. Media are
+read from the real bucket, with the credentials of the cloud storage and by the rules of the manifest that
+CVAT.md notes down: a wrong order, name or size shows in the task's frames, or fails the import.
 """
 
 from __future__ import annotations
@@ -604,7 +605,7 @@ class _Handler(BaseHTTPRequestHandler):
         status, answer = self.server.cvat.answer(exchange, raw)
         body = b"" if answer is None else json.dumps(answer).encode()
         exchange.status, exchange.answer = status, body
-        if status < 300 and not is_form:
+        if status < 300:
             problem = exchange.problem_of_answer()
             if problem is not None:
                 self.server.cvat.problems.append(f"answer to {problem}")
