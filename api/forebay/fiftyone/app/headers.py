@@ -45,13 +45,14 @@ class Once(Generic[T]):
             if known is None:
                 try:
                     known = self._find(uri)
+                    with self._lock:
+                        self._known[uri] = known
+                        if len(self._known) > _REMEMBERED:
+                            self._known.popitem(last=False)
                 finally:
+                    # Only now: who comes between would find it out once more.
                     with self._lock:
                         self._asking.pop(uri, None)
-                with self._lock:
-                    self._known[uri] = known
-                    if len(self._known) > _REMEMBERED:
-                        self._known.popitem(last=False)
         return known
 
 
