@@ -129,6 +129,27 @@ def test_the_samples_own_paths_are_to_be_seen_in_any_view(fo: Any) -> None:
         assert [leads_to(url) for url in told(view)] == ["s3://bucket/a.jpg"]
 
 
+def test_the_frame_that_a_video_comes_with_has_links_as_it_is_stored(fo: Any) -> None:
+    # given a video whose first frame has a mask, and a view that names another one
+    import fiftyone.server.metadata as fosm
+
+    mask = "s3://bucket/mask.png"
+    sample = fo.Sample(filepath="s3://bucket/a.mp4")
+    sample.frames[1] = fo.Frame(label=fo.Segmentation(mask_path=mask))
+    dataset = fo.Dataset()
+    dataset.add_sample(sample)
+
+    def first_frames(view: Any) -> str:
+        [found] = view._aggregate(attach_frames=True, post_pipeline=[{"$limit": 1}])
+        fosm._create_media_urls(view, found, "video", {})
+        return str(found["frames"][0]["label"]["mask_path"])
+
+    # then the browser is told to load the stored one, and none other
+    assert leads_to(first_frames(dataset.view())) == mask
+    assert leads_to(first_frames(dataset.mongo([{"$match": {}}]))) == mask
+    assert first_frames(dataset.map_values("frames.label.mask_path", {mask: SECRET})) == SECRET
+
+
 def test_whoever_names_the_files_of_frames_gets_no_links_to_them(fo: Any) -> None:
     from forebay.fiftyone.app import provenance
 

@@ -7,7 +7,7 @@ known to leave paths alone, what the view has is trusted; otherwise, only what t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 _MODULE = "fiftyone.core.stages"
@@ -55,7 +55,7 @@ _NAMING = ("output_dir", "rel_dir", "frames_patt")
 
 
 def stored(collection: Any, sample: dict[str, Any]) -> set[str] | None:
-    """Every text that the database has for a sample of a view.
+    """Every text that the database has for a sample of a view, and for its frames, if it comes with some.
 
     Returns:
         ``None`` where nothing in the view can have changed its paths.
@@ -68,7 +68,7 @@ def stored(collection: Any, sample: dict[str, Any]) -> set[str] | None:
     if dataset._is_generated:
         dataset = collection._root_dataset
         key = sample.get("_sample_id", key)
-    return set(_texts(dataset._sample_collection.find_one({"_id": key})))
+    return _stored(dataset, key, sample.get("frames") or ())
 
 
 def stored_frames(dataset: str, sample: str, stages: list[Any], frames: Any) -> set[str] | None:
@@ -89,12 +89,14 @@ def stored_frames(dataset: str, sample: str, stages: list[Any], frames: Any) -> 
 
     if all(_is_harmless(fos.ViewStage._from_dict(stage)) for stage in stages):
         return None
-    loaded = fo.load_dataset(dataset)
-    key = ObjectId(sample)
-    found = [loaded._sample_collection.find_one({"_id": key})]
-    if loaded._frame_collection is not None:
-        numbers = [frame.get("frame_number") for frame in frames]
-        found += loaded._frame_collection.find({"_sample_id": key, "frame_number": {"$in": numbers}})
+    return _stored(fo.load_dataset(dataset), ObjectId(sample), frames)
+
+
+def _stored(dataset: Any, key: Any, frames: Iterable[dict[str, Any]]) -> set[str]:
+    found = [dataset._sample_collection.find_one({"_id": key})]
+    numbers = [frame.get("frame_number") for frame in frames]
+    if numbers and dataset._frame_collection is not None:
+        found += dataset._frame_collection.find({"_sample_id": key, "frame_number": {"$in": numbers}})
     return set(_texts(found))
 
 

@@ -59,11 +59,15 @@ def _allowed(cache: MediaCache) -> Allowed:
 def create_media_urls(original: Wrapper, collection: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
     filepath, source, urls = original(collection, sample, *args, **kwargs)
     remote = [url for url in urls if is_remote(url["url"])]
-    if remote:
+    frames = sample.get("frames")
+    if remote or frames:
         known = provenance.stored(collection, sample)
         for url in remote:
             if known is None or url["url"] in known:
                 url["url"] = link(url["url"])
+        if frames:
+            # The first frame's, before any is asked for; their paths are taken from the sample itself.
+            sample["frames"] = _linked(frames, known)
         if known is not None and is_remote(source) and source not in known:
             # Its header is not read either: it has the shape of what cannot be read.
             source = _NOTHING
