@@ -20,7 +20,7 @@ from bench.tools import forebay
 from bench.tools.task import Task
 
 if TYPE_CHECKING:
-    from forebay.volume import Volume
+    from forebay.volume.volume import Volume
 
 _FEW, _MANY = 1_000, 1_000_000
 _OBJECTS = 2000
@@ -60,7 +60,7 @@ def size(*, rounds: int = 5, directory: Path | None = None) -> list[Budget]:
 
 def evict(*, rounds: int = 5, directory: Path | None = None) -> list[Budget]:
     """Evicts many small files."""
-    from forebay import eviction
+    from forebay.eviction import eviction
 
     rates, slowest, typical = [], [], []
     with scratch(_FILES * 4096, directory) as place:
@@ -98,7 +98,7 @@ def evict(*, rounds: int = 5, directory: Path | None = None) -> list[Budget]:
 def _volume(cache_dir: Path) -> Iterator[Volume]:
     """A volume of its own, with its embedded Valkey."""
     from forebay.config import MediaCacheConfig
-    from forebay.volume import Volume
+    from forebay.volume.volume import Volume
 
     with forebay.stopping(cache_dir):
         volume = Volume(MediaCacheConfig(cache_dir=str(cache_dir)))
@@ -148,7 +148,7 @@ def _write_files(volume: Volume, count: int) -> int:
 
 
 def _clear(volume: Volume, uris: list[str]) -> None:
-    from forebay.eviction import clear
+    from forebay.eviction.eviction import clear
     from forebay.uri import entry_of
 
     clear(volume, [entry_of(uri) for uri in uris])

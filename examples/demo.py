@@ -24,7 +24,7 @@ import psutil
 from photos import photographs
 from PIL import Image
 
-from forebay.sizes import human
+from forebay.config.sizes import human
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.servers.seaweedfs import S3Server, seaweedfs

@@ -26,8 +26,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 import forebay
-from forebay.ahead import LookAhead
 from forebay.errors import ForebayError
+from forebay.lookahead.window import LookAhead
 
 SIDE = 64
 

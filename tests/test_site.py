@@ -21,8 +21,8 @@ from playwright.sync_api import Page, sync_playwright
 
 import forebay
 from forebay import errors
-from forebay.ahead import LookAhead
 from forebay.cvat import Manifest, Server
+from forebay.lookahead.window import LookAhead
 from tests.documentation import REPOSITORY
 from tests.fiftyone.app.browser import FLAGS
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from forebay._version import __version__
 
 __all__ = [
     "Job",
@@ -19,6 +19,7 @@ __all__ = [
     "MediaCache",
     "MediaCacheConfig",
     "Volumes",
+    "__version__",
     "clear",
     "download_context",
     "download_media",
@@ -33,9 +34,9 @@ __all__ = [
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
     from forebay.config import MediaCacheConfig
-    from forebay.jobs import Job, JobStatus
-    from forebay.leases import Lease
-    from forebay.volumes import Volumes
+    from forebay.jobs.jobs import Job, JobStatus
+    from forebay.volume.leases import Lease
+    from forebay.volumes.volumes import Volumes
 
     media_cache = MediaCache()
     local_path = media_cache.local_path
@@ -50,10 +51,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "MediaCache": "forebay.cache",
     "MediaCacheConfig": "forebay.config",
-    "Job": "forebay.jobs",
-    "JobStatus": "forebay.jobs",
-    "Lease": "forebay.leases",
-    "Volumes": "forebay.volumes",
+    "Job": "forebay.jobs.jobs",
+    "JobStatus": "forebay.jobs.jobs",
+    "Lease": "forebay.volume.leases",
+    "Volumes": "forebay.volumes.volumes",
 }
 _OPERATIONS = {
     "local_path",
@@ -69,7 +70,7 @@ _lock = threading.Lock()
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -11,22 +11,24 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from forebay import jobs, logs, shortfall
+from forebay import logs
 from forebay.config import MediaCacheConfig
+from forebay.config.sizes import human, parse_duration, parse_size
 from forebay.errors import ConfigError, ForebayError, ObjectNotFoundError
-from forebay.progress import reporter
-from forebay.sizes import human, parse_duration, parse_size
+from forebay.jobs import jobs
+from forebay.jobs import overflow as shortfall
+from forebay.jobs.progress import reporter
 from forebay.uri import entry_of, is_local, local_file, redact
-from forebay.volume import Volume
+from forebay.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from forebay.context import DownloadContext
-    from forebay.dispatch.dispatcher import Dispatcher
-    from forebay.eviction import Evicted
-    from forebay.fetch import Fetcher, Outcome
-    from forebay.jobs import Job, JobStatus
-    from forebay.leases import Lease, LeaseStatus
+    from forebay.eviction.eviction import Evicted
+    from forebay.fetch.fetcher import Fetcher, Outcome
+    from forebay.jobs.dispatcher import Dispatcher
+    from forebay.jobs.jobs import Job, JobStatus
+    from forebay.lookahead.context import DownloadContext
     from forebay.sources.registry import Sources
+    from forebay.volume.leases import Lease, LeaseStatus
 
 log = logging.getLogger(__name__)
 
@@ -240,7 +242,7 @@ class MediaCache:
         Raises:
             ConfigError: a size of batches is not allowed.
         """
-        from forebay.context import DownloadContext
+        from forebay.lookahead.context import DownloadContext
 
         return DownloadContext(
             self,
@@ -307,7 +309,7 @@ class MediaCache:
         Returns:
             how many entries were removed.
         """
-        from forebay.eviction import clear
+        from forebay.eviction.eviction import clear
 
         entries = None if uris is None else [entry_of(uri) for uri in _listed(uris) if not is_local(uri)]
         return clear(self.volume, entries, force=force)
@@ -323,7 +325,7 @@ class MediaCache:
         Returns:
             what was evicted, oldest first.
         """
-        from forebay.eviction import evict_to
+        from forebay.eviction.eviction import evict_to
 
         return evict_to(self.volume, parse_size(str(to)))
 
@@ -336,7 +338,7 @@ class MediaCache:
             ttl: seconds, or as ``24h``.
             name: the lease's name; one that exists is extended.
         """
-        from forebay.leases import Lease
+        from forebay.volume.leases import Lease
 
         name = name or f"lease-{jobs.new_id()}"
         self._keep(name, [entry_of(uri) for uri in _listed(uris) if not is_local(uri)], parse_duration(ttl))
@@ -344,7 +346,7 @@ class MediaCache:
 
     def leases(self) -> list[LeaseStatus]:
         """Every lease of the volume, the first to expire first."""
-        from forebay.leases import all_leases
+        from forebay.volume.leases import all_leases
 
         return all_leases(self.volume)
 
@@ -364,14 +366,14 @@ class MediaCache:
     @cached_property
     def fetcher(self) -> Fetcher:
         """What downloads."""
-        from forebay.fetch import Fetcher
+        from forebay.fetch.fetcher import Fetcher
 
         return Fetcher(self.volume, self.sources)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
         """What decides who downloads."""
-        from forebay.dispatch.dispatcher import Dispatcher
+        from forebay.jobs.dispatcher import Dispatcher
 
         return Dispatcher(self.volume, self.fetcher)
 
@@ -405,12 +407,12 @@ class MediaCache:
         return missing
 
     def _keep(self, name: str, entries: Sequence[str], ttl: float) -> None:
-        from forebay.leases import keep
+        from forebay.volume.leases import keep
 
         keep(self.volume, name, entries, ttl)
 
     def _pack_size(self, batch_size: int | Literal["auto"] | None, samples: int, threads: int) -> int:
-        from forebay.dispatch.fleet import pack_size
+        from forebay.jobs.fleet import pack_size
 
         wanted = self.config.batch_size if batch_size is None else batch_size
         if wanted != "auto" and not (isinstance(wanted, int) and 1 <= wanted <= 1000):
@@ -433,7 +435,7 @@ def _listed(uris: Iterable[str]) -> list[str]:
 
 def _understand(uris: Sequence[str]) -> tuple[list[str], list[str], list[Outcome]]:
     """The remote URIs, their entries, and failures: bad URIs, and local files that are not there."""
-    from forebay.fetch import Outcome
+    from forebay.fetch.fetcher import Outcome
 
     remote: list[str] = []
     entries: list[str] = []

@@ -13,8 +13,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from forebay.attempts import persistently
 from forebay.errors import CacheFullError, ObjectNotFoundError
+from forebay.retry import persistently
 from forebay.uri import MediaURI, parse, parse_object
 
 if TYPE_CHECKING:
@@ -161,14 +161,14 @@ class Remote:
     # The cache
 
     def _drop(self, uri: str) -> None:
-        from forebay.eviction import drop
+        from forebay.eviction.eviction import drop
         from forebay.uri import entry_of
 
         drop(self._cache.volume, [entry_of(uri)])
 
     def _keep(self, uri: str, info: ObjectInfo, file: BinaryIO) -> bool:
         """Takes what was written into the cache; false where there is no room for it."""
-        from forebay.fetch import Fetcher, Outcome
+        from forebay.fetch.fetcher import Fetcher, Outcome
         from forebay.sources.written import Written
 
         outcomes: list[Outcome] = []

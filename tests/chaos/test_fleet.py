@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from forebay.cache import MediaCache
-from forebay.dispatch import dispatcher, fleet
 from forebay.errors import NoWorkersError
-from forebay.maintenance import maintain
+from forebay.jobs import dispatcher, fleet
+from forebay.volume.maintenance import maintain
 from tests.caches import MakeCache
 from tests.servers.embedded import eventually
 from tests.servers.proxy import Fault, Proxy

@@ -21,8 +21,8 @@ import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 
 from forebay.config import MediaCacheConfig, env_name
-from forebay.dispatch import fleet
 from forebay.embedded import _binary
+from forebay.jobs import fleet
 from forebay.metrics.catalogue import OF_VOLUME
 from tests.containers.compose import REPOSITORY, Compose, new_env, values_of
 from tests.servers.process import free_ports, running

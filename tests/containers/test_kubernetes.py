@@ -16,8 +16,8 @@ import yaml
 
 from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig, env_name
-from forebay.dispatch import fleet
-from forebay.sizes import parse_duration
+from forebay.config.sizes import parse_duration
+from forebay.jobs import fleet
 from tests.containers.compose import REPOSITORY
 from tests.servers.process import running
 from tests.servers.seaweedfs import S3Server

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from forebay.ahead import LookAhead
 from forebay.cache import MediaCache
 from forebay.errors import ConfigError, ObjectNotFoundError
+from forebay.lookahead.window import LookAhead
 from tests.caches import MakeCache
 from tests.limits import Watcher
 from tests.servers.embedded import eventually

@@ -20,9 +20,9 @@ import requests
 from forebay.cache import MediaCache
 from forebay.cli import following
 from forebay.cli.state import State
-from forebay.dispatch import fleet
 from forebay.errors import IndexUnavailableError
-from forebay.index.ledger import Ledger
+from forebay.index.jobs import Ledger
+from forebay.jobs import fleet
 from tests.caches import MakeCache
 from tests.commands import Forebay, ended
 from tests.servers.embedded import cache_directory, eventually, processes

@@ -9,12 +9,12 @@ import redis
 
 from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ForebayError, SourceError, TransientSourceError, UriError
+from forebay.fetch.reasons import reason_of
 from forebay.index.index import Index
-from forebay.meter import MOST_SOURCES, Ended, Meter, histogram
 from forebay.metrics.catalogue import REASONS
-from forebay.reasons import reason_of
 from forebay.sources.failures import changed, interrupted, refusal, truncated
 from forebay.uri import parse
+from forebay.volume.counters import MOST_SOURCES, Ended, Meter, histogram
 from tests.caches import MakeCache
 from tests.servers.embedded import eventually
 from tests.servers.proxy import Fault, Proxy

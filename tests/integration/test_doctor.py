@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from forebay.cache import MediaCache
-from forebay.dispatch import fleet
-from forebay.doctor import Finding, examine
+from forebay.checks.doctor import Finding, examine
+from forebay.jobs import fleet
 from tests.caches import MakeCache
 from tests.servers.seaweedfs import S3Server
 from tests.servers.valkey import Valkey

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from forebay.cache import MediaCache
-from forebay.eviction import evict
-from forebay.maintenance import end_expired_leases, maintain
+from forebay.eviction.eviction import evict
 from forebay.uri import entry_of
+from forebay.volume.maintenance import end_expired_leases, maintain
 from tests.caches import MakeCache
 from tests.servers.embedded import eventually
 from tests.servers.proxy import Proxy

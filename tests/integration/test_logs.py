@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from forebay.dispatch import fleet
+from forebay.jobs import fleet
 from tests.caches import MakeCache
 from tests.commands import Forebay, ended
 from tests.servers.embedded import eventually

@@ -11,8 +11,8 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from forebay.cache import MediaCache
-from forebay.dispatch import fleet
-from forebay.index.ledger import Outline
+from forebay.index.jobs import Outline
+from forebay.jobs import fleet
 from forebay.metrics import catalogue
 from forebay.metrics.catalogue import Metric
 from forebay.uri import entry_of

@@ -21,9 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig
 from forebay.errors import CacheFullError
-from forebay.eviction import evict
-from forebay.maintenance import maintain
+from forebay.eviction.eviction import evict
 from forebay.uri import entry_of
+from forebay.volume.maintenance import maintain
 from tests.servers.embedded import eventually
 from tests.servers.http_server import http_server
 from tests.servers.proxy import Fault

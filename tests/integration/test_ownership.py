@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from forebay import registry
 from forebay.cache import MediaCache
 from forebay.embedded import owner_path
 from forebay.errors import IndexUnavailableError, VolumeError
 from forebay.index.connection import Connection
+from forebay.volume import registry
 from tests.caches import MakeCache
 from tests.commands import Forebay
 from tests.servers.http_server import HTTPServer

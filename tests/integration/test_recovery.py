@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from forebay.cache import MediaCache
-from forebay.maintenance import maintain
-from forebay.session import clock
 from forebay.uri import entry_of
+from forebay.volume.maintenance import maintain
+from forebay.volume.session import clock
 from tests.caches import MakeCache
 from tests.servers.embedded import eventually
 from tests.servers.http_server import HTTPServer
@@ -112,7 +112,7 @@ class TestDeadProcess:
         cache.download_media(uris[:10])
         child = os.fork()
         if child == 0:
-            from forebay.eviction import evict
+            from forebay.eviction.eviction import evict
 
             doomed = make_cache(cache_size_bytes=12_000, **settings)
             doomed.volume.index.commit_victims = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign, assignment, misc]

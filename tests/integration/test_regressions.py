@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from forebay.cache import MediaCache
-from forebay.dispatch import fleet
 from forebay.errors import ConfigError, IndexUnavailableError, ObjectNotFoundError
 from forebay.index import connection
-from forebay.maintenance import maintain
+from forebay.jobs import fleet
 from forebay.uri import entry_of
+from forebay.volume.maintenance import maintain
 from tests.caches import MakeCache
 from tests.servers.embedded import eventually
 from tests.servers.http_server import HTTPServer

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 import forebay as api
-from forebay import registry
 from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig
-from forebay.dispatch import fleet
 from forebay.errors import ConfigError, DownloadError, NoWorkersError, VolumeError
+from forebay.jobs import fleet
 from forebay.uri import entry_of
-from forebay.volumes import Volumes
+from forebay.volume import registry
+from forebay.volumes.volumes import Volumes
 from tests.caches import MakeCache
 from tests.commands import Forebay, ended
 from tests.servers.embedded import eventually

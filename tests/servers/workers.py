@@ -13,7 +13,7 @@ import psutil
 
 from forebay.cache import MediaCache
 from forebay.config import env_name
-from forebay.dispatch import fleet
+from forebay.jobs import fleet
 from tests.servers.process import running
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from forebay import fiftyone_config
 from forebay.cli import fiftyone as cli
 from forebay.cli.main import run
+from forebay.config import fiftyone_modules as fiftyone_config
 from forebay.errors import ConfigError
 
 

@@ -16,25 +16,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # Each may import from its own layer and from those above it in this list. What is not in it (the
 # command line, the adapter for FiftyOne) may import everything, and nothing here may import it.
 LAYERS = (
-    {"errors"},
-    {"attempts", "config", "logs", "reasons", "uri", "sizes", "threads"},
+    {"_version", "errors"},
+    {"retry", "config", "logs", "uri", "threads"},
     {"index", "sources", "embedded"},
     # the volume, and what keeps index and disk together
-    {"volume", "untouched", "session", "ownership", "pulse", "meter", "registry", "recovery", "maintenance"},
-    {"fetch", "transfer", "eviction"},
-    {"dispatch", "jobs", "leases", "progress", "shortfall"},
-    {
-        "cache",
-        "batch",
-        "ahead",
-        "broadcast",
-        "context",
-        "headers",
-        "listing",
-        "manifest",
-        "remote",
-        "volumes",
-    },
+    {"volume"},
+    {"fetch", "eviction"},
+    {"jobs"},
+    {"cache", "lookahead", "headers", "manifests", "remote", "volumes"},
 )
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 OF_EXTRAS = {"fiftyone", "torch", "flower"}

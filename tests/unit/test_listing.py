@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from forebay.errors import ObjectNotFoundError, UriError
-from forebay.listing import Filter, check_target, expand, is_prefix
+from forebay.manifests.listing import Filter, check_target, expand, is_prefix
 from forebay.sources.base import ObjectInfo
 from forebay.threads import map_in_threads
 from forebay.uri import MediaURI

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forebay.errors import ManifestError
-from forebay.manifest import read_manifest
+from forebay.manifests.manifest import read_manifest
 
 
 def manifest(directory: Path, name: str, content: str | bytes) -> str:

@@ -9,8 +9,8 @@ from contextlib import closing
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 from forebay.cache import MediaCache
-from forebay.dispatch import fleet
 from forebay.index.connection import Connection
+from forebay.jobs import fleet
 from forebay_worker import lifecycle, log, tasks
 
 cache = MediaCache()

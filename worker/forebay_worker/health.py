@@ -15,8 +15,8 @@ import time
 
 from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig
-from forebay.dispatch import fleet
 from forebay.errors import IndexUnavailableError
+from forebay.jobs import fleet
 
 
 def problem(workers: list[fleet.Worker], messages: int, now: float) -> str | None:

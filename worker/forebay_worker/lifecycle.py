@@ -16,10 +16,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from forebay import logs
-from forebay.dispatch import fleet
 from forebay.errors import ForebayError
-from forebay.fetch import Outcome
-from forebay.index.ledger import Ledger
+from forebay.fetch.fetcher import Outcome
+from forebay.index.jobs import Ledger
+from forebay.jobs import fleet
 from forebay_worker import metrics
 
 if TYPE_CHECKING:

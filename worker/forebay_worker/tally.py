@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from forebay.fetch import Outcome
-from forebay.sizes import human
+from forebay.config.sizes import human
+from forebay.fetch.fetcher import Outcome
 
 # Flower keeps thousands of tasks in memory; the ledger has every failure.
 _SHOWN_FAILURES = 3

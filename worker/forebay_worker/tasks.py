@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from forebay.dispatch import fleet
 from forebay.errors import SourceError
-from forebay.fetch import Outcome
-from forebay.index.ledger import Ledger, Pack
-from forebay.jobs import Cancellation, record
+from forebay.fetch.fetcher import Outcome
+from forebay.index.jobs import Ledger, Pack
+from forebay.jobs import fleet
+from forebay.jobs.jobs import Cancellation, record
 from forebay.uri import redact
 from forebay_worker import lifecycle
 from forebay_worker.tally import SamplesFailedError, Tally

@@ -16,7 +16,7 @@ from forebay.cli.state import State, settings
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
-    from forebay.contents import CachedObject
+    from forebay.volume.contents import CachedObject
 
 _BAR_WIDTH = 40
 
@@ -53,8 +53,8 @@ def ls(
     json: Json = False,
 ) -> int:
     """List what is cached: size, last use, URI. A * marks what a lease keeps."""
-    from forebay.contents import cached_objects
-    from forebay.sizes import human
+    from forebay.config.sizes import human
+    from forebay.volume.contents import cached_objects
 
     found = cached_objects(State.of(ctx).known_cache().volume, prefix)
     descending = reverse if sort is Order.uri else not reverse
@@ -82,7 +82,7 @@ def stats(ctx: typer.Context, json: Json = False) -> int:
     if json:
         emit(found)
         return 0
-    from forebay.sizes import human
+    from forebay.config.sizes import human
 
     put(f"{found['cache_dir']} (volume {cache.config.volume})")
     if found["cache_size"] >= 0:
@@ -107,7 +107,7 @@ def stats(ctx: typer.Context, json: Json = False) -> int:
 
 
 def _more_stats(cache: MediaCache) -> dict[str, Any]:
-    from forebay.dispatch.fleet import workers
+    from forebay.jobs.fleet import workers
 
     totals = cache.volume.index.totals()
     return {
@@ -138,7 +138,7 @@ def verify(
 
     Objects below a prefix, which has to be listed, are compared with their source in any case.
     """
-    from forebay.survey import verify as verify_all
+    from forebay.checks.audit import verify as verify_all
 
     cache = State.of(ctx).known_cache()
     listing = targets.expand_targets(cache, targets.read_targets(uris, column), include, exclude)
@@ -173,8 +173,8 @@ def clear(
     json: Json = False,
 ) -> int:
     """Remove files from the cache. The objects at their sources stay as they are."""
-    from forebay.eviction import clear as clear_entries
-    from forebay.sizes import human
+    from forebay.config.sizes import human
+    from forebay.eviction.eviction import clear as clear_entries
 
     if bool(uris) == everything:
         raise typer.BadParameter("name what to remove, or give --all")
@@ -210,9 +210,9 @@ def clear(
 
 def _cached(cache: MediaCache, wanted: list[str]) -> dict[str, int]:
     """What is cached of URIs and below prefixes: entry and size."""
-    from forebay.contents import cached_objects
-    from forebay.listing import is_prefix
+    from forebay.manifests.listing import is_prefix
     from forebay.uri import entry_of, is_local
+    from forebay.volume.contents import cached_objects
 
     prefixes = [uri.rstrip("/") + "/" for uri in wanted if is_prefix(uri)]
     named = [entry_of(uri) for uri in wanted if not is_prefix(uri) and not is_local(uri)]
@@ -231,7 +231,7 @@ def evict(
     json: Json = False,
 ) -> int:
     """Evict what was used least recently, until the cache holds no more than a size."""
-    from forebay.sizes import human, parse_size
+    from forebay.config.sizes import human, parse_size
     from forebay.uri import uri_of
 
     state = State.of(ctx)

@@ -36,7 +36,7 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
         ConfigError: Flower is not installed, would be open to a network without a password, or cannot
             listen there.
     """
-    from forebay.dispatch import fleet
+    from forebay.jobs import fleet
 
     if importlib.util.find_spec("flower") is None:
         raise ConfigError("Flower is not installed: pip install 'forebay[flower]'")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from forebay import logs
 from forebay.cli.output import count, emit, put, say, span, writes_json
 from forebay.errors import IndexUnavailableError
-from forebay.listing import looks_like_prefix
+from forebay.manifests.listing import looks_like_prefix
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
     from forebay.cli.state import State
-    from forebay.jobs import Failure, Job, JobStatus
+    from forebay.jobs.jobs import Failure, Job, JobStatus
 
 # How many failures are listed at the end; `forebay job` lists all.
 MOST_FAILURES = 20
@@ -46,7 +46,7 @@ def follow(state: State, job: Job, json: bool, *, before: JobStatus | None = Non
     Returns:
         the exit status.
     """
-    from forebay.progress import Progress
+    from forebay.jobs.progress import Progress
 
     began, status = time.monotonic(), job.status()
     try:
@@ -132,7 +132,7 @@ def leave(state: State, cache: MediaCache, job: Job, json: bool) -> int:
     status = job.status()
     log = None
     if status.pending and status.dispatch == "local":
-        from forebay.detached import go_on
+        from forebay.jobs.detached import go_on
 
         process, log = go_on(cache.volume, job.id, state.environment())
         say(f"process {process} fetches them in the background; its output goes to {log}")
@@ -164,7 +164,7 @@ def summary(status: JobStatus, since: tuple[JobStatus, float] | None = None) -> 
     Args:
         since: as in `report`; what was downloaded before counts as having been there.
     """
-    from forebay.sizes import human
+    from forebay.config.sizes import human
 
     before, seconds = since or (None, status.elapsed_seconds)
     earlier, earlier_bytes = (before.downloaded, before.bytes) if before else (0, 0)

@@ -21,8 +21,8 @@ def register(app: typer.Typer) -> None:
 @settings("volume")
 def jobs(ctx: typer.Context, json: Json = False) -> int:
     """List the prefetch jobs of the volume, oldest first; with --volume a,b or all, those of several."""
-    from forebay.jobs import abandoned
-    from forebay.sizes import human
+    from forebay.config.sizes import human
+    from forebay.jobs.jobs import abandoned
 
     state = State.of(ctx)
     several = state.looked_at()

@@ -84,7 +84,7 @@ def add(
     json: Json = False,
 ) -> int:
     """Keep objects, cached or not yet, from eviction; prints the lease's name."""
-    from forebay.sizes import parse_duration
+    from forebay.config.sizes import parse_duration
 
     wanted, seconds = targets.read_targets(uris, column), parse_duration(ttl)
     cache = State.of(ctx).reachable_cache()
@@ -101,8 +101,8 @@ def add(
 @settings()
 def renew(ctx: typer.Context, name: Name, ttl: Time, json: Json = False) -> int:
     """Let a lease last longer, or shorter."""
-    from forebay.leases import Lease, find_lease
-    from forebay.sizes import parse_duration
+    from forebay.config.sizes import parse_duration
+    from forebay.volume.leases import Lease, find_lease
 
     seconds = parse_duration(ttl)
     volume = State.of(ctx).reachable_cache(known=True).volume
@@ -118,7 +118,7 @@ def renew(ctx: typer.Context, name: Name, ttl: Time, json: Json = False) -> int:
 @settings()
 def end(ctx: typer.Context, name: Name, json: Json = False) -> int:
     """End a lease now: what no other lease keeps may be evicted again."""
-    from forebay.leases import Lease, find_lease
+    from forebay.volume.leases import Lease, find_lease
 
     volume = State.of(ctx).reachable_cache(known=True).volume
     lease = find_lease(volume, name)

@@ -58,7 +58,7 @@ for module in (prefetch, contents, jobs, leases, setup, services, volumes, metri
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from forebay import __version__
+        from forebay._version import __version__
 
         print(f"forebay {__version__}")
         raise typer.Exit

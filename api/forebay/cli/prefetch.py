@@ -14,7 +14,7 @@ from forebay.cli.state import State, settings
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
-    from forebay.listing import Listing
+    from forebay.manifests.listing import Listing
 
 _EPILOG = """
 [bold]Examples[/]
@@ -67,7 +67,7 @@ def prefetch(
 
     With --volume a,b or --volume all, into several, each by its own workers.
     """
-    from forebay.sizes import parse_duration
+    from forebay.config.sizes import parse_duration
 
     state = State.of(ctx)
     names = state.volumes()
@@ -107,8 +107,8 @@ def _several(
     update: bool,
     json: bool,
 ) -> int:
-    from forebay import broadcast
-    from forebay.volumes import Volumes
+    from forebay.volumes import broadcast
+    from forebay.volumes.volumes import Volumes
 
     caches, skipped = Volumes(state.config()).choose(names)
     # Sources are the same for all of them; listing needs no volume.
@@ -124,8 +124,8 @@ def _several(
 def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> int:
     from dataclasses import asdict
 
-    from forebay.sizes import human
-    from forebay.survey import estimate
+    from forebay.checks.audit import estimate
+    from forebay.config.sizes import human
 
     with targets.Counter("asking for sizes", "object") as counter:
         found = estimate(cache, listing, update=update, asked=counter.show)
@@ -154,7 +154,7 @@ def get(
 ) -> int:
     """Print the path of a cached file; download it first where it is missing."""
     from forebay.errors import UriError
-    from forebay.listing import is_prefix
+    from forebay.manifests.listing import is_prefix
     from forebay.uri import redact
 
     if is_prefix(uri):

@@ -74,7 +74,7 @@ def doctor(
     json: Json = False,
 ) -> int:
     """Check Redis, the volume, its disk, the workers, and access to a URI; say what to do where it fails."""
-    from forebay.doctor import examine
+    from forebay.checks.doctor import examine
 
     findings = []
     for finding in examine(State.of(ctx).cache(), uri):

@@ -105,7 +105,7 @@ class Stack:
 
     def _start(self, cache: MediaCache) -> None:
         from forebay.config import mask_url
-        from forebay.dispatch.fleet import workers
+        from forebay.jobs.fleet import workers
 
         if self._flower and self._flower_port is not None:
             check_port(_FLOWER_ADDRESS, self._flower_port)

@@ -100,7 +100,7 @@ class State:
         Raises:
             ConfigError: the size is none.
         """
-        from forebay.sizes import parse_size
+        from forebay.config.sizes import parse_size
 
         settings = dict(self.given)
         if "cache_size" in settings:
@@ -154,10 +154,10 @@ class State:
 
         Raises:
             ConfigError: a setting is not allowed.
-            VolumeError: as `forebay.volumes.Volumes.check_known`.
+            VolumeError: as `forebay.volumes.volumes.Volumes.check_known`.
         """
         from forebay.cache import MediaCache
-        from forebay.volumes import Volumes
+        from forebay.volumes.volumes import Volumes
 
         config = self.config()
         with contextlib.closing(Volumes(config)) as volumes:
@@ -172,9 +172,9 @@ class State:
 
         Raises:
             ConfigError: a setting is not allowed.
-            VolumeError: as `forebay.volumes.Volumes.cache`, or `check_known`.
+            VolumeError: as `forebay.volumes.volumes.Volumes.cache`, or `check_known`.
         """
-        from forebay.volumes import Volumes
+        from forebay.volumes.volumes import Volumes
 
         volumes = Volumes(self.config())
         if known:
@@ -185,9 +185,9 @@ class State:
         """The volumes that are to be looked at, by name, where ``--volume`` names several, as `volumes` does.
 
         Raises:
-            ConfigError, VolumeError: as `forebay.volumes.Volumes.look`.
+            ConfigError, VolumeError: as `forebay.volumes.volumes.Volumes.look`.
         """
-        from forebay.volumes import Volumes
+        from forebay.volumes.volumes import Volumes
 
         names = self.volumes()
         return None if names is None else Volumes(self.config()).look(names)

@@ -14,7 +14,7 @@ from forebay.cli.output import count, say, writes_json
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
-    from forebay.listing import Listing
+    from forebay.manifests.listing import Listing
 
 _TELL_SECONDS = 5.0
 
@@ -52,8 +52,8 @@ def read_targets(targets: Sequence[str], column: str | None) -> list[str]:
         UriError: an argument is no remote URI.
     """
     from forebay.errors import UriError
-    from forebay.listing import check_target
-    from forebay.manifest import STDIN, read_manifest
+    from forebay.manifests.listing import check_target
+    from forebay.manifests.manifest import STDIN, read_manifest
     from forebay.uri import is_local
 
     uris: list[str] = []
@@ -81,7 +81,7 @@ def expand_targets(
         SourceError: a prefix cannot be listed, or there is nothing below it.
     """
     from forebay.errors import UriError
-    from forebay.listing import Filter, expand, is_prefix
+    from forebay.manifests.listing import Filter, expand, is_prefix
 
     filters = Filter(include or (), exclude or ())
     with Counter("listing", "object", shown=any(map(is_prefix, targets))) as counter:

@@ -14,8 +14,8 @@ from forebay.cli.output import Json, ago, count, emit, put, say, table, warn, wr
 from forebay.cli.state import State, settings
 
 if TYPE_CHECKING:
-    from forebay.broadcast import Broadcast
-    from forebay.volumes import VolumeStatus
+    from forebay.volumes.broadcast import Broadcast
+    from forebay.volumes.volumes import VolumeStatus
 
 _EPILOG = """
 [bold]Examples[/]
@@ -46,7 +46,7 @@ def volumes(
     json: Json = False,
 ) -> int:
     """List the volumes of the Redis: size, use, workers alive, rate of the last minute, and place."""
-    from forebay.volumes import Volumes
+    from forebay.volumes.volumes import Volumes
 
     known = Volumes(State.of(ctx).config())
     if forget is not None:
@@ -68,7 +68,7 @@ def volumes(
 
 
 def _row(status: VolumeStatus) -> list[str]:
-    from forebay.sizes import human
+    from forebay.config.sizes import human
 
     limited = status.limit > 0
     return [
@@ -115,7 +115,7 @@ def follow(state: State, jobs: Broadcast, json: bool) -> int:
     Returns:
         the exit status.
     """
-    from forebay.progress import Progress
+    from forebay.jobs.progress import Progress
 
     try:
         if jobs.status().state == "running":

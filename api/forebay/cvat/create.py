@@ -17,7 +17,7 @@ from forebay.cvat.files import lines_of, publish
 from forebay.cvat.lines import Image, header, images_of, line
 from forebay.cvat.places import Place
 from forebay.errors import ForebayError, ManifestError, ObjectNotFoundError, UriError
-from forebay.listing import is_prefix
+from forebay.manifests.listing import is_prefix
 from forebay.threads import map_in_threads
 from forebay.uri import parse, redact
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from forebay.errors import UriError
-from forebay.listing import is_prefix
+from forebay.manifests.listing import is_prefix
 from forebay.uri import MediaURI, is_local, local_file, parse, parse_object, redact
 
 FILE_NAME = "manifest.jsonl"

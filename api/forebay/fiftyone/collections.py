@@ -7,8 +7,6 @@ from contextlib import AbstractContextManager, contextmanager
 from numbers import Real
 from typing import Any
 
-from forebay import shortfall
-from forebay.ahead import check_sizes
 from forebay.errors import DownloadError
 from forebay.fiftyone import hooks, plans
 from forebay.fiftyone.gather import MediaFields, Slices, has_remote, media_of
@@ -16,6 +14,8 @@ from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.log import log
 from forebay.fiftyone.media import is_remote, media_cache
 from forebay.fiftyone.remote_media import RemoteMedia
+from forebay.jobs import overflow as shortfall
+from forebay.lookahead.window import check_sizes
 
 FiftyOneProgress = bool | Callable[[Any], Any] | None
 

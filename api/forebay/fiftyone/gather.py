@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
-from forebay.batch import understood
 from forebay.fiftyone.media import is_remote, media_cache
 from forebay.fiftyone.remote_media import RemoteMedia, is_scene
+from forebay.lookahead.batch import understood
 from forebay.uri import REMOTE_SCHEMES, entry_of, is_local
 
 MediaFields = str | Iterable[str] | None

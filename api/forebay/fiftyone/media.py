@@ -11,10 +11,10 @@ from typing import Any
 
 from typing_extensions import TypeIs
 
-from forebay.ahead import take_from_parent
 from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ObjectTooLargeError
 from forebay.fiftyone import plans
+from forebay.lookahead.window import take_from_parent
 from forebay.uri import REMOTE_SCHEMES
 
 _REMOTE = re.compile(rf"(?:{'|'.join(REMOTE_SCHEMES)})://", re.IGNORECASE)

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from forebay.ahead import LookAhead
 from forebay.cache import MediaCache
 from forebay.errors import DownloadError, ForebayError, SourceError
 from forebay.fiftyone.log import log
 from forebay.fiftyone.remote_media import RemoteMedia
+from forebay.lookahead.window import LookAhead
 from forebay.uri import redact
 
 _NAMED = 5

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from forebay.batch import understood
+from forebay.lookahead.batch import understood
 from forebay.uri import is_local, redact
 
 

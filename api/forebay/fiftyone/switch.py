@@ -7,10 +7,10 @@ import os
 from functools import cache
 from importlib import metadata
 
-from forebay import fiftyone_config
+from forebay.config import fiftyone_modules as fiftyone_config
+from forebay.config.fiftyone_modules import MODULE
 from forebay.errors import ConfigError
 from forebay.fiftyone import cvat, hooks
-from forebay.fiftyone_config import MODULE
 
 SUPPORTED = "1.22"
 """The versions of FiftyOne that the adapter is tested with."""

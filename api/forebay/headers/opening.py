@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import os
 
-from forebay.attempts import persistently
 from forebay.cache import MediaCache
 from forebay.headers.ranges import RangeFile, RemoteBytes
+from forebay.retry import persistently
 from forebay.uri import is_local, local_file, parse_object
 
 FIRST_BYTES = 8 << 10

@@ -9,9 +9,9 @@ from bisect import bisect_right, insort
 from collections.abc import Callable
 from typing import IO, TypeVar
 
-from forebay.attempts import persistently
 from forebay.cache import MediaCache
 from forebay.errors import ObjectChangedError
+from forebay.retry import persistently
 from forebay.sources.base import Buffer
 from forebay.uri import MediaURI
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from forebay.meter import AGE_BUCKETS, LATENCY_BUCKETS
+from forebay.volume.counters import AGE_BUCKETS, LATENCY_BUCKETS
 
 Kind = Literal["counter", "gauge", "histogram"]
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from forebay.dispatch import fleet
 from forebay.errors import IndexUnavailableError
-from forebay.jobs import JobStatus
-from forebay.meter import histogram
+from forebay.jobs import fleet
+from forebay.jobs.jobs import JobStatus
 from forebay.metrics import catalogue as c
 from forebay.metrics.catalogue import Metric
-from forebay.registry import KEY, Record
+from forebay.volume.counters import histogram
+from forebay.volume.registry import KEY, Record
 
 if TYPE_CHECKING:
     from celery import Celery

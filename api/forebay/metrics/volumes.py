@@ -6,15 +6,15 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from forebay import registry
 from forebay.config import MediaCacheConfig
-from forebay.dispatch import fleet
 from forebay.errors import IndexUnavailableError
 from forebay.index.connection import Connection
 from forebay.index.index import Index
+from forebay.jobs import fleet
 from forebay.metrics import catalogue
 from forebay.metrics.exposition import Collector, Report
 from forebay.metrics.observe import Observed, observed
+from forebay.volume import registry
 
 if TYPE_CHECKING:
     from celery import Celery

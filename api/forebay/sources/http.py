@@ -16,7 +16,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from forebay import __version__
+from forebay._version import __version__
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError, SourceError, SourceNotAllowedError, UriError
 from forebay.sources import failures, web

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from forebay.attempts import persistently
 from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ObjectChangedError
 from forebay.fiftyone.app import complaints
+from forebay.retry import persistently
 from forebay.sources.base import Buffer, ObjectInfo
 from forebay.uri import MediaURI
 

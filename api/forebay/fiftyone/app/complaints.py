@@ -15,8 +15,8 @@ from logging.handlers import RotatingFileHandler
 
 from forebay.cache import MediaCache
 from forebay.errors import ForebayError, SourceError
+from forebay.fetch.reasons import reason_of
 from forebay.fiftyone.log import log
-from forebay.reasons import reason_of
 from forebay.uri import redact
 
 _AGAIN_SECONDS = 600.0

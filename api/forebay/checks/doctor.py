@@ -1,0 +1,274 @@
+"""A check-up: what a cache needs, whether it is there, and what to do where it is not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal
+
+from forebay.cache import MediaCache
+from forebay.config import mask_url
+from forebay.config.sizes import human
+from forebay.errors import ForebayError, IndexUnavailableError, VolumeError
+from forebay.uri import is_local, parse
+
+State = Literal["ok", "warning", "wrong"]
+
+_OLDEST_REDIS = (6, 2)
+_SLOW_SECONDS = 0.02
+_FEW_INODES = 10_000
+# Access times come from the clocks of many machines, and leases from that of Redis.
+_CLOCK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        name: what was checked.
+        state: ``ok``; ``warning``: it works, but not as well as it might; ``wrong``: it does not work.
+        message: what was found, and what to do about it.
+    """
+
+    name: str
+    state: State
+    message: str
+
+
+def examine(cache: MediaCache, uri: str | None = None) -> Iterator[Finding]:
+    """Checks one thing after the other, each on its own.
+
+    Starts the embedded index if there is no other, and makes the cache directory; changes nothing else. So
+    a volume whose name Redis does not know, while it knows others, is not made by asking for it.
+
+    Args:
+        uri: an object or a prefix that must be readable.
+    """
+    used = 0
+    found = [*_volume(cache), *_redis(cache)]
+    yield from found
+    if _fine(found):
+        unnamed = _unnamed(cache)
+        found = [Finding("index", "warning", unnamed)] if unnamed else list(_index(cache))
+        yield from found
+        if unnamed:
+            # Opened as if it were elsewhere, it can be asked without being made.
+            with closing(MediaCache(cache.config, elsewhere="nowhere")) as looked_at:
+                yield from _broker(looked_at)
+                yield from _workers(looked_at)
+        elif _fine(found):
+            used = cache.volume.index.totals().published
+            yield from _broker(cache)
+            yield from _workers(cache)
+    yield _space(cache, used)
+    if uri is not None:
+        yield _source(cache, uri)
+
+
+def _fine(found: Iterable[Finding]) -> bool:
+    return all(finding.state != "wrong" for finding in found)
+
+
+def _volume(cache: MediaCache) -> Iterator[Finding]:
+    from forebay.volume.volume import prepare
+
+    config, layout = cache.config, cache.volume.layout
+    try:
+        prepare(layout)
+    except ForebayError as error:
+        yield Finding("volume", "wrong", str(error))
+        return
+    yield Finding("volume", "ok", f"{config.cache_dir} can be written")
+
+
+def _space(cache: MediaCache, used: int) -> Finding:
+    """What the disk has left, beside what the cache may still take.
+
+    Args:
+        used: the size of what is cached, in bytes.
+    """
+    config = cache.config
+    try:
+        found = os.statvfs(config.cache_dir)
+    except OSError as error:
+        return Finding("space", "wrong", f"the disk cannot be asked: {error.strerror}")
+    free = found.f_bavail * found.f_frsize
+    if free < config.min_free_bytes:
+        return Finding(
+            "space",
+            "wrong",
+            f"{human(free)} of the disk are free, and downloads leave {human(config.min_free_bytes)}: free "
+            "some space, or lower FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES",
+        )
+    if found.f_files and found.f_favail < _FEW_INODES:
+        return Finding(
+            "space",
+            "warning",
+            f"the disk has room for {found.f_favail:,} more files only: use a file system with more inodes",
+        )
+    if config.limit is None or config.limit - used > free - config.min_free_bytes:
+        growth = "has no limit" if config.limit is None else f"may grow to {human(config.limit)}"
+        return Finding(
+            "space",
+            "warning",
+            f"{human(free)} of the disk are free, and the cache {growth}: it will evict only when "
+            f"{human(config.min_free_bytes)} are left; lower FIFTYONE_MEDIA_CACHE_SIZE_BYTES to leave more",
+        )
+    return Finding(
+        "space", "ok", f"{human(free)} of the disk are free; the cache may take {human(config.limit)}"
+    )
+
+
+def _redis(cache: MediaCache) -> Iterator[Finding]:
+    from forebay.index.connection import Connection
+
+    config = cache.config
+    try:
+        if config.redis_url is None:
+            from forebay import embedded
+
+            url, what = embedded.ensure_running(config.cache_dir), "the embedded index"
+        else:
+            url, what = config.redis_url, f"Redis at {mask_url(config.redis_url)}"
+        connection = Connection(url)
+        try:
+            # Refuses a policy under which Redis may drop keys, too.
+            connection.check()
+            info = connection.command("info")
+            sent = time.monotonic()
+            connection.command("ping")
+            delay = time.monotonic() - sent
+            seconds, micros = connection.command("time")
+        finally:
+            connection.close()
+    except ForebayError as error:
+        yield Finding("redis", "wrong", str(error))
+        return
+    version = str(info.get("valkey_version") or info["redis_version"])
+    if tuple(map(int, str(info["redis_version"]).split(".")[:2])) < _OLDEST_REDIS:
+        yield Finding("redis", "wrong", f"{what} is version {version}: use 6.2 or newer")
+        return
+    yield Finding("redis", "ok", f"{what}, version {version}, noeviction, answers in {delay * 1000:.1f} ms")
+    if delay > _SLOW_SECONDS:
+        yield Finding("redis", "warning", "it answers slowly: run it close to the workers")
+    memory, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    if most and memory > 0.9 * most:
+        yield Finding(
+            "redis", "warning", f"it uses {human(memory)} of maxmemory {human(most)}: raise maxmemory"
+        )
+    skew = time.time() - (seconds + micros / 1e6)
+    if abs(skew) > _CLOCK_SECONDS + delay:
+        yield Finding(
+            "clock", "warning", f"this machine's clock is {skew:+.0f} s off that of Redis: set both by NTP"
+        )
+
+
+def _unnamed(cache: MediaCache) -> str:
+    """Why looking must not make the volume; empty where it is there, or may be made."""
+    from forebay.volumes.volumes import Volumes
+
+    with closing(Volumes(cache.config)) as volumes:
+        try:
+            volumes.check_known()
+        except VolumeError as error:
+            return str(error)
+    return ""
+
+
+def _index(cache: MediaCache) -> Iterator[Finding]:
+    try:
+        totals, leases = cache.volume.index.totals(), cache.leases()
+    except ForebayError as error:
+        yield Finding("index", "wrong", str(error))
+        return
+    limit = cache.config.limit
+    used = totals.published + totals.reserved + totals.unindexed
+    of = "no limit" if limit is None else human(limit)
+    yield Finding("index", "ok", f"{totals.count:,} objects, {human(used)} of {of}")
+    if limit and totals.leased > 0.9 * limit:
+        names = ", ".join(lease.name for lease in leases[:5])
+        yield Finding(
+            "leases",
+            "warning",
+            f"leases ({names}) keep {human(totals.leased)} of {of}, so that hardly anything can be evicted: "
+            "end one with `forebay lease end`, or raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES",
+        )
+
+
+def _broker(cache: MediaCache) -> Iterator[Finding]:
+    from forebay.index.connection import Connection
+    from forebay.jobs import fleet
+
+    url = fleet.broker_url(cache.config, cache.volume.index.connection.url)
+    connection = Connection(url, queue=True)
+    try:
+        connection.check()
+    except IndexUnavailableError as error:
+        yield Finding("broker", "wrong", str(error))
+    else:
+        waiting = fleet.queue_length(cache.dispatcher.app, cache.config)
+        yield Finding("broker", "ok", f"{mask_url(url)}, {waiting:,} messages in the queue")
+    finally:
+        connection.close()
+
+
+def _workers(cache: MediaCache) -> Iterator[Finding]:
+    from forebay.jobs import fleet
+
+    known = fleet.workers(cache.volume.index)
+    alive = [worker for worker in known if worker.alive]
+    gone = [worker for worker in known if not worker.alive]
+    try:
+        dispatch, threads = cache.dispatcher.choose()
+    except ForebayError as error:
+        yield Finding("workers", "wrong", str(error))
+        return
+    if dispatch == "fleet":
+        names = ", ".join(worker.name for worker in alive[:5]) + (", …" if len(alive) > 5 else "")
+        yield Finding("workers", "ok", f"{len(alive)} alive with {threads} threads: {names}")
+    elif alive and cache.config.dispatch == "auto":
+        yield Finding(
+            "workers",
+            "wrong",
+            f"{len(alive)} alive, but none has taken a message for {fleet.STUCK_SECONDS:.0f} s: restart them",
+        )
+    else:
+        yield Finding(
+            "workers",
+            "ok",
+            f"downloads run with {threads} threads of the process that asks"
+            + ("" if alive else "; for a fleet, start workers with `forebay worker`"),
+        )
+    if gone:
+        names = ", ".join(worker.name for worker in gone[:5])
+        yield Finding("workers", "warning", f"not heard of any more: {names}; see their logs")
+
+
+def _source(cache: MediaCache, uri: str) -> Finding:
+    from forebay.manifests.listing import is_prefix
+
+    try:
+        if is_local(uri):
+            state: State = "ok" if os.path.exists(uri) else "wrong"
+            return Finding("source", state, f"{uri} is a local path, which is used as it is")
+        parsed = parse(uri)
+        source = cache.sources.for_uri(parsed)
+        if is_prefix(uri):
+            first = next(source.list(parsed), None)
+            what = "can be listed" + ("" if first else ", but there is nothing below it")
+            return Finding("source", "ok" if first else "warning", f"{parsed.redacted} {what}")
+        # The answer to HEAD would not say why it refuses.
+        info = source.read_start(parsed, 1).info
+    except ForebayError as error:
+        return Finding("source", "wrong", str(error))
+    size = "of unknown size" if info.size is None else human(info.size)
+    limit = cache.config.limit
+    if limit is not None and info.size is not None and info.size > limit:
+        return Finding(
+            "source", "wrong", f"{parsed.redacted} is larger than the whole cache: {size} and {human(limit)}"
+        )
+    return Finding("source", "ok", f"{parsed.redacted} can be read ({size})")

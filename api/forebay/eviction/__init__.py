@@ -1,0 +1,1 @@
+"""Removing entries: the least recently used, or those that were named."""

@@ -1,0 +1,1 @@
+"""Downloading objects into a volume."""

@@ -1,0 +1,1 @@
+"""Prefetch requests: their records, who runs them, and how they are followed."""

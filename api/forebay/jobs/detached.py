@@ -1,0 +1,50 @@
+"""A process of its own for a job that runs locally, so that it outlives whoever asked for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forebay.volume.volume import Volume
+
+
+def go_on(volume: Volume, job: str, settings: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Starts a process that works off what is pending of a job.
+
+    It belongs to no terminal, and gets its settings from the environment and the configuration file.
+
+    Args:
+        settings: variables beside those of this process's environment.
+
+    Returns:
+        its process id, and the file that takes its output.
+    """
+    directory = os.path.join(volume.layout.private_dir, "jobs")
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    _forget_old(directory, volume.config.job_ttl_seconds)
+    log = os.path.join(directory, f"{job}.log")
+    with open(os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "forebay", "job", job, "--retry"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(settings or {})},
+            start_new_session=True,
+        )
+    return process.pid, log
+
+
+def _forget_old(directory: str, seconds: float) -> None:
+    """Removes the logs of jobs that are no longer remembered either."""
+    with os.scandir(directory) as found:
+        for item in found:
+            with contextlib.suppress(FileNotFoundError):
+                if item.name.endswith(".log") and time.time() - item.stat().st_mtime > seconds:
+                    os.unlink(item.path)

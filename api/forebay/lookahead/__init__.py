@@ -1,0 +1,1 @@
+"""Downloading ahead of a loop, in its own order."""

@@ -1,0 +1,108 @@
+"""A download context: a loop over paths, with the next batches already on their way."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from typing_extensions import Self
+
+from forebay.errors import ForebayError
+from forebay.jobs.jobs import JobStatus
+from forebay.jobs.progress import reporter
+from forebay.lookahead.batch import understood
+from forebay.lookahead.window import LookAhead
+from forebay.uri import entry_of, redact
+
+if TYPE_CHECKING:
+    from forebay.cache import MediaCache, ProgressOption
+
+log = logging.getLogger(__name__)
+
+
+class DownloadContext:
+    """Iterates through the local paths of URIs, in order. Usable in a ``with`` statement, or at once.
+
+    What has been fetched ahead is under a lease until the loop has left its batch. A sample that found
+    no room ahead of time is fetched when its turn comes.
+
+    Attributes:
+        failures: URI (without secrets) and error of each sample that could not be had.
+    """
+
+    def __init__(
+        self,
+        cache: MediaCache,
+        uris: Iterable[str],
+        *,
+        batch_size: int | None,
+        target_size_bytes: int | None,
+        clear: bool,
+        lookahead: int,
+        update: bool,
+        skip_failures: bool,
+        progress: ProgressOption,
+    ) -> None:
+        self._cache = cache
+        self._uris = list(uris)
+        self._ahead = LookAhead(
+            cache,
+            [(uri,) for uri in self._uris],
+            batch_size=batch_size,
+            target_size_bytes=target_size_bytes,
+            clear=clear,
+            lookahead=lookahead,
+            update=update,
+        )
+        self._skip_failures = skip_failures
+        self._opened = ExitStack()
+        self._show = self._opened.enter_context(reporter(progress))
+        self._began = time.monotonic()
+        self.failures: list[tuple[str, Exception]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the leases on what was fetched ahead."""
+        self._opened.close()
+        self._ahead.close()
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            for number, uri in enumerate(self._uris):
+                yield self._path(number, uri)
+                self._pass_by(number + 1)
+        finally:
+            self.close()
+
+    def _pass_by(self, passed: int) -> None:
+        """Counts the samples that the loop has left."""
+        if self._show is not None:
+            self._show(
+                JobStatus.of_loop(
+                    total=len(self._uris),
+                    passed=passed,
+                    failed=len(self.failures),
+                    elapsed_seconds=time.monotonic() - self._began,
+                )
+            )
+
+    def _path(self, number: int, uri: str) -> str:
+        try:
+            return self._ahead.path(number, uri)
+        except ForebayError as error:
+            if not self._skip_failures:
+                raise
+            log.warning("%s", error)
+            self.failures.append((redact(uri), error))
+            return self._cache.volume.layout.path(entry_of(uri)) if understood(uri) else uri

@@ -1,0 +1,1 @@
+"""Lists of what to download: files that name URIs, and prefixes."""

@@ -1,0 +1,209 @@
+"""Manifests: files that name what to prefetch, as text, JSON lines, CSV or TSV.
+
+======================  ===============================================================================
+kind                    told by
+======================  ===============================================================================
+CSV, TSV                the names ``*.csv`` and ``*.tsv``, or a first line that has one of `COLUMNS`
+JSON lines              the names ``*.jsonl`` and ``*.ndjson``, or a first line that begins with ``{``
+text, a URI on a line   everything else; empty lines and lines that begin with ``#`` count for nothing
+======================  ===============================================================================
+
+A manifest with a line that cannot be understood gives nothing at all, so that no job runs on half of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from forebay.errors import ManifestError, UriError
+from forebay.manifests.listing import check_target
+from forebay.uri import is_local
+
+COLUMNS = ("filepath", "uri", "url", "path")
+STDIN = "-"
+
+Kind = Literal["text", "jsonl", "csv", "tsv"]
+_SUFFIXES: dict[str, Kind] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_DELIMITERS: dict[Kind, str] = {"csv": ",", "tsv": "\t"}
+
+
+def read_manifest(path: str, *, column: str | None = None) -> list[str]:
+    """The URIs of a manifest, in order; absolute local paths, and prefixes that end in ``/``, too.
+
+    Args:
+        path: the file; ``-`` for standard input.
+        column: the column of CSV, or the key of JSON lines, that holds the URI; by default the first of
+            `COLUMNS` that there is.
+
+    Raises:
+        ManifestError: the file cannot be read, has no URI, or has a line that cannot be understood; the
+            message names the first such line.
+    """
+    try:
+        data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ManifestError(f"the manifest {path} does not exist") from None
+    except OSError as error:
+        raise ManifestError(f"the manifest {path} cannot be read: {error.strerror}") from None
+    name = "standard input" if path == STDIN else path
+    return parse_manifest(data, name, kind=_SUFFIXES.get(Path(path).suffix.lower()), column=column)
+
+
+def parse_manifest(
+    data: bytes, name: str, *, kind: Kind | None = None, column: str | None = None
+) -> list[str]:
+    """The URIs of a manifest that has been read.
+
+    Args:
+        name: of the manifest, for messages.
+        kind: told by the first line where it is ``None``.
+        column: as `read_manifest`.
+
+    Raises:
+        ManifestError: as `read_manifest`.
+    """
+    manifest = _Manifest(name, column)
+    lines = list(manifest.decode(data))
+    kind = kind or _guess(lines, column)
+    if kind == "text":
+        uris = manifest.text(lines)
+    elif kind == "jsonl":
+        uris = manifest.jsonl(lines)
+    else:
+        uris = manifest.table(lines, _DELIMITERS[kind])
+    manifest.raise_broken()
+    if not uris:
+        raise ManifestError(f"{name} names nothing: it has no URI")
+    return uris
+
+
+class _Manifest:
+    """One manifest: its name, and its broken lines so far."""
+
+    def __init__(self, name: str, column: str | None) -> None:
+        self._name = name
+        self._chosen = column is not None
+        self._columns = (column,) if column is not None else COLUMNS
+        self._first: tuple[int, str] | None = None
+        self._broken = 0
+
+    def raise_broken(self) -> None:
+        if self._first is not None:
+            others = self._broken - 1
+            more = f" (and {others} more broken line{'s' if others > 1 else ''})" if others else ""
+            raise ManifestError(self._first[1] + more)
+
+    def decode(self, data: bytes) -> Iterator[str]:
+        for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True), 1):
+            try:
+                yield line.decode()
+            except UnicodeDecodeError:
+                self._note(number, "not valid UTF-8")
+                yield "\n"
+
+    def text(self, lines: list[str]) -> list[str]:
+        uris = []
+        for number, line in enumerate(lines, 1):
+            uri = line.strip()
+            if uri and uri[0] != "#" and self._check(number, uri):
+                uris.append(uri)
+        return uris
+
+    def jsonl(self, lines: list[str]) -> list[str]:
+        uris = []
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                expected = f'{{"{self._columns[0]}": "s3://bucket/key"}}'
+                self._note(number, f"not valid JSON ({error}); expected for instance {expected}")
+                continue
+            if isinstance(value, dict):
+                key = next((name for name in self._columns if name in value), None)
+                if key is None:
+                    self._note(number, f"expected the key {self._wanted()}, found {_names(value)}")
+                    continue
+                value = value[key]
+            if not isinstance(value, str) or not value:
+                self._note(number, f"expected a URI, found {json.dumps(value)[:60]}")
+            elif self._check(number, value):
+                uris.append(value)
+        return uris
+
+    def table(self, lines: list[str], delimiter: str) -> list[str]:
+        rows = csv.reader(lines, delimiter=delimiter, strict=True)
+        uris, position = [], None
+        try:
+            for row in rows:
+                number = rows.line_num
+                if not any(row):
+                    continue
+                if position is None:
+                    names = [name.strip() for name in row]
+                    position = next((names.index(name) for name in self._columns if name in names), None)
+                    if position is None:
+                        self._note(number, f"expected the column {self._wanted()}, found {_names(names)}")
+                        break
+                elif position >= len(row) or not row[position].strip():
+                    self._note(number, f"nothing in column {position + 1}, where a URI was expected")
+                elif self._check(number, row[position].strip()):
+                    uris.append(row[position].strip())
+        except csv.Error as error:
+            self._note(rows.line_num, f"not valid CSV ({error})")
+        return uris
+
+    def _check(self, number: int, uri: str) -> bool:
+        if is_local(uri):
+            # Nearly every broken line looks like a relative path.
+            if uri.startswith("/") or uri[:8].lower() == "file:///":
+                return True
+            self._note(
+                number,
+                f"{_cut(uri)!r} is no URI; expected for instance s3://bucket/key, or an absolute local path",
+            )
+            return False
+        try:
+            check_target(uri)
+        except UriError as error:
+            self._note(number, str(error))
+            return False
+        return True
+
+    def _note(self, number: int, problem: str) -> None:
+        self._broken += 1
+        # Bytes that are not UTF-8 are found before anything else.
+        if not self._first or number < self._first[0]:
+            self._first = (number, f"{self._name}, line {number}: {problem}")
+
+    def _wanted(self) -> str:
+        *most, last = [repr(name) for name in self._columns]
+        names = f"{', '.join(most)} or {last}" if most else last
+        return names if self._chosen else f"{names} (or the one that --column names)"
+
+
+def _guess(lines: list[str], column: str | None) -> Kind:
+    """Tells the kind of a manifest from its first line."""
+    first = next((line.strip() for line in lines if line.strip() and line.lstrip()[0] != "#"), "")
+    if first.startswith("{"):
+        return "jsonl"
+    wanted = {column} if column else set(COLUMNS)
+    for kind, delimiter in _DELIMITERS.items():
+        if wanted & {name.strip().strip('"') for name in first.split(delimiter)}:
+            return kind
+    return "text"
+
+
+def _names(found: Iterable[str]) -> str:
+    names = [repr(_cut(name)) for name in found]
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "") if names else "none"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,0 +1,1 @@
+"""One cache directory and what keeps it and its index in step."""

@@ -1,0 +1,1 @@
+"""All volumes of one Redis."""
