@@ -27,7 +27,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 import forebay
 from forebay.errors import ForebayError
-from forebay.lookahead.window import LookAhead
 
 SIDE = 64
 
@@ -53,7 +52,7 @@ class Ahead(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         random = torch.Generator().manual_seed(self.seed + self.epoch)
         order = torch.randperm(len(self.uris), generator=random).tolist()[self.step * self.batch_size :]
-        with closing(LookAhead(forebay.media_cache, [(self.uris[i],) for i in order])) as ahead:
+        with closing(forebay.media_cache.look_ahead([(self.uris[i],) for i in order])) as ahead:
             for first in range(0, len(order), self.batch_size):
                 batch = order[first : first + self.batch_size]
                 for number, index in enumerate(batch, first):

@@ -34,7 +34,8 @@ __all__ = [
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
     from forebay.config import MediaCacheConfig
-    from forebay.jobs.jobs import Job, JobStatus
+    from forebay.jobs.handle import Job
+    from forebay.jobs.status import JobStatus
     from forebay.volume.leases import Lease
     from forebay.volumes.volumes import Volumes
 
@@ -51,8 +52,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "MediaCache": "forebay.cache",
     "MediaCacheConfig": "forebay.config",
-    "Job": "forebay.jobs.jobs",
-    "JobStatus": "forebay.jobs.jobs",
+    "Job": "forebay.jobs.handle",
+    "JobStatus": "forebay.jobs.status",
     "Lease": "forebay.volume.leases",
     "Volumes": "forebay.volumes.volumes",
 }

@@ -1,38 +1,35 @@
-"""MediaCache, the one object that users hold."""
+"""MediaCache, the one object that users hold: a façade over the engine and the look-ahead."""
 
 from __future__ import annotations
 
 import atexit
+import builtins
 import logging
 import os
 import weakref
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO
 
-from forebay import logs
 from forebay.config import MediaCacheConfig
-from forebay.config.sizes import human, parse_duration, parse_size
-from forebay.errors import ConfigError, ForebayError, ObjectNotFoundError
-from forebay.jobs import jobs
-from forebay.jobs import overflow as shortfall
-from forebay.jobs.progress import reporter
+from forebay.config.sizes import parse_duration, parse_size
+from forebay.engine import Engine
+from forebay.errors import ForebayError
+from forebay.eviction.evictor import Evicted
+from forebay.jobs import ledger
+from forebay.jobs.creation import MessageSize
+from forebay.jobs.handle import Job
+from forebay.jobs.overflow import overflow_warning
+from forebay.jobs.progress import ProgressOption, reporter
+from forebay.jobs.status import JobStatus
+from forebay.lookahead.context import DownloadContext
+from forebay.lookahead.window import LookAhead
 from forebay.uri import entry_of, is_local, local_file, redact
-from forebay.volume.volume import Volume
-
-if TYPE_CHECKING:
-    from forebay.eviction.eviction import Evicted
-    from forebay.fetch.fetcher import Fetcher, Outcome
-    from forebay.jobs.dispatcher import Dispatcher
-    from forebay.jobs.jobs import Job, JobStatus
-    from forebay.lookahead.context import DownloadContext
-    from forebay.sources.registry import Sources
-    from forebay.volume.leases import Lease, LeaseStatus
+from forebay.volume.contents import CachedObject, cached_objects
+from forebay.volume.files import AbsentFiles
+from forebay.volume.leases import Lease, LeaseStatus, all_leases
+from forebay.volume.stats import CacheStats, cache_stats
 
 log = logging.getLogger(__name__)
-
-ProgressOption = bool | Callable[["JobStatus"], object] | None
 
 
 class MediaCache:
@@ -43,17 +40,21 @@ class MediaCache:
 
     Args:
         config: the settings; by default those of the environment and the configuration file.
-        elsewhere: for a volume that is not on this machine, where it is; `Volumes.cache` knows.
+        absent: the files of a volume that another machine has; `Volumes.cache` knows which do.
 
     Raises:
         ConfigError: a setting is not allowed.
+
+    Attributes:
+        config: the settings.
+        engine: everything that the operations stand on.
     """
 
-    def __init__(self, config: MediaCacheConfig | None = None, *, elsewhere: str = "") -> None:
+    def __init__(self, config: MediaCacheConfig | None = None, *, absent: AbsentFiles | None = None) -> None:
         self.config = MediaCacheConfig() if config is None else config
-        self.volume = Volume(self.config, elsewhere=elsewhere)
-        # An open volume is kept by its heartbeat, even when nothing refers to this object any more.
-        atexit.register(_close, weakref.ref(self.volume))
+        self.engine = Engine(self.config, absent)
+        # What is open is kept by its heartbeat, even when nothing refers to this object any more.
+        atexit.register(_close, weakref.ref(self.engine))
 
     def __repr__(self) -> str:
         return f"MediaCache({self.config.cache_dir!r}, volume={self.config.volume!r})"
@@ -72,14 +73,7 @@ class MediaCache:
             CacheFullError: there is no room for it.
             IndexUnavailableError, VolumeError: the cache cannot be used.
         """
-        if is_local(uri):
-            return local_file(uri)
-        path = self.volume.use(entry_of(uri))
-        if path is None:
-            self.volume.meter.misses += 1
-            return self._fetch_one(uri)
-        self.volume.meter.hits += 1
-        return path
+        return self.engine.local_path(uri)
 
     def open(self, uri: str) -> IO[bytes]:
         """Opens a cached file for reading; it stays readable even when it is evicted meanwhile.
@@ -90,7 +84,7 @@ class MediaCache:
         while True:
             path = self.local_path(uri)
             try:
-                return open(path, "rb")
+                return builtins.open(path, "rb")
             except FileNotFoundError:
                 # Evicted in the moment between the two.
                 if is_local(uri):
@@ -121,7 +115,7 @@ class MediaCache:
         if download:
             job = self.download_media(uris, skip_failures=skip_failures, progress=progress)
             if not job.failed:
-                # Nobody has a handle on it, and there is nothing to look up.
+                # No caller has a handle on it, and there is nothing to look up.
                 job.forget()
         return [self._path_of(uri) for uri in uris]
 
@@ -134,7 +128,7 @@ class MediaCache:
         skip_failures: bool = True,
         wait: bool = True,
         lease: float | str | None = None,
-        batch_size: int | Literal["auto"] | None = None,
+        message_size: MessageSize = None,
         progress: ProgressOption = None,
     ) -> Job:
         """Brings samples into the cache.
@@ -143,10 +137,10 @@ class MediaCache:
             uris: remote URIs; local paths among them count as cached.
             update: download again what has changed at its source, by its etag, else size and time.
             skip_failures: false to cancel the job and raise at the first failure.
-            wait: false to return at once. The fleet goes on with the job; threads of this process do as
-                long as it lives, and whoever waits for the job afterwards goes on with the rest.
+            wait: false to return at once. The fleet works on the job meanwhile; with local dispatch, threads
+                of this process do, as long as it lives. A process that waits for the job resumes the rest.
             lease: how long to keep the samples from eviction, in seconds or as ``24h``.
-            batch_size: samples in one message to the fleet; by default as configured.
+            message_size: samples in one message to the fleet; by default as configured.
             progress: as `get_local_paths`.
 
         Returns:
@@ -157,12 +151,13 @@ class MediaCache:
             NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
         """
         uris = _listed(uris)
-        handle = self.create_job(uris, update=update, lease=lease, batch_size=batch_size)
+        handle = self.create_job(uris, update=update, lease=lease, message_size=message_size)
         handle.start()
         if wait:
             with reporter(progress) as show:
                 handle.wait(skip_failures=skip_failures, progress=show)
-            if text := shortfall.described(self.volume, uris, handle.status()):
+            index, limit = self.engine.open_index(), self.config.limit
+            if text := overflow_warning(index, limit, uris, handle.status()):
                 log.warning("%s", text)
         return handle
 
@@ -171,52 +166,22 @@ class MediaCache:
         uris: Iterable[str],
         update: bool = False,
         lease: float | str | None = None,
-        batch_size: int | Literal["auto"] | None = None,
+        message_size: MessageSize = None,
     ) -> Job:
-        """Writes a job down, and does not start it: what `download_media` does first.
-
-        For whoever needs the handle before the downloads begin; `Job.start` begins them.
+        """Writes a job down without starting it, for callers that need the handle before the downloads
+        begin; `Job.start` begins them. `download_media` does this first.
 
         Raises:
             NoWorkersError: as `download_media`.
         """
-        uris = _listed(uris)
-        remote, entries, broken = _understand(uris)
-        job = jobs.new_id()
-        name = None if lease is None else f"job-{job}"
-        try:
-            if name is not None:
-                self._keep(name, entries, parse_duration(lease or 0))
-            missing = remote if update else self._missing(remote, entries)
-            dispatch, threads = self.dispatcher.choose() if missing else ("local", 1)
-            jobs.create(
-                self.volume,
-                job,
-                missing,
-                total=len(uris),
-                present=len(uris) - len(missing) - len(broken),
-                failed=broken,
-                dispatch=dispatch,
-                pack_size=self._pack_size(batch_size, len(missing), threads),
-                update=update,
-                lease=name,
-                label=_label(missing),
-            )
-        except BaseException:
-            # Without a job, nobody would end its lease.
-            if name is not None:
-                self.volume.index.end_lease(name)
-            raise
-        with logs.about(job):
-            numbers = (len(uris), len(missing), dispatch)
-            log.info("job %s: %d samples, %d to download by %s dispatch", job, *numbers)
-        return jobs.Job(job, self.volume, self.dispatcher)
+        maker = self.engine.open_job_maker()
+        return maker.create(_listed(uris), update=update, lease=lease, message_size=message_size)
 
     def download_context(
         self,
         uris: Iterable[str],
         batch_size: int | None = None,
-        target_size_bytes: int | None = None,
+        target_size_bytes: int | str | None = None,
         clear: bool = False,
         lookahead: int = 1,
         update: bool = False,
@@ -230,8 +195,8 @@ class MediaCache:
 
         Args:
             batch_size: samples in a batch; by default as many as have about ``target_size_bytes``.
-            target_size_bytes: the size of a batch; ``download_size_bytes`` by default, and never more
-                than the cache can hold of all batches at hand.
+            target_size_bytes: the size of a batch, in bytes or as ``128MB``; ``download_size_bytes`` by
+                default, and never more than the cache can hold of all batches at hand.
             clear: remove each batch from the cache when the loop has left it.
             lookahead: how many batches to fetch ahead.
             update: as `download_media`.
@@ -242,10 +207,8 @@ class MediaCache:
         Raises:
             ConfigError: a size of batches is not allowed.
         """
-        from forebay.lookahead.context import DownloadContext
-
         return DownloadContext(
-            self,
+            self.engine,
             _listed(uris),
             batch_size=batch_size,
             target_size_bytes=target_size_bytes,
@@ -256,46 +219,63 @@ class MediaCache:
             progress=progress,
         )
 
+    def look_ahead(
+        self,
+        samples: Sequence[Sequence[str]],
+        *,
+        batch_size: int | None = None,
+        target_size_bytes: int | str | None = None,
+        clear: bool = False,
+        lookahead: int = 1,
+        update: bool = False,
+    ) -> LookAhead:
+        """Fetches the samples of a loop ahead of it, for loops that ask for samples by their numbers.
+
+        Args:
+            samples: the URIs of each sample, in the order of the loop.
+            batch_size, target_size_bytes, clear, lookahead, update: as `download_context`.
+
+        Raises:
+            ConfigError: a size of batches is not allowed.
+        """
+        return LookAhead(
+            self.engine,
+            samples,
+            batch_size=batch_size,
+            target_size_bytes=target_size_bytes,
+            clear=clear,
+            lookahead=lookahead,
+            update=update,
+        )
+
     def job(self, job: str) -> Job:
         """A handle on a job, by its id.
 
         Raises:
             JobNotFoundError: there is no such job (any more).
         """
-        handle = jobs.Job(job, self.volume, self.dispatcher)
+        handle = Job(job, self.engine.open_index(), self.engine.open_dispatcher())
         handle.status()
         return handle
 
     def jobs(self) -> list[JobStatus]:
         """Every job of the volume, oldest first."""
-        return jobs.all_jobs(self.volume)
+        return ledger.all_jobs(self.engine.open_index().jobs)
 
     # What is cached
 
-    def stats(self, uris: Iterable[str] | None = None) -> dict[str, Any]:
-        """How full the cache is, or how much of it these URIs take.
+    def stats(self, uris: Iterable[str] | None = None) -> CacheStats:
+        """How full the cache is, or how much of it these URIs take."""
+        entries = None if uris is None else _entries(uris)
+        return cache_stats(self.engine.open_index(), self.config, entries)
 
-        Returns:
-            ``cache_dir``, ``cache_size``, ``cache_size_str``, ``current_size``, ``current_size_str``,
-            ``current_count`` and ``load_factor``; sizes in bytes, -1 for no limit.
+    def contents(self, prefix: str = "") -> Iterator[CachedObject]:
+        """Yields every cached object, in no order.
+
+        Args:
+            prefix: only objects whose URI begins so.
         """
-        if uris is None:
-            totals = self.volume.index.totals()
-            size, count = totals.published, totals.count
-        else:
-            entries = list(dict.fromkeys(entry_of(uri) for uri in _listed(uris) if not is_local(uri)))
-            known = [value for value in self.volume.index.values(entries) if value is not None]
-            size, count = sum(value.size for value in known), len(known)
-        limit = self.config.cache_size_bytes
-        return {
-            "cache_dir": self.config.cache_dir,
-            "cache_size": limit,
-            "cache_size_str": human(limit) if limit >= 0 else "no limit",
-            "current_size": size,
-            "current_size_str": human(size),
-            "current_count": count,
-            "load_factor": size / limit if limit > 0 else 0.0,
-        }
+        return cached_objects(self.engine.open_index(), self.engine.files, prefix)
 
     def clear(self, uris: Iterable[str] | None = None, force: bool = False) -> int:
         """Removes cached files; the remote objects stay as they are.
@@ -309,10 +289,7 @@ class MediaCache:
         Returns:
             how many entries were removed.
         """
-        from forebay.eviction.eviction import clear
-
-        entries = None if uris is None else [entry_of(uri) for uri in _listed(uris) if not is_local(uri)]
-        return clear(self.volume, entries, force=force)
+        return self.engine.open_clearing().clear(None if uris is None else _entries(uris), force=force)
 
     def evict(self, to: int | str) -> Evicted:
         """Evicts what was used least recently, until the cache holds no more than ``to``.
@@ -325,9 +302,7 @@ class MediaCache:
         Returns:
             what was evicted, oldest first.
         """
-        from forebay.eviction.eviction import evict_to
-
-        return evict_to(self.volume, parse_size(str(to)))
+        return self.engine.open_evictor().evict_to(parse_size(str(to)))
 
     def lease(self, uris: Iterable[str], ttl: float | str, name: str | None = None) -> Lease:
         """Keeps entries, cached or not yet, from eviction for a while.
@@ -338,56 +313,15 @@ class MediaCache:
             ttl: seconds, or as ``24h``.
             name: the lease's name; one that exists is extended.
         """
-        from forebay.volume.leases import Lease
-
-        name = name or f"lease-{jobs.new_id()}"
-        self._keep(name, [entry_of(uri) for uri in _listed(uris) if not is_local(uri)], parse_duration(ttl))
-        return Lease(name, self.volume)
+        return self.engine.lease(name, _entries(uris), parse_duration(ttl))
 
     def leases(self) -> list[LeaseStatus]:
         """Every lease of the volume, the first to expire first."""
-        from forebay.volume.leases import all_leases
-
-        return all_leases(self.volume)
+        return all_leases(self.engine.open_index())
 
     def close(self) -> None:
         """Tells the index what it has to know, and closes the connection; used again, it opens again."""
-        self.volume.close()
-
-    # Inside
-
-    @cached_property
-    def sources(self) -> Sources:
-        """Where bytes come from."""
-        from forebay.sources.registry import Sources
-
-        return Sources(self.config)
-
-    @cached_property
-    def fetcher(self) -> Fetcher:
-        """What downloads."""
-        from forebay.fetch.fetcher import Fetcher
-
-        return Fetcher(self.volume, self.sources)
-
-    @cached_property
-    def dispatcher(self) -> Dispatcher:
-        """What decides who downloads."""
-        from forebay.jobs.dispatcher import Dispatcher
-
-        return Dispatcher(self.volume, self.fetcher)
-
-    def _fetch_one(self, uri: str) -> str:
-        entry = entry_of(uri)
-        while True:
-            outcomes: list[Outcome] = []
-            self.fetcher.fetch([(0, uri)], outcomes.extend)
-            [outcome] = outcomes
-            if outcome.error is not None:
-                raise outcome.error
-            path = self.volume.use(entry)
-            if path is not None:
-                return path
+        self.engine.close()
 
     def _path_of(self, uri: str) -> str:
         if is_local(uri):
@@ -396,30 +330,7 @@ class MediaCache:
             entry = entry_of(uri)
         except ForebayError:
             return uri
-        return self.volume.use(entry) or self.volume.layout.path(entry)
-
-    def _missing(self, remote: Sequence[str], entries: Sequence[str]) -> list[str]:
-        """What is not cached; what is counts as used now."""
-        present = self.volume.present(entries)
-        missing = [uri for uri, there in zip(remote, present, strict=True) if not there]
-        self.volume.meter.misses += len(missing)
-        self.volume.meter.hits += len(remote) - len(missing)
-        return missing
-
-    def _keep(self, name: str, entries: Sequence[str], ttl: float) -> None:
-        from forebay.volume.leases import keep
-
-        keep(self.volume, name, entries, ttl)
-
-    def _pack_size(self, batch_size: int | Literal["auto"] | None, samples: int, threads: int) -> int:
-        from forebay.jobs.fleet import pack_size
-
-        wanted = self.config.batch_size if batch_size is None else batch_size
-        if wanted != "auto" and not (isinstance(wanted, int) and 1 <= wanted <= 1000):
-            raise ConfigError(
-                f"batch_size={wanted!r} is not allowed: must be 'auto' or a number from 1 to 1000"
-            )
-        return pack_size(wanted, samples, threads)
+        return self.engine.files.touch(entry) or self.engine.files.layout().path(entry)
 
 
 def _listed(uris: Iterable[str]) -> list[str]:
@@ -433,36 +344,12 @@ def _listed(uris: Iterable[str]) -> list[str]:
     return [os.fspath(uri) for uri in uris]
 
 
-def _understand(uris: Sequence[str]) -> tuple[list[str], list[str], list[Outcome]]:
-    """The remote URIs, their entries, and failures: bad URIs, and local files that are not there."""
-    from forebay.fetch.fetcher import Outcome
-
-    remote: list[str] = []
-    entries: list[str] = []
-    broken: list[Outcome] = []
-    for number, uri in enumerate(uris):
-        if is_local(uri):
-            if not os.path.exists(local_file(uri)):
-                missing = ObjectNotFoundError(uri, "there is no such local file")
-                broken.append(Outcome(number, uri, "failed", error=missing))
-            continue
-        try:
-            entry = entry_of(uri)
-        except ForebayError as error:
-            broken.append(Outcome(number, uri, "failed", error=error))
-        else:
-            remote.append(uri)
-            entries.append(entry)
-    return remote, entries, broken
+def _entries(uris: Iterable[str]) -> list[str]:
+    """The entries of those URIs that are remote, each once."""
+    return list(dict.fromkeys(entry_of(uri) for uri in _listed(uris) if not is_local(uri)))
 
 
-def _label(uris: Sequence[str]) -> str:
-    """Where samples come from, without secrets: the bucket or host of most of them."""
-    places = Counter("/".join(redact(uri).split("/", 3)[:3]) for uri in uris[:1000])
-    return places.most_common(1)[0][0] if places else ""
-
-
-def _close(reference: weakref.ref[Volume]) -> None:
-    volume = reference()
-    if volume is not None:
-        volume.close()
+def _close(reference: weakref.ref[Engine]) -> None:
+    engine = reference()
+    if engine is not None:
+        engine.close()

@@ -11,15 +11,15 @@ import io
 import logging
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
+from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ObjectNotFoundError
+from forebay.fetch.outcome import Outcome
 from forebay.retry import persistently
-from forebay.uri import MediaURI, parse, parse_object
-
-if TYPE_CHECKING:
-    from forebay.cache import MediaCache
-    from forebay.sources.base import Buffer, ObjectInfo
+from forebay.sources.base import Buffer, ObjectInfo
+from forebay.sources.written import Written
+from forebay.uri import MediaURI, entry_of, parse, parse_object
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +42,14 @@ class Remote:
 
     def __init__(self, cache: MediaCache) -> None:
         self._cache = cache
+        self._engine = cache.engine
 
     # Looking
 
     def head(self, uri: str) -> ObjectInfo:
         """What the source says of an object."""
         parsed = parse_object(uri)
-        source = self._cache.sources.for_uri(parsed)
+        source = self._engine.sources.for_uri(parsed)
         return self._persistently(lambda: source.head(parsed))
 
     def exists(self, uri: str) -> bool:
@@ -69,19 +70,19 @@ class Remote:
             etag: raises `ObjectChangedError` when the object's etag is no longer this one.
         """
         parsed = parse_object(uri)
-        source = self._cache.sources.for_uri(parsed)
+        source = self._engine.sources.for_uri(parsed)
         return self._persistently(lambda: source.read_range(parsed, start, end, etag=etag))
 
     def list_objects(self, prefix: str, recursive: bool = True) -> list[ObjectInfo]:
         """Every object whose name begins with ``prefix``; see `forebay.sources.base.Source.list`."""
         parsed = parse(prefix)
-        source = self._cache.sources.for_uri(parsed)
+        source = self._engine.sources.for_uri(parsed)
         return self._persistently(lambda: list(source.list(parsed, recursive=recursive)))
 
     def holds(self, prefix: str) -> bool:
         """Whether there is any object whose name begins with ``prefix``."""
         parsed = parse(prefix)
-        source = self._cache.sources.for_uri(parsed)
+        source = self._engine.sources.for_uri(parsed)
         # Servers that keep objects as files list folders that are empty by now, but not in a flat listing.
         return self._persistently(lambda: next(source.list(parsed), None)) is not None
 
@@ -90,12 +91,12 @@ class Remote:
 
         Asked once: who wants to know which stores there are must not wait long for one that is not.
         """
-        return list(self._cache.sources.for_uri(MediaURI("", scheme, "", "")).containers())
+        return list(self._engine.sources.for_uri(MediaURI("", scheme, "", "")).containers())
 
     def sign(self, uri: str, expires_seconds: int, method: str = "GET") -> str:
         """A URL that anyone can use, for one method, until it expires."""
         parsed = parse_object(uri)
-        return self._cache.sources.for_uri(parsed).sign(
+        return self._engine.sources.for_uri(parsed).sign(
             parsed, expires_seconds=expires_seconds, method=method
         )
 
@@ -103,7 +104,7 @@ class Remote:
 
     def check_writable(self, uri: str) -> None:
         """Raises the error that writing or deleting an object would, as far as its URI tells."""
-        self._cache.sources.writer_for(parse_object(uri))
+        self._engine.sources.writer_for(parse_object(uri))
 
     def put(self, uri: str, content: bytes | BinaryIO, *, keep: bool = False) -> ObjectInfo:
         """Writes an object, in place of the one that may be there, and makes sure that it arrived.
@@ -113,7 +114,7 @@ class Remote:
             keep: put a copy into the cache. What does not fit into it is written all the same.
         """
         parsed = parse_object(uri)
-        writer = self._cache.sources.writer_for(parsed)
+        writer = self._engine.sources.writer_for(parsed)
         file = io.BytesIO(content) if isinstance(content, bytes) else content
         size = file.seek(0, os.SEEK_END)
         kept = False
@@ -131,12 +132,12 @@ class Remote:
         From one to another they come through the cache.
         """
         origin, parsed = parse_object(source), parse_object(target)
-        writer = self._cache.sources.writer_for(parsed)
+        writer = self._engine.sources.writer_for(parsed)
         if origin.scheme != parsed.scheme:
             with self._cache.open(source) as file:
                 # Open, it can be read even when it is evicted meanwhile.
                 return self.put(target, file)  # type: ignore[arg-type]
-        self._cache.sources.for_uri(origin)  # which refuses what may not be read
+        self._engine.sources.for_uri(origin)  # which refuses what may not be read
         try:
             return self._persistently(lambda: writer.copy(origin, parsed))
         finally:
@@ -149,7 +150,7 @@ class Remote:
             missing_ok: do nothing where there is none; otherwise that is an `ObjectNotFoundError`.
         """
         parsed = parse_object(uri)
-        writer = self._cache.sources.writer_for(parsed)
+        writer = self._engine.sources.writer_for(parsed)
         if not missing_ok:
             # To delete what is not there succeeds, in S3 as well as at a second attempt.
             self.head(uri)
@@ -161,18 +162,13 @@ class Remote:
     # The cache
 
     def _drop(self, uri: str) -> None:
-        from forebay.eviction.eviction import drop
-        from forebay.uri import entry_of
-
-        drop(self._cache.volume, [entry_of(uri)])
+        self._engine.open_clearing().drop([entry_of(uri)])
 
     def _keep(self, uri: str, info: ObjectInfo, file: BinaryIO) -> bool:
         """Takes what was written into the cache; false where there is no room for it."""
-        from forebay.fetch.fetcher import Fetcher, Outcome
-        from forebay.sources.written import Written
-
         outcomes: list[Outcome] = []
-        Fetcher(self._cache.volume, Written(info, file)).fetch([(0, uri)], outcomes.extend, update=True)
+        fetcher = self._engine.open_fetcher().reading_from(Written(info, file))
+        fetcher.fetch([(0, uri)], outcomes.extend, update=True)
         error = outcomes[0].error
         if isinstance(error, CacheFullError):
             log.warning("%s was written, but is not in the cache: %s", parse(uri).redacted, error)
@@ -181,4 +177,4 @@ class Remote:
         return error is None
 
     def _persistently(self, attempt: Callable[[], _T]) -> _T:
-        return persistently(attempt, self._cache.config.max_attempts)
+        return persistently(attempt, self._engine.config.max_attempts)

@@ -59,3 +59,35 @@ def persistently(
     )
     time.sleep(random.uniform(0.05, 0.2))
     return retrying(attempt)
+
+
+class Backoff:
+    """Pauses that grow: each is longer than the one before, up to a longest one.
+
+    Args:
+        first: the first pause, in seconds.
+        longest: the longest pause, in seconds.
+        factor: how much longer each pause is than the one before.
+        jitter: which part of each pause is random, from 0 to 1, so that many processes do not come at once.
+    """
+
+    def __init__(self, first: float, longest: float, factor: float = 1.5, jitter: float = 0.0) -> None:
+        self._first = first
+        self._longest = longest
+        self._factor = factor
+        self._jitter = jitter
+        self._next = first
+
+    def next(self) -> float:
+        """The next pause, in seconds."""
+        pause = self._next
+        self._next = min(self._next * self._factor, self._longest)
+        return pause * (1 - self._jitter * random.random())
+
+    def sleep(self) -> None:
+        """Sleeps for the next pause."""
+        time.sleep(self.next())
+
+    def reset(self) -> None:
+        """Begins again with the first pause."""
+        self._next = self._first

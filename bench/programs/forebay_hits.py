@@ -13,7 +13,7 @@ import forebay
 with open(sys.argv[1]) as file:
     uris = file.read().split()
 local_path = forebay.local_path
-redis = forebay.media_cache.volume.index.connection
+redis = forebay.media_cache.engine.open_index().connection
 
 
 def commands() -> int:

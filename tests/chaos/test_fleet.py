@@ -11,8 +11,9 @@ import pytest
 
 from forebay.cache import MediaCache
 from forebay.errors import NoWorkersError
-from forebay.jobs import dispatcher, fleet
-from forebay.volume.maintenance import maintain
+from forebay.index import workers
+from forebay.jobs import monitor
+from forebay.jobs.celery_app import queue_name
 from tests.caches import MakeCache
 from tests.servers.embedded import eventually
 from tests.servers.proxy import Fault, Proxy
@@ -40,7 +41,7 @@ def slow(s3_proxy: Proxy, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Pr
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A job is looked after when nothing has happened for a second."""
-    monkeypatch.setattr(dispatcher, "STALL_SECONDS", 1.0)
+    monkeypatch.setattr(monitor, "STALL_SECONDS", 1.0)
     return
 
 
@@ -62,8 +63,8 @@ def test_a_worker_is_killed_and_another_one_goes_on(make_cache: MakeCache, uris:
         status = job.wait(90).status()
     assert (status.downloaded + status.cached, status.failed) == (400, 0)
     assert all_there(cache, uris)
-    eventually(lambda: maintain(cache.volume, force=True))
-    assert cache.volume.index.claims() == {}
+    eventually(lambda: cache.engine.open_maintenance().run(force=True))
+    assert cache.engine.open_index().claims.all() == {}
 
 
 @pytest.mark.usefixtures("impatient", "slow")
@@ -87,11 +88,11 @@ def test_redis_is_killed_and_comes_back(make_cache: MakeCache, valkey: Valkey, u
 def test_messages_are_lost(make_cache: MakeCache, uris: list[str]) -> None:
     cache = make_cache(dispatch="fleet", num_workers=2)
     with worker(cache):
-        job = cache.download_media(uris, wait=False, batch_size=10)
+        job = cache.download_media(uris, wait=False, message_size=10)
         eventually(lambda: job.status().downloaded > 20)
 
-        with cache.dispatcher.app.connection_for_write() as connection:
-            connection.default_channel.queue_purge(fleet.queue_name(cache.config))
+        with cache.engine.open_dispatcher().open_app().connection_for_write() as connection:
+            connection.default_channel.queue_purge(queue_name(cache.config))
 
         status = job.wait(90).status()
     assert (status.downloaded + status.cached, status.failed) == (400, 0)
@@ -101,7 +102,7 @@ def test_messages_are_lost(make_cache: MakeCache, uris: list[str]) -> None:
 def test_the_whole_fleet_is_gone_and_whoever_waits_goes_on_with_it(
     make_cache: MakeCache, uris: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet, "ALIVE_SECONDS", 6.0)
+    monkeypatch.setattr(workers, "ALIVE_SECONDS", 6.0)
     cache = make_cache(dispatch="auto", num_workers=2)
     with worker(cache) as only:
         job = cache.download_media(uris, wait=False)
@@ -120,10 +121,10 @@ def test_a_worker_that_is_told_to_end_gives_back_what_it_has_not_done(
 ) -> None:
     cache = make_cache(dispatch="fleet", num_workers=2)
     with worker(cache, name="first") as first:
-        job = cache.download_media(uris, wait=False, batch_size=100)
+        job = cache.download_media(uris, wait=False, message_size=100)
         eventually(lambda: job.status().downloaded > 50)
         first.terminate()
-        eventually(lambda: not any(w.name == "first@test" for w in fleet.workers(cache.volume.index)))
+        eventually(lambda: not any(w.name == "first@test" for w in cache.engine.open_index().workers.all()))
     assert job.status().state == "running"
 
     # Nothing has to be noticed as lost: another worker finds it in the queue.
@@ -183,13 +184,13 @@ def test_a_sample_that_takes_workers_down_fails_in_the_end_and_alone(
     # Whoever asks for that one object is killed, again and again.
     for attempt in range(1, 6):
         with worker(cache, name=f"w{attempt}") as victim:
-            job = job or cache.download_media(uris[:8], wait=False, batch_size=8)
-            cache.dispatcher.enqueue(job.id)
+            job = job or cache.download_media(uris[:8], wait=False, message_size=8)
+            cache.engine.open_dispatcher().enqueue(job.id)
             eventually(lambda n=attempt: s3_proxy.count("GET", poison) >= n, 20)
             victim.kill()
     assert job is not None
     with worker(cache, name="last"):
-        cache.dispatcher.enqueue(job.id)
+        cache.engine.open_dispatcher().enqueue(job.id)
         status = job.wait(60).status()
 
     assert (status.downloaded + status.cached, status.failed) == (7, 1)

@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from forebay.config import MediaCacheConfig, env_name
 from forebay.embedded import _binary
-from forebay.jobs import fleet
+from forebay.jobs.celery_app import DRAIN_SECONDS, SOFT_SHUTDOWN_SECONDS
 from forebay.metrics.catalogue import OF_VOLUME
 from tests.containers.compose import REPOSITORY, Compose, new_env, values_of
 from tests.servers.process import free_ports, running
@@ -133,7 +133,7 @@ class TestTheFile:
 
     def test_workers_have_the_time_to_end_in_good_order(self, services: dict[str, Any]) -> None:
         seconds = int(services["worker"]["stop_grace_period"].removesuffix("s"))
-        assert seconds > fleet.DRAIN_SECONDS + fleet.SOFT_SHUTDOWN_SECONDS + 10
+        assert seconds > DRAIN_SECONDS + SOFT_SHUTDOWN_SECONDS + 10
 
     def test_only_who_needs_them_has_the_credentials(self, tmp_path: Path) -> None:
         compose = Compose(new_env(tmp_path / "env", demo=True))

@@ -17,7 +17,6 @@ import yaml
 from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig, env_name
 from forebay.config.sizes import parse_duration
-from forebay.jobs import fleet
 from tests.containers.compose import REPOSITORY
 from tests.servers.process import running
 from tests.servers.seaweedfs import S3Server
@@ -130,7 +129,7 @@ class TestTheCommands:
         with running(
             command,
             log=node / "worker.log",
-            ready=lambda: any(one.alive for one in fleet.workers(cache.volume.index)),
+            ready=lambda: any(one.alive for one in cache.engine.open_index().workers.all()),
             timeout=60,
         ):
             yield cache

@@ -123,8 +123,8 @@ def small_cache(use_cache: UseCache, a_tenth: int, tmp_path: Path) -> Iterator[M
     assert watcher.looks > 10
     assert 0 < watcher.largest <= a_tenth
     # And nothing is left that would keep it full.
-    assert cache.volume.index.leases() == []
-    assert cache.volume.index.totals().reserved == 0
+    assert cache.engine.open_index().leases.all() == []
+    assert cache.engine.open_index().entries.totals().reserved == 0
 
 
 @pytest.mark.usefixtures("small_cache")
@@ -194,7 +194,7 @@ def test_the_grace_period_does_not_hold_up_what_reads_its_files_at_once(
     # Then it has seen everything: what it had read made room for the rest, as nobody else had asked for it.
     assert dataset.values("seen.label") == labels
     assert watcher.largest <= a_tenth
-    assert cache.volume.index.leases() == []
+    assert cache.engine.open_index().leases.all() == []
 
 
 def test_videos(fo: Any, places: Places, use_cache: UseCache, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def web(make_cache: MakeCache, proxy: Proxy) -> Any:
 
 
 def look_ahead(cache: MediaCache, uris: list[str], **options: Any) -> LookAhead:
-    return LookAhead(cache, [(uri,) for uri in uris], **options)
+    return cache.look_ahead([(uri,) for uri in uris], **options)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ class TestNothingIsLeftBehind:
             loop()
 
         assert leases(cache) == []
-        assert cache.volume.index.totals().reserved == 0
+        assert cache.engine.open_index().entries.totals().reserved == 0
         assert cache.jobs() == []
 
     def test_a_forked_child_that_leaves_the_block(self, web: Any, objects: Objects) -> None:

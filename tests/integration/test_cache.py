@@ -61,12 +61,12 @@ class TestLocalPath:
         assert cache.local_path("/data/a.jpg") == "/data/a.jpg"
         assert cache.local_path("relative/a.jpg") == "relative/a.jpg"
         assert cache.local_path("file:///data/a%20b.jpg") == "/data/a b.jpg"
-        assert not cache.volume.is_open
+        assert not cache.engine.is_open
 
     def test_a_missing_object_is_said_to_be_missing(self, cache: MediaCache, s3_bucket: str) -> None:
         with pytest.raises(ObjectNotFoundError, match=rf"s3://{s3_bucket}/none\.jpg: .*"):
             cache.local_path(f"s3://{s3_bucket}/none.jpg")
-        assert cache.volume.index.claims() == {}
+        assert cache.engine.open_index().claims.all() == {}
 
     def test_an_unknown_scheme_is_refused(self, cache: MediaCache) -> None:
         with pytest.raises(UriError, match="has the scheme 'ftp', which Forebay cannot fetch"):
@@ -79,7 +79,7 @@ class TestLocalPath:
         below = f"s3://{s3_bucket}/a/b"
         # SeaweedFS keeps keys as files, so the second object comes from elsewhere: the mapping is ours.
         path = cache.local_path(file)
-        entry_dir = Path(cache.volume.layout.alternate_path(f"s3/{s3_bucket}/a/b"))
+        entry_dir = Path(cache.engine.files.layout().alternate_path(f"s3/{s3_bucket}/a/b"))
         entry_dir.parent.mkdir(parents=True)
         entry_dir.write_bytes(b"below")
 
@@ -164,7 +164,7 @@ class TestDownloadMedia:
         uris = objects(s3_server, s3_bucket, 4)
         cache.download_media(uris)
         # Redis is emptied: what the volume holds is indexed again, but nobody remembers the etags.
-        cache.volume.index.connection.command("flushall")
+        cache.engine.open_index().connection.command("flushall")
         cache.close()
 
         status = cache.download_media(uris, update=True).status()
@@ -319,7 +319,7 @@ class TestStatsAndClear:
         assert cache.clear() == 3
 
         assert cache.stats()["current_size"] == 0
-        assert os.listdir(cache.volume.layout.media_dir) == []
+        assert os.listdir(cache.engine.files.layout().media_dir) == []
 
     def test_clear_spares_what_is_leased_unless_forced(
         self, cache: MediaCache, s3_server: S3Server, s3_bucket: str
@@ -385,7 +385,7 @@ class TestDownloadContext:
 
         assert read == [n % 251 for n in range(200)]
         assert cache.stats()["current_size"] <= 20_000
-        assert cache.volume.index.leases() == []
+        assert cache.engine.open_index().leases.all() == []
         assert cache.jobs() == []
 
     def test_clear_leaves_nothing_behind(
@@ -407,7 +407,7 @@ class TestDownloadContext:
                 assert Path(path).exists()
                 break
 
-        assert cache.volume.index.leases() == []
+        assert cache.engine.open_index().leases.all() == []
 
     def test_samples_that_fail_keep_their_place(
         self, cache: MediaCache, s3_server: S3Server, s3_bucket: str

@@ -21,8 +21,6 @@ from forebay.cache import MediaCache
 from forebay.cli import following
 from forebay.cli.state import State
 from forebay.errors import IndexUnavailableError
-from forebay.index.jobs import Ledger
-from forebay.jobs import fleet
 from tests.caches import MakeCache
 from tests.commands import Forebay, ended
 from tests.servers.embedded import cache_directory, eventually, processes
@@ -117,7 +115,7 @@ class TestInterrupt:
         message: str,
     ) -> None:
         job = cache.create_job(uris)
-        Ledger(cache.volume.index).write(job.id, dispatch=dispatch)
+        cache.engine.open_index().jobs.write(job.id, dispatch=dispatch)
 
         def outage(**_: object) -> None:
             raise IndexUnavailableError("Redis cannot be reached")
@@ -161,8 +159,8 @@ class TestInterrupt:
         assert f"interrupted: job {status.id} stopped with " in done.err
         assert done.error_lines[-1] == f"  to go on with it: forebay job {status.id} --retry"
         # and nothing is claimed or reserved any more,
-        assert cache.volume.index.claims() == {}
-        assert cache.volume.index.totals().reserved == 0
+        assert cache.engine.open_index().claims.all() == {}
+        assert cache.engine.open_index().entries.totals().reserved == 0
         # and what was downloaded is not downloaded again.
         slow.reset()
         again = forebay("job", status.id, "--retry", "--json")
@@ -208,7 +206,7 @@ class TestWorker:
     ) -> None:
         # Given a worker started by the command, of which others hear
         with forebay.started("worker", "--concurrency", "3", "--name", "w7") as process:
-            [one] = eventually(lambda: fleet.workers(cache.volume.index))
+            [one] = eventually(cache.engine.open_index().workers.all)
             assert (one.name.partition("@")[0], one.concurrency) == ("w7", 3)
 
             # When a prefetch leaves the choice to Forebay
@@ -226,11 +224,11 @@ class TestWorker:
             # When it is interrupted, it signs off and ends in good order
             process.send_signal(signal.SIGINT)
             assert ended(process, timeout=30).status == 0
-        assert fleet.workers(cache.volume.index) == []
+        assert cache.engine.open_index().workers.all() == []
 
     def test_its_log_as_json(self, forebay: Forebay, cache: MediaCache) -> None:
         with forebay.started("worker", "--json", "-v") as process:
-            eventually(lambda: fleet.workers(cache.volume.index))
+            eventually(cache.engine.open_index().workers.all)
             process.send_signal(signal.SIGINT)
             done = ended(process, timeout=30)
         assert done.json_lines
@@ -238,7 +236,7 @@ class TestWorker:
 
     def test_a_pool_of_processes(self, forebay: Forebay, cache: MediaCache, uris: list[str]) -> None:
         with forebay.started("worker", "-c", "2", "--pool", "prefork") as process:
-            eventually(lambda: fleet.workers(cache.volume.index))
+            eventually(cache.engine.open_index().workers.all)
             assert len(psutil.Process(process.pid).children()) >= 2
 
             assert forebay("prefetch", *uris, dispatch="fleet").status == 0

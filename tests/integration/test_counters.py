@@ -14,7 +14,7 @@ from forebay.index.index import Index
 from forebay.metrics.catalogue import REASONS
 from forebay.sources.failures import changed, interrupted, refusal, truncated
 from forebay.uri import parse
-from forebay.volume.counters import MOST_SOURCES, Ended, Meter, histogram
+from forebay.volume.counters import MAX_SOURCES, Counters, Ended, histogram
 from tests.caches import MakeCache
 from tests.servers.embedded import eventually
 from tests.servers.proxy import Fault, Proxy
@@ -30,7 +30,7 @@ def downloaded(uri: str = "s3://photos/a.jpg", size: int = 10) -> Ended:
 
 @pytest.fixture
 def index(cache: MediaCache) -> Index:
-    return cache.volume.index
+    return cache.engine.open_index()
 
 
 @pytest.mark.usefixtures("s3_environment")
@@ -50,7 +50,7 @@ class TestCache:
         cache.close()
 
         # Then the volume's counters say so
-        counters = make_cache().volume.index.counters()
+        counters = make_cache().engine.open_index().counters.read()
         assert counters[source]["objects|downloaded"] == 6
         assert counters[source]["bytes|downloaded"] == 6000
         assert counters[source]["failures|not_found"] == counters[source]["objects|failed"] == 1
@@ -72,7 +72,7 @@ class TestCache:
 
         cache.local_path(uri)
 
-        counts = {name: n for (name, _), n in cache.volume.meter.counts().items() if "retries" in name}
+        counts = {name: n for (name, _), n in cache.engine.counters.counts().items() if "retries" in name}
         assert counts == {"retries|throttled": 2, "retries|server_error": 1, "retries|connection": 1}
 
     def test_counts_what_is_evicted_and_how_old_it_was(
@@ -84,10 +84,10 @@ class TestCache:
 
         cache.download_media(uris[4:])
 
-        gone = cache.volume.meter.counts()["evicted_objects", ""]
+        gone = cache.engine.counters.counts()["evicted_objects", ""]
         assert gone >= 2
-        assert cache.volume.meter.counts()["evicted_bytes", ""] == 1000 * gone
-        assert cache.volume.meter.counts()["evicted_age|0", ""] == gone
+        assert cache.engine.counters.counts()["evicted_bytes", ""] == 1000 * gone
+        assert cache.engine.counters.counts()["evicted_age|0", ""] == gone
 
     def test_a_heartbeat_tells_redis(
         self, make_cache: MakeCache, s3_server: S3Server, s3_bucket: str
@@ -95,16 +95,16 @@ class TestCache:
         cache = make_cache(claim_ttl_seconds=1.0)
         cache.local_path(s3_server.put(s3_bucket, "a", b"x"))
 
-        found = eventually(lambda: cache.volume.index.counters().get(f"s3://{s3_bucket}"))
+        found = eventually(lambda: cache.engine.open_index().counters.read().get(f"s3://{s3_bucket}"))
 
         assert found["objects|downloaded"] == 1
-        assert cache.volume.index.download_rate() == (1 / 60, 1 / 60)
+        assert cache.engine.open_index().counters.download_rate() == (1 / 60, 1 / 60)
 
 
 class TestMeter:
     def test_what_is_sent_twice_counts_once(self, index: Index) -> None:
         # Given a request whose answer is lost
-        meter = Meter()
+        meter = Counters()
         meter.ended([downloaded()])
         with (
             mock.patch.object(index.connection, "script", _loses_the_answer(index)),
@@ -117,33 +117,31 @@ class TestMeter:
         meter.flush(index)
         meter.flush(index)
 
-        assert index.counters()["s3://photos"]["objects|downloaded"] == 2
+        assert index.counters.read()["s3://photos"]["objects|downloaded"] == 2
 
     def test_processes_add_up(self, index: Index) -> None:
         for _ in range(3):
-            meter = Meter()
+            meter = Counters()
             meter.ended([downloaded(size=5)])
             meter.flush(index)
-        assert index.counters()["s3://photos"]["bytes|downloaded"] == 15
+        assert index.counters.read()["s3://photos"]["bytes|downloaded"] == 15
 
     def test_nothing_new_is_no_round_trip(self) -> None:
-        Meter().flush(index=None)  # type: ignore[arg-type]
+        Counters().flush(index=None)  # type: ignore[arg-type]
 
     def test_tells_a_bounded_number_of_sources_apart(self, index: Index, valkey: Valkey) -> None:
         # Given many processes, each with other sources
         for process in range(3):
-            meter = Meter()
-            meter.ended(
-                [downloaded(f"https://h{process}-{n}.example.com/a") for n in range(MOST_SOURCES + 9)]
-            )
+            meter = Counters()
+            meter.ended([downloaded(f"https://h{process}-{n}.example.com/a") for n in range(MAX_SOURCES + 9)])
             meter.flush(index)
 
-        counters = index.counters()
-        assert len(counters) == MOST_SOURCES + 1
-        assert counters["other"]["objects|downloaded"] == 3 * (MOST_SOURCES + 9) - MOST_SOURCES
+        counters = index.counters.read()
+        assert len(counters) == MAX_SOURCES + 1
+        assert counters["other"]["objects|downloaded"] == 3 * (MAX_SOURCES + 9) - MAX_SOURCES
 
     def test_a_secret_in_a_uri_is_not_counted(self) -> None:
-        meter = Meter()
+        meter = Counters()
         meter.ended([downloaded("https://user:secret@example.com/a?X-Amz-Signature=secret")])
         assert {source for _, source in meter.counts()} == {"https://example.com"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from forebay.cache import MediaCache
 from forebay.checks.doctor import Finding, examine
-from forebay.jobs import fleet
+from forebay.index.workers import ALIVE_SECONDS
 from tests.caches import MakeCache
 from tests.servers.seaweedfs import S3Server
 from tests.servers.valkey import Valkey
@@ -106,16 +106,16 @@ class TestWorkers:
 
     def test_alive(self, make_cache: MakeCache) -> None:
         cache = make_cache(dispatch="auto")
-        fleet.announce(cache.volume.index, "w1@a", 8)
-        fleet.announce(cache.volume.index, "w2@b", 4)
+        cache.engine.open_index().workers.announce("w1@a", 8)
+        cache.engine.open_index().workers.announce("w2@b", 4)
         finding = found(cache)["workers"]
         assert (finding.state, finding.message) == ("ok", "2 alive with 12 threads: w1@a, w2@b")
 
     def test_gone(self, make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch) -> None:
         cache = make_cache(dispatch="auto")
-        fleet.announce(cache.volume.index, "w1@a", 8)
+        cache.engine.open_index().workers.announce("w1@a", 8)
         now = time.time()
-        monkeypatch.setattr("time.time", lambda: now + fleet.ALIVE_SECONDS + 1)
+        monkeypatch.setattr("time.time", lambda: now + ALIVE_SECONDS + 1)
         finding = found(cache)["workers"]
         assert (finding.state, finding.message) == ("warning", "not heard of any more: w1@a; see their logs")
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from forebay.cache import MediaCache
-from forebay.eviction.eviction import evict
 from forebay.uri import entry_of
-from forebay.volume.maintenance import end_expired_leases, maintain
+from forebay.volume.leases import end_expired_leases
 from tests.caches import MakeCache
 from tests.servers.embedded import eventually
 from tests.servers.proxy import Proxy
@@ -34,7 +33,7 @@ def full(make_cache: MakeCache, s3_server: S3Server, s3_bucket: str) -> tuple[Me
 
 def cached(cache: MediaCache, uris: list[str]) -> list[int]:
     """The numbers of those that lie on the disk."""
-    return [n for n, uri in enumerate(uris) if cache.volume.locate(entry_of(uri)) is not None]
+    return [n for n, uri in enumerate(uris) if cache.engine.files.locate(entry_of(uri)) is not None]
 
 
 def test_the_least_recently_used_goes_first(full: tuple[MediaCache, list[str]]) -> None:
@@ -49,7 +48,7 @@ def test_the_least_recently_used_goes_first(full: tuple[MediaCache, list[str]]) 
 def test_a_hit_counts_as_a_use_without_a_round_trip(full: tuple[MediaCache, list[str]]) -> None:
     cache, uris = full
     cache.local_path(uris[0])
-    cache.volume._used.clear()  # The index is never told; the file itself bears the mark.
+    cache.engine.files._touched.clear()  # The index is never told; the file itself bears the mark.
 
     cache.local_path(uris[10])
 
@@ -123,10 +122,10 @@ def test_a_lease_keeps_entries_until_it_ends_or_expires(full: tuple[MediaCache, 
 
     # An expired lease is ended by the maintenance.
     short.renew(0.001)
-    eventually(lambda: end_expired_leases(cache.volume) == 1)
+    eventually(lambda: end_expired_leases(cache.engine.open_index()) == 1)
     cache.download_media(uris[:9])
     assert 1 in cached(cache, uris)
-    assert cache.volume.index.totals().leased == 0
+    assert cache.engine.open_index().entries.totals().leased == 0
 
 
 def test_a_lease_keeps_what_is_cached_only_later(
@@ -139,7 +138,7 @@ def test_a_lease_keeps_what_is_cached_only_later(
         cache.download_media(uris[9:10])
 
         assert set(cached(cache, uris)) >= {10, 11}
-        assert cache.volume.index.totals().leased == 2000
+        assert cache.engine.open_index().entries.totals().leased == 2000
 
 
 def test_a_request_waits_for_downloads_under_way(
@@ -152,8 +151,9 @@ def test_a_request_waits_for_downloads_under_way(
     # Given another process that has reserved the whole cache for a download,
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
     uri = s3_server.put(s3_bucket, "a.bin", b"y" * 9000)
-    busy = make_cache(cache_size_bytes=10_000).volume.session
-    assert busy.take(9000, f"{busy.id}.1") is None
+    busy = make_cache(cache_size_bytes=10_000).engine.open_session()
+    reservation = busy.reservation(f"{busy.id}.1")
+    assert reservation.grow(9000) is None
 
     # when an object needs the room,
     cache = make_cache(cache_size_bytes=10_000)
@@ -163,7 +163,7 @@ def test_a_request_waits_for_downloads_under_way(
     assert request.is_alive()
 
     # then it waits, and gets it when the other gives up.
-    busy.give_back(9000, f"{busy.id}.1")
+    reservation.close()
     busy.trim()
     request.join()
     assert cached(cache, [uri]) == [0]
@@ -172,7 +172,7 @@ def test_a_request_waits_for_downloads_under_way(
 def test_evict_frees_what_it_is_asked_for_oldest_first(full: tuple[MediaCache, list[str]]) -> None:
     cache, uris = full
 
-    done = evict(cache.volume, 2500)
+    done = cache.engine.open_evictor().evict(2500)
 
     assert done.freed == 3000
     assert [entry.rsplit("/", 1)[1] for entry in done.entries] == ["00.bin", "01.bin", "02.bin"]
@@ -181,22 +181,22 @@ def test_evict_frees_what_it_is_asked_for_oldest_first(full: tuple[MediaCache, l
 
 def test_only_one_evicts_at_a_time(full: tuple[MediaCache, list[str]], make_cache: MakeCache) -> None:
     cache, _ = full
-    cache.volume.index.lock(cache.volume.index.keys.evictor, "somebody", 5.0)
+    cache.engine.open_index().locks.take(cache.engine.open_index().keys.evictor, "somebody", 5.0)
 
-    assert evict(make_cache().volume, 1000).locked
+    assert make_cache().engine.open_evictor().evict(1000).locked
 
 
 def test_nothing_but_copies_of_remote_objects_is_removed(full: tuple[MediaCache, list[str]]) -> None:
     cache, uris = full
-    notes = Path(cache.volume.layout.media_dir) / "notes.txt"
+    notes = Path(cache.engine.files.layout().media_dir) / "notes.txt"
     notes.write_text("mine")
     beside = Path(cache.config.cache_dir) / "beside.txt"
     beside.write_text("mine, too")
-    eventually(lambda: maintain(cache.volume, force=True))
+    eventually(lambda: cache.engine.open_maintenance().run(force=True))
     cache.download_media(uris)
     cache.clear(force=True)
 
     assert notes.read_text() == "mine"
     assert beside.read_text() == "mine, too"
     # What is not ours still takes room.
-    assert cache.volume.index.totals().unindexed == 4
+    assert cache.engine.open_index().entries.totals().unindexed == 4

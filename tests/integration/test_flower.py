@@ -103,7 +103,7 @@ def test_each_sample_of_a_small_job_and_why_one_failed(
 
     # Then each task names its job and its sample, by a name that says what it does
     shown = {task["args"]: task for task in tasks}
-    assert {task["kwargs"] for task in tasks} == {f"{{'job': '{job.id}', 'pack': {n}}}" for n in (0, 1)}
+    assert {task["kwargs"] for task in tasks} == {f"{{'job': '{job.id}', 'message': {n}}}" for n in (0, 1)}
     assert {task["name"] for task in tasks} == {"forebay.fetch"}
     # and what became of it,
     assert shown[there]["state"] == "SUCCESS"
@@ -115,7 +115,7 @@ def test_each_sample_of_a_small_job_and_why_one_failed(
     )
 
 
-def test_a_pack_of_a_large_job(
+def test_a_message_of_a_large_job(
     flower: Flower,
     make_cache: MakeCache,
     s3_server: S3Server,
@@ -131,13 +131,13 @@ def test_a_pack_of_a_large_job(
 
     shown = {task["kwargs"]: task["args"] for task in tasks}
     assert shown == {
-        f"{{'job': '{job.id}', 'pack': 0}}": f"3 samples of s3://{s3_bucket}",
-        f"{{'job': '{job.id}', 'pack': 1}}": f"2 samples of s3://{s3_bucket}",
+        f"{{'job': '{job.id}', 'message': 0}}": f"3 samples of s3://{s3_bucket}",
+        f"{{'job': '{job.id}', 'message': 1}}": f"2 samples of s3://{s3_bucket}",
     }
     assert sorted(task["result"] for task in tasks) == ["'2 downloaded (2.0KB)'", "'3 downloaded (2.9KB)'"]
 
 
-def test_a_pack_that_is_begun_again_says_so(
+def test_a_message_that_is_begun_again_says_so(
     flower: Flower,
     make_cache: MakeCache,
     s3_server: S3Server,
@@ -153,7 +153,7 @@ def test_a_pack_that_is_begun_again_says_so(
         s3_server.put(s3_bucket, "late.jpg", b"x")
 
         # When what failed is tried again, and another message for it comes
-        cache.dispatcher.enqueue(job.id, [0])
+        cache.engine.open_dispatcher().enqueue(job.id, [0])
         eventually(lambda: len(flower.tasks()) == 2, 30)
         job.retry()
         tasks = eventually(lambda: flower.tasks() if len(flower.tasks()) == 3 else None, 30)

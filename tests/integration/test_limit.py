@@ -48,8 +48,8 @@ def test_four_processes_put_500_mb_through_a_cache_of_50_mb(
     assert limit / 2 < watcher.largest <= limit
     # And what the index says is what lies there.
     cache = make_cache(cache_size_bytes=limit)
-    assert cache.stats()["current_size"] == bytes_below(Path(cache.volume.layout.media_dir))
-    assert cache.volume.index.totals().reserved == 0
+    assert cache.stats()["current_size"] == bytes_below(Path(cache.engine.files.layout().media_dir))
+    assert cache.engine.open_index().entries.totals().reserved == 0
 
 
 def test_the_disk_keeps_its_floor_of_free_space(

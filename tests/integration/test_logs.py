@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from forebay.jobs import fleet
 from tests.caches import MakeCache
 from tests.commands import Forebay, ended
 from tests.servers.embedded import eventually
@@ -31,7 +30,7 @@ def test_a_workers_lines_say_which_job_and_sample(
     cache = make_cache(dispatch="fleet")
     missing = f"s3://{s3_bucket}/missing"
     with forebay.started("worker", "--log-format", "json", "-v") as process:
-        eventually(lambda: fleet.workers(cache.volume.index), 60)
+        eventually(cache.engine.open_index().workers.all, 60)
         job = cache.download_media([missing])
         process.send_signal(signal.SIGINT)
         done = ended(process)
@@ -50,7 +49,7 @@ def test_a_workers_lines_say_which_job_and_sample(
 def test_as_lines(make_cache: MakeCache, forebay: Forebay, s3_bucket: str) -> None:
     cache = make_cache(dispatch="fleet")
     with forebay.started("worker") as process:
-        eventually(lambda: fleet.workers(cache.volume.index), 60)
+        eventually(cache.engine.open_index().workers.all, 60)
         job = cache.download_media([f"s3://{s3_bucket}/missing"])
         process.send_signal(signal.SIGINT)
         done = ended(process)

@@ -11,7 +11,8 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from forebay.cache import MediaCache
-from forebay.index.jobs import Outline
+from forebay.index.jobs import MessageSummary
+from forebay.index.workers import GONE_SECONDS
 from forebay.jobs import fleet
 from forebay.metrics import catalogue
 from forebay.metrics.catalogue import Metric
@@ -60,16 +61,22 @@ def busy(
     uris = s3_server.put_many(s3_bucket, {f"{n}": b"x" * 1000 for n in range(6)})
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
     cache = make_cache(cache_size_bytes=4000, num_workers=1)
-    cache.volume.session  # noqa: B018
+    cache.engine.open_session()
     s3_proxy.fault("/" + uris[0].removeprefix("s3://"), Fault.s3(503, "SlowDown"), times=2)
     cache.download_media([*uris, f"s3://{s3_bucket}/missing"])
     cache.local_path(uris[-1])
     cache.lease(uris[-1:], "1h", "run-7")
-    fleet.announce(cache.volume.index, "w1@test", 8, samples=3)
-    fleet.enqueue(cache.dispatcher.app, cache.config, "job", [Outline(0, 1, 0, None)], "s3://photos")
-    cache.volume.meter.flush(cache.volume.index)
-    [(_, claimed)] = cache.volume.session.claim([entry_of(f"s3://{s3_bucket}/7")])
-    reserved = cache.volume.index.reserve(cache.volume.session.id, 700, 700, None)
+    cache.engine.open_index().workers.announce("w1@test", 8, samples=3)
+    fleet.enqueue(
+        cache.engine.open_dispatcher().open_app(),
+        cache.config,
+        "job",
+        [MessageSummary(0, 1, 0, None)],
+        "s3://photos",
+    )
+    cache.engine.counters.flush(cache.engine.open_index())
+    [(_, claimed)] = cache.engine.open_session().claim([entry_of(f"s3://{s3_bucket}/7")])
+    reserved = cache.engine.open_index().reservations.set(cache.engine.open_session().id, 700, 700, None)
     assert (claimed.granted, reserved.granted) == (True, 700)
     return cache
 
@@ -123,7 +130,7 @@ class TestVolume:
         uris = s3_server.put_many(s3_bucket, {"a": b"x" * 1000})
         cache.download_media(uris)
         cache.download_media(uris, update=True)
-        cache.volume.meter.flush(cache.volume.index)
+        cache.engine.counters.flush(cache.engine.open_index())
 
         found = values(forebay("metrics").out)
         source = f"s3://{s3_bucket}"
@@ -134,14 +141,14 @@ class TestVolume:
         self, cache: MediaCache, forebay: Forebay, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # Given two workers, one of which was last heard of almost ten minutes ago
-        index, now = cache.volume.index, time.time()
-        monkeypatch.setattr("time.time", lambda: now - fleet.GONE_SECONDS + 60)
-        fleet.announce(index, "killed@test", 8, samples=3)
+        index, now = cache.engine.open_index(), time.time()
+        monkeypatch.setattr("time.time", lambda: now - GONE_SECONDS + 60)
+        index.workers.announce("killed@test", 8, samples=3)
         monkeypatch.undo()
-        fleet.announce(index, "alive@test", 8, samples=3)
+        index.workers.announce("alive@test", 8, samples=3)
 
         # When the other cleans up, then it is still told, but takes no part in what is about those alive
-        fleet.forget_gone(index)
+        index.workers.forget_gone()
         found = values(forebay("metrics").out)
         assert found["forebay_workers"] == {("alive",): 1, ("gone",): 1}
         assert found["forebay_worker_progress_age_seconds"].keys() == {("alive@test",)}
@@ -149,11 +156,11 @@ class TestVolume:
 
         # and a minute later it is not
         monkeypatch.setattr("time.time", lambda: now + 61)
-        fleet.forget_gone(index)
-        assert [worker.name for worker in fleet.workers(index)] == ["alive@test"]
+        index.workers.forget_gone()
+        assert [worker.name for worker in index.workers.all()] == ["alive@test"]
 
     def test_no_limit_is_infinite(self, make_cache: MakeCache, forebay: Forebay) -> None:
-        make_cache(cache_size_bytes=-1).volume.session  # noqa: B018
+        make_cache(cache_size_bytes=-1).engine.open_session()
         assert values(forebay("metrics").out)["forebay_cache_limit_bytes"] == {(): math.inf}
 
     def test_a_job_that_runs_and_stands_still(self, cache: MediaCache, forebay: Forebay) -> None:
@@ -180,7 +187,7 @@ class TestVolume:
     ) -> None:
         # Given two volumes, and an exporter of all of them
         for name in ("node-a", "node-b"):
-            make_cache(volume=name, cache_dir=str(tmp_path / name)).volume.session  # noqa: B018
+            make_cache(volume=name, cache_dir=str(tmp_path / name)).engine.open_session()
         [port] = free_ports()
         url = f"http://127.0.0.1:{port}/metrics"
         with forebay.started("metrics", "--volume", "all", "--serve", str(port)) as process:

@@ -21,9 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig
 from forebay.errors import CacheFullError
-from forebay.eviction.eviction import evict
 from forebay.uri import entry_of
-from forebay.volume.maintenance import maintain
 from tests.servers.embedded import eventually
 from tests.servers.http_server import http_server
 from tests.servers.proxy import Fault
@@ -105,7 +103,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.cache.volume.index.totals()
+        self.cache.engine.open_index().entries.totals()
 
     @rule(number=NUMBERS)
     def get(self, number: int) -> None:
@@ -137,20 +135,20 @@ class CacheMachine(RuleBasedStateMachine):
     @rule()
     def end_lease(self) -> None:
         name = next(iter(self.model.leases))
-        self.cache.volume.index.end_lease(name)
+        self.cache.engine.open_index().leases.end(name)
         del self.model.leases[name]
 
     @precondition(lambda self: self.model.leases)
     @rule()
     def expire_lease(self) -> None:
         name = next(iter(self.model.leases))
-        self.cache.volume.index.prolong_lease(name, -1.0)
+        self.cache.engine.open_index().leases.extend(name, -1.0)
         self.reconcile()
         del self.model.leases[name]
 
     @rule(wanted=st.integers(1, LIMIT))
     def evict(self, wanted: int) -> None:
-        evict(self.cache.volume, wanted)
+        self.cache.engine.open_evictor().evict(wanted)
         self.model.evict(wanted)
 
     @rule(numbers=SOME)
@@ -166,7 +164,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.proxy.fault(f"/{number}.bin", Fault(stall_after=200), times=1)
         child = FORK.Process(target=self.cache.local_path, args=(self.uris[number],))
         child.start()
-        temporary = self.cache.volume.layout.temporary_dir
+        temporary = self.cache.engine.files.layout().temporary_dir
         eventually(lambda: [name for name in os.listdir(temporary) if not name.startswith("probe")])
         child.kill()
         child.join()
@@ -175,7 +173,7 @@ class CacheMachine(RuleBasedStateMachine):
     def remove_a_file_by_hand(self) -> None:
         if self.model.order:
             number = self.model.order.pop()
-            path = self.cache.volume.locate(entry_of(self.uris[number]))
+            path = self.cache.engine.files.locate(entry_of(self.uris[number]))
             assert path is not None
             os.unlink(path)
             self.reconcile()
@@ -197,11 +195,11 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule()
     def reconcile(self) -> None:
-        eventually(lambda: maintain(self.cache.volume, force=True))
+        eventually(lambda: self.cache.engine.open_maintenance().run(force=True))
 
     @invariant()
     def the_directory_is_what_the_model_says(self) -> None:
-        media = Path(self.cache.volume.layout.media_dir)
+        media = Path(self.cache.engine.files.layout().media_dir)
         files = {int(path.stem): path.stat().st_size for path in media.rglob("*.bin")}
         assert files == {n: SIZES[n] for n in self.model.order}
         assert sum(files.values()) <= LIMIT
@@ -209,17 +207,17 @@ class CacheMachine(RuleBasedStateMachine):
     @invariant()
     def after_reconciliation_the_index_agrees(self) -> None:
         self.reconcile()
-        volume = self.cache.volume
-        index = volume.index
-        entries = {entry: int(value.split("|")[0]) for page in index.scan() for entry, value in page}
+        engine = self.cache.engine
+        index = engine.open_index()
+        entries = {entry: int(value.split("|")[0]) for page in index.entries.scan() for entry, value in page}
         assert entries == {entry_of(self.uris[n]): SIZES[n] for n in self.model.order}
-        totals = index.totals()
+        totals = index.entries.totals()
         assert (totals.published, totals.count) == (self.model.size, len(self.model.order))
         assert totals.leased == sum(SIZES[n] for n in self.model.order if n in self.model.leased)
-        assert (totals.unindexed, index.claims()) == (0, {})
-        volume.session.trim()
-        assert index.totals().reserved == 0
-        assert os.listdir(volume.layout.temporary_dir) == []
+        assert (totals.unindexed, index.claims.all()) == (0, {})
+        engine.open_session().trim()
+        assert index.entries.totals().reserved == 0
+        assert os.listdir(engine.files.layout().temporary_dir) == []
 
 
 CacheMachine.TestCase.settings = settings(

@@ -14,7 +14,6 @@ from forebay.cache import MediaCache
 from forebay.embedded import owner_path
 from forebay.errors import IndexUnavailableError, VolumeError
 from forebay.index.connection import Connection
-from forebay.volume import registry
 from tests.caches import MakeCache
 from tests.commands import Forebay
 from tests.servers.http_server import HTTPServer
@@ -107,9 +106,9 @@ def test_a_second_name_for_a_directory_is_refused_and_evicts_nothing(
         f"{directory}/.forebay/volume.json\n"
     )
     # and what the volume's lease keeps is still there; Redis does not know the other name.
-    assert sum(path.is_file() for path in Path(leased.volume.layout.media_dir).rglob("*")) == 20
+    assert sum(path.is_file() for path in Path(leased.engine.files.layout().media_dir).rglob("*")) == 20
     assert list(valkey.client.scan_iter("forebay:{nope}:*")) == []
-    assert [record.name for record in registry.known(leased.volume.index.connection)] == ["node-a"]
+    assert [record.name for record in leased.engine.open_index().volumes.all()] == ["node-a"]
 
 
 def test_the_embedded_index_refuses_a_second_name_too(make_cache: MakeCache) -> None:
@@ -127,14 +126,14 @@ def test_a_volume_keeps_its_name_when_redis_comes_back_empty(
 
     with pytest.raises(VolumeError, match="is the volume 'node-a' of the Redis"):
         make_cache(volume="nope").stats()
-    assert make_cache(volume="node-a").volume.index.totals().unindexed == 2000
+    assert make_cache(volume="node-a").engine.open_index().entries.totals().unindexed == 2000
 
 
 def test_a_volume_is_renamed_on_purpose(leased: MediaCache, make_cache: MakeCache) -> None:
     leased.close()
     os.unlink(owner_path(leased.config.cache_dir))
 
-    assert make_cache(volume="renamed").volume.index.totals().unindexed == 2000
+    assert make_cache(volume="renamed").engine.open_index().entries.totals().unindexed == 2000
     with pytest.raises(VolumeError, match="is the volume 'renamed' of the Redis"):
         make_cache(volume="node-a").stats()
 

@@ -10,7 +10,6 @@ import pytest
 
 from forebay.cache import MediaCache
 from forebay.uri import entry_of
-from forebay.volume.maintenance import maintain
 from forebay.volume.session import clock
 from tests.caches import MakeCache
 from tests.servers.embedded import eventually
@@ -29,7 +28,7 @@ def settings(http_server: HTTPServer) -> dict[str, object]:
 
 
 def reconciled(cache: MediaCache) -> None:
-    eventually(lambda: maintain(cache.volume, force=True))
+    eventually(lambda: cache.engine.open_maintenance().run(force=True))
 
 
 def downloads(server: HTTPServer) -> int:
@@ -54,15 +53,15 @@ class TestRedisStartedEmpty:
     ) -> None:
         cache = make_cache(cache_size_bytes=24_000, **settings)
         cache.download_media(uris[:20])
-        media = Path(cache.volume.layout.media_dir)
+        media = Path(cache.engine.files.layout().media_dir)
 
         valkey.restart(empty=True)
-        totals_before = make_cache(cache_size_bytes=24_000, **settings).volume.index.totals()
+        totals_before = make_cache(cache_size_bytes=24_000, **settings).engine.open_index().entries.totals()
         cache.download_media(uris[20:30])
 
         assert totals_before.unindexed + totals_before.published == 24_000
         assert sum(p.stat().st_size for p in media.rglob("*.bin")) <= 24_000
-        assert all(cache.volume.locate(entry_of(uri)) for uri in uris[20:30])
+        assert all(cache.engine.files.locate(entry_of(uri)) for uri in uris[20:30])
 
     def test_the_order_of_use_survives(
         self, make_cache: MakeCache, valkey: Valkey, uris: list[str], settings: dict
@@ -75,7 +74,7 @@ class TestRedisStartedEmpty:
         reconciled(cache)
         cache.local_path(uris[10])
 
-        gone = [n for n in range(10) if cache.volume.locate(entry_of(uris[n])) is None]
+        gone = [n for n in range(10) if cache.engine.files.locate(entry_of(uris[n])) is None]
         assert gone == [1, 2]
 
 
@@ -87,7 +86,7 @@ class TestDeadProcess:
         child = os.fork()
         if child == 0:
             doomed = make_cache(**settings)
-            doomed.volume.session.commit = lambda done: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign, assignment, misc]
+            doomed.engine.open_session().commit = lambda done: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign, assignment, misc]
             doomed.local_path(uris[0])
             os._exit(1)
         _, status = os.waitpid(child, 0)
@@ -100,10 +99,10 @@ class TestDeadProcess:
         assert Path(path).read_bytes() == b"000" * 400
         assert downloads(http_server) == 1
         reconciled(cache)
-        totals = cache.volume.index.totals()
+        totals = cache.engine.open_index().entries.totals()
         assert (totals.published, totals.count) == (1200, 1)
-        cache.volume.session.trim()
-        assert cache.volume.index.totals().reserved == 0
+        cache.engine.open_session().trim()
+        assert cache.engine.open_index().entries.totals().reserved == 0
 
     def test_an_evictor_that_died_half_way_is_cleaned_up_after(
         self, make_cache: MakeCache, uris: list[str], settings: dict
@@ -112,18 +111,16 @@ class TestDeadProcess:
         cache.download_media(uris[:10])
         child = os.fork()
         if child == 0:
-            from forebay.eviction.eviction import evict
-
             doomed = make_cache(cache_size_bytes=12_000, **settings)
-            doomed.volume.index.commit_victims = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign, assignment, misc]
-            evict(doomed.volume, 3000)
+            doomed.engine.open_index().commit_victims = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign, assignment, misc]
+            doomed.engine.open_evictor().evict(3000)
             os._exit(1)
         os.waitpid(child, 0)
 
         reconciled(cache)
 
-        assert cache.volume.index.claims() == {}
-        assert cache.volume.index.totals().published == 12_000 - 3 * 1200
+        assert cache.engine.open_index().claims.all() == {}
+        assert cache.engine.open_index().entries.totals().published == 12_000 - 3 * 1200
 
 
 class TestPausedProcess:
@@ -131,13 +128,15 @@ class TestPausedProcess:
         self, make_cache: MakeCache, http_server: HTTPServer, uris: list[str], settings: dict
     ) -> None:
         # Given a process that has a claim and a partial file, and is then taken for dead.
-        late = make_cache(**settings).volume
+        late = make_cache(**settings).engine
         entry = entry_of(uris[0])
-        [(token, answer)] = late.session.claim([entry])
+        [(token, answer)] = late.open_session().claim([entry])
         assert answer.granted
-        partial = Path(late.temporary(token))
+        partial = Path(late.files.temporary(token))
         partial.write_bytes(b"old bytes")
-        late.index.connection.command("zadd", late.index.keys.sessions, {late.session.id: 1})
+        late.open_index().connection.command(
+            "zadd", late.open_index().keys.sessions, {late.open_session().id: 1}
+        )
 
         # When another takes over,
         cache = make_cache(**settings)
@@ -150,13 +149,13 @@ class TestPausedProcess:
         from forebay.index import Download
 
         late_download = Download(entry, token, 9, 0.0, "9||0")
-        assert late.session.commit([late_download]) == [False]
+        assert late.open_session().commit([late_download]) == [False]
         assert path.read_bytes() == b"000" * 400
 
     def test_its_own_clock_tells_it_that_its_claims_are_void(
         self, make_cache: MakeCache, uris: list[str], settings: dict
     ) -> None:
-        session = make_cache(claim_ttl_seconds=1, **settings).volume.session
+        session = make_cache(claim_ttl_seconds=1, **settings).engine.open_session()
         [(token, _)] = session.claim([entry_of(uris[0])])
         assert session.owns(token)
 
@@ -197,7 +196,7 @@ class TestByHand:
     ) -> None:
         cache = make_cache(**settings)
         cache.download_media(uris[:1])
-        stray = Path(cache.volume.temporary("somebody-1-2-3.7"))
+        stray = Path(cache.engine.files.temporary("somebody-1-2-3.7"))
         stray.write_bytes(b"x")
 
         reconciled(cache)
@@ -206,10 +205,9 @@ class TestByHand:
 
 
 def test_maintenance_is_done_by_one_process_at_a_time(make_cache: MakeCache, settings: dict) -> None:
-    first, second = make_cache(**settings).volume, make_cache(**settings).volume
-    first.index.lock(first.index.keys.maintenance, "first", 30.0)
+    first, second = make_cache(**settings).engine, make_cache(**settings).engine
+    index = first.open_index()
+    with index.locks.hold(index.keys.maintenance, 30.0):
+        assert not second.open_maintenance().run()
 
-    assert not maintain(second)
-
-    first.index.lock(first.index.keys.maintenance, "first", 0)
-    assert maintain(second)
+    assert second.open_maintenance().run()

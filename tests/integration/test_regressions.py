@@ -14,9 +14,8 @@ import pytest
 from forebay.cache import MediaCache
 from forebay.errors import ConfigError, IndexUnavailableError, ObjectNotFoundError
 from forebay.index import connection
-from forebay.jobs import fleet
+from forebay.jobs.celery_app import broker_url
 from forebay.uri import entry_of
-from forebay.volume.maintenance import maintain
 from tests.caches import MakeCache
 from tests.servers.embedded import eventually
 from tests.servers.http_server import HTTPServer
@@ -51,8 +50,8 @@ def test_a_claim_of_this_process_that_nobody_answers_for_is_given_back(
     # Given a claim whose request was interrupted after Redis had executed it.
     cache = web()
     uri = http_server.put("/a.bin", b"pixels")
-    session = cache.volume.session
-    cache.volume.index.claim(session.id, [(entry_of(uri), f"{session.id}.999")])
+    session = cache.engine.open_session()
+    cache.engine.open_index().claims.acquire(session.id, [(entry_of(uri), f"{session.id}.999")])
 
     assert Path(cache.local_path(uri)).read_bytes() == b"pixels"
 
@@ -122,7 +121,8 @@ def test_a_paused_evictor_leaves_alone_what_was_leased_meanwhile(web: Any, http_
 
     def evict_slowly() -> None:
         cache = web(cache_size_bytes=10_000, claim_ttl_seconds=1)
-        select = cache.volume.index.select_victims
+        victims_of = cache.engine.open_index().victims
+        select = victims_of.select
 
         def selected(*arguments: Any) -> Any:
             victims = select(*arguments)
@@ -130,7 +130,7 @@ def test_a_paused_evictor_leaves_alone_what_was_leased_meanwhile(web: Any, http_
             signal.raise_signal(signal.SIGSTOP)
             return victims
 
-        cache.volume.index.select_victims = selected
+        victims_of.select = selected  # type: ignore[method-assign]
         cache.evict(0)
 
     evictor = FORK.Process(target=evict_slowly)
@@ -140,8 +140,8 @@ def test_a_paused_evictor_leaves_alone_what_was_leased_meanwhile(web: Any, http_
 
     # When its session has expired, and everything is leased,
     def cleaned_up() -> bool:
-        maintain(cache.volume, force=True)
-        return not cache.volume.index.claims()
+        cache.engine.open_maintenance().run(force=True)
+        return not cache.engine.open_index().claims.all()
 
     eventually(cleaned_up)
     with cache.lease(uris, ttl=60):
@@ -149,7 +149,7 @@ def test_a_paused_evictor_leaves_alone_what_was_leased_meanwhile(web: Any, http_
         evictor.join(20)
 
         # then it removes nothing of that.
-        assert all(cache.volume.locate(entry_of(uri)) for uri in uris)
+        assert all(cache.engine.files.locate(entry_of(uri)) for uri in uris)
 
 
 def test_what_changed_is_updated_in_a_full_cache(web: Any, http_server: HTTPServer) -> None:
@@ -182,7 +182,7 @@ def test_processes_that_are_idle_hold_nothing_in_reserve(web: Any, http_server: 
 
     cache.local_path(uri)
 
-    assert cache.volume.index.totals().reserved == 0
+    assert cache.engine.open_index().entries.totals().reserved == 0
 
 
 def test_objects_of_unknown_size_do_not_wait_for_each_other(web: Any, http_server: HTTPServer) -> None:
@@ -208,7 +208,7 @@ def test_a_damaged_file_is_removed_by_the_sweep(web: Any, http_server: HTTPServe
     uri = http_server.put("/a.bin", b"x" * 5000)
     os.truncate(cache.local_path(uri), 100)
 
-    eventually(lambda: maintain(cache.volume, force=True))
+    eventually(lambda: cache.engine.open_maintenance().run(force=True))
 
     assert Path(cache.local_path(uri)).stat().st_size == 5000
     assert cache.stats()["current_size"] == 5000
@@ -231,9 +231,9 @@ def test_a_job_that_cannot_be_made_leaves_no_lease(web: Any, http_server: HTTPSe
     uri = http_server.put("/a.bin", b"a")
 
     with pytest.raises(ConfigError):
-        cache.download_media([uri], lease="24h", batch_size=5000)
+        cache.download_media([uri], lease="24h", message_size=5000)
 
-    assert cache.volume.index.leases() == []
+    assert cache.engine.open_index().leases.all() == []
     assert cache.download_media(["s3://[bucket/key.jpg", uri], lease="24h").status().downloaded == 1
 
 
@@ -279,4 +279,4 @@ def test_two_processes_that_open_a_volume_for_the_first_time_agree(web: Any) -> 
 def test_the_queue_lies_one_database_further(index: str, broker: str, make_cache: MakeCache) -> None:
     config = make_cache(redis_url=index).config
 
-    assert fleet.broker_url(config, index) == broker
+    assert broker_url(config, index) == broker

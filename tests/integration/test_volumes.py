@@ -16,9 +16,9 @@ import forebay as api
 from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError, DownloadError, NoWorkersError, VolumeError
-from forebay.jobs import fleet
+from forebay.index.registry import KEY
 from forebay.uri import entry_of
-from forebay.volume import registry
+from forebay.volume.files import AbsentFiles
 from forebay.volumes.volumes import Volumes
 from tests.caches import MakeCache
 from tests.commands import Forebay, ended
@@ -71,18 +71,20 @@ def client(forebay: Forebay, tmp_path: Path) -> Forebay:
 
 def on_disk(cache: MediaCache) -> int:
     """Bytes of the files that lie on a volume."""
-    return sum(p.stat().st_size for p in Path(cache.volume.layout.media_dir).rglob("*") if p.is_file())
+    return sum(
+        p.stat().st_size for p in Path(cache.engine.files.layout().media_dir).rglob("*") if p.is_file()
+    )
 
 
 def pretend(valkey: Valkey, name: str, **changes: object) -> None:
     """Lets a volume have said something else of itself."""
-    record = json.loads(valkey.client.hget(registry.KEY, name))
-    valkey.client.hset(registry.KEY, name, json.dumps(record | changes))
+    record = json.loads(valkey.client.hget(KEY, name))
+    valkey.client.hset(KEY, name, json.dumps(record | changes))
 
 
 def announced(cache: MediaCache, valkey: Valkey, **changes: object) -> None:
     """A volume that a process has used, and has said so."""
-    cache.volume.session  # noqa: B018
+    cache.engine.open_session()
     cache.close()
     pretend(valkey, cache.config.volume, **changes)
 
@@ -106,7 +108,7 @@ class TestBroadcast:
         sizes = {name: on_disk(cache) for name, cache in nodes.items()}
         assert sizes["node-a"] == COUNT * SIZE
         assert 0 < sizes["node-b"] <= 20 * SIZE
-        assert all(cache.volume.locate(entry_of(uris[-1])) for cache in nodes.values())
+        assert all(cache.engine.files.locate(entry_of(uris[-1])) for cache in nodes.values())
         # the statistics are each volume's own,
         listed = {one["name"]: one for one in client("volumes", "--json").json}
         for name, cache in nodes.items():
@@ -114,7 +116,7 @@ class TestBroadcast:
             assert listed[name]["limit"] == cache.config.cache_size_bytes
             assert listed[name]["workers"] == 1
             assert [job.id for job in cache.jobs()] == [found["volumes"][name]["id"]]
-        assert nodes["node-a"].volume.index.counters().get("", {}).get("evicted_objects", 0) == 0
+        assert nodes["node-a"].engine.open_index().counters.read().get("", {}).get("evicted_objects", 0) == 0
         # and the client, who holds neither, has not made a directory.
         assert not (tmp_path / "client").exists()
 
@@ -259,7 +261,7 @@ class TestWhoFills:
             )
 
     def test_an_unknown_one(self, client: Forebay, make_cache: MakeCache, uris: list[str]) -> None:
-        make_cache(volume="node-a").volume.session  # noqa: B018
+        make_cache(volume="node-a").engine.open_session()
         done = client("prefetch", *uris, "--volume", "node-a,node-x")
         assert done.status == 2
         assert "error: volume 'node-x' is not known to redis://127.0.0.1:" in done.err
@@ -288,7 +290,7 @@ class TestWhoFills:
 
         found = Volumes(cache.config).cache("shared")
 
-        assert found.volume.elsewhere == ""
+        assert not isinstance(found.engine.files, AbsentFiles)
 
 
 class TestListed:
@@ -297,8 +299,8 @@ class TestListed:
     ) -> None:
         a = make_cache(volume="node-a", cache_dir=str(tmp_path / "a"), cache_size_bytes=10_000)
         a.download_media(uris[:5])
-        a.volume.meter.flush(a.volume.index)
-        fleet.announce(a.volume.index, "w1@a", 8, samples=0)
+        a.engine.counters.flush(a.engine.open_index())
+        a.engine.open_index().workers.announce("w1@a", 8, samples=0)
         b = make_cache(volume="node-b", cache_dir=str(tmp_path / "b"), cache_size_bytes=-1)
         announced(b, valkey, host="n2", directory="/cache", seen=time.time() - 7200)
 
@@ -325,7 +327,7 @@ class TestListed:
 
     def test_a_heartbeat_keeps_it_from_being_stale(self, make_cache: MakeCache, valkey: Valkey) -> None:
         cache = make_cache(claim_ttl_seconds=1.0)
-        cache.volume.session  # noqa: B018
+        cache.engine.open_session()
         pretend(valkey, "default", seen=0.0)
         eventually(lambda: not Volumes(cache.config).list()[0].stale)
 
@@ -362,7 +364,7 @@ class TestLookedAt:
         ]
 
     def test_one_that_is_not_known(self, client: Forebay, make_cache: MakeCache) -> None:
-        make_cache(volume="node-a").volume.session  # noqa: B018
+        make_cache(volume="node-a").engine.open_session()
         done = client("jobs", "--volume", "node-a,node-x")
         assert done.status == 2
         assert "volume 'node-x' is not known to redis://" in done.err
@@ -399,7 +401,7 @@ class TestForgotten:
 
     def test_one_in_use_is_not_forgotten(self, make_cache: MakeCache, client: Forebay) -> None:
         cache = make_cache(volume="node-b")
-        cache.volume.session  # noqa: B018
+        cache.engine.open_session()
         done = client("volumes", "--forget", "node-b")
         assert done.status == 2
         place = f"{socket.gethostname()}:{cache.config.cache_dir}"
@@ -429,7 +431,7 @@ def test_one_volumes_outage_does_not_stop_the_others(
             jobs = Volumes(client).download_media(uris[:20], ["node-a", "node-b"], wait=False)
             eventually(lambda: jobs.statuses()["node-b"].downloaded)
             process.kill()
-            fleet.retire(b.volume.index, "w2@test")
+            b.engine.open_index().workers.retire("w2@test")
 
             jobs.wait()
 

@@ -13,7 +13,6 @@ import psutil
 
 from forebay.cache import MediaCache
 from forebay.config import env_name
-from forebay.jobs import fleet
 from tests.servers.process import running
 
 
@@ -58,11 +57,11 @@ def worker(cache: MediaCache, *arguments: str, name: str = "w1") -> Iterator[Wor
         log = Path(directory) / "worker.log"
 
         def ready() -> bool:
-            found = fleet.workers(cache.volume.index)
+            found = cache.engine.open_index().workers.all()
             return any(one.name == f"{name}@test" and one.alive for one in found)
 
         environment = settings_environment(cache) | {"PYTHONFAULTHANDLER": "1"}
         with running(command, log=log, ready=ready, environment=environment, timeout=60) as process:
             # With setpriv in between, the process that we started becomes the worker itself.
             yield WorkerProcess(process.pid, log)
-            fleet.retire(cache.volume.index, f"{name}@test")
+            cache.engine.open_index().workers.retire(f"{name}@test")

@@ -40,6 +40,10 @@ class Store:
     config: MediaCacheConfig = field(default_factory=MediaCacheConfig)
 
     @property
+    def engine(self) -> Store:
+        return self
+
+    @property
     def sources(self) -> Store:
         return self
 

@@ -13,43 +13,48 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-# Each may import from its own layer and from those above it in this list. What is not in it (the
-# command line, the adapter for FiftyOne) may import everything, and nothing here may import it.
-LAYERS = (
-    {"_version", "errors"},
-    {"retry", "config", "logs", "uri", "threads"},
-    {"index", "sources", "embedded"},
-    # the volume, and what keeps index and disk together
-    {"volume"},
-    {"fetch", "eviction"},
-    {"jobs"},
-    {"cache", "lookahead", "headers", "manifests", "remote", "volumes"},
+# The rooms and the modules beside them, from the ground up. A module may import from lower floors, and from
+# its own room where that makes no circle. The most specific name counts.
+FLOORS = (
+    {"forebay._version", "forebay.errors", "forebay.processes", "forebay.threads"},
+    {"forebay.retry", "forebay.uri", "forebay.logs"},
+    {"forebay.config"},
+    {"forebay.embedded", "forebay.index", "forebay.sources"},
+    {"forebay.volume"},
+    {"forebay.eviction"},
+    {"forebay.fetch"},
+    {"forebay.jobs"},
+    {"forebay.engine"},
+    {"forebay.lookahead"},
+    {"forebay.cache"},
+    {"forebay.headers", "forebay.manifests", "forebay.metrics", "forebay.remote"},
+    {"forebay.volumes"},
+    {"forebay"},
+    {"forebay.cvat"},
+    {"forebay.checks", "forebay.fiftyone", "forebay_worker"},
+    {"forebay.cli"},
+    {"forebay.__main__"},
 )
-RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+RANKS = {name: rank for rank, floor in enumerate(FLOORS) for name in floor}
 OF_EXTRAS = {"fiftyone", "torch", "flower"}
 
 
-def modules(root: str) -> dict[str, Path]:
-    """The modules below a source root: their names and files."""
-    files = (REPOSITORY / root).rglob("*.py")
-    dotted = {file: ".".join(file.relative_to(REPOSITORY / root).with_suffix("").parts) for file in files}
-    return {name.removesuffix(".__init__"): file for file, name in sorted(dotted.items())}
+def modules(*roots: str) -> dict[str, Path]:
+    """The modules below source roots: their names and files."""
+    found = {}
+    for root in roots:
+        for file in (REPOSITORY / root).rglob("*.py"):
+            name = ".".join(file.relative_to(REPOSITORY / root).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = file
+    return dict(sorted(found.items()))
 
 
-API, WORKER = modules("api"), modules("worker")
+API, ALL = modules("api"), modules("api", "worker")
 
 
-def imports(file: Path, *, known: dict[str, Path] = API) -> Iterator[tuple[str, int]]:
-    """What a file imports, at its top or later, but not for type checkers only; with line numbers."""
-
-    def nodes(parent: ast.AST) -> Iterator[ast.AST]:
-        for node in ast.iter_child_nodes(parent):
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-                continue
-            yield node
-            yield from nodes(node)
-
-    for node in nodes(ast.parse(file.read_text())):
+def imports(file: Path, known: dict[str, Path]) -> Iterator[tuple[str, int]]:
+    """The imports of a file, at its top, in functions, and for type checkers; with their line numbers."""
+    for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -59,23 +64,75 @@ def imports(file: Path, *, known: dict[str, Path] = API) -> Iterator[tuple[str, 
                 yield (module if module in known else str(node.module)), node.lineno
 
 
-def rank(module: str) -> int:
-    """The layer of a module, by the part of ``forebay`` that it belongs to."""
-    return RANKS.get(module.split(".")[1], len(LAYERS))
+def room(module: str) -> str:
+    """The most specific name on a floor that a module belongs to."""
+    parts = module.split(".")
+    names = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
+    # The top of the package is itself only: a new module beside the rooms needs a floor of its own.
+    return next((name for name in names if name in RANKS and (name != "forebay" or module == name)), "")
 
 
-def test_every_layer_is_there() -> None:
-    assert RANKS.keys() <= {module.split(".")[1] for module in API if "." in module}
-
-
-@pytest.mark.parametrize("module", [module for module in API if "." in module])
-def test_imports_run_one_way(module: str) -> None:
-    wrong = [
-        f"{API[module].relative_to(REPOSITORY)}:{line} imports {imported}"
-        for imported, line in imports(API[module])
-        if imported.startswith("forebay.") and rank(imported) > rank(module)
+def upward(known: dict[str, Path], ranks: dict[str, int]) -> list[str]:
+    """Imports from a higher floor, or from another room of the same one."""
+    return [
+        f"{file}:{line}: {module} imports {imported}"
+        for module, file in known.items()
+        for imported, line in imports(file, known)
+        if imported in known
+        and room(imported) != room(module)
+        and ranks[room(imported)] >= ranks[room(module)]
     ]
-    assert not wrong
+
+
+def circles(known: dict[str, Path]) -> list[list[str]]:
+    """Modules that import each other, whether directly or by way of others (Tarjan's algorithm)."""
+    graph = {
+        module: {imported for imported, _ in imports(file, known) if imported in known}
+        for module, file in known.items()
+    }
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        order[module] = low[module] = len(order)
+        stack.append(module)
+        for other in graph[module]:
+            if other not in order:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in stack:
+                low[module] = min(low[module], order[other])
+        if low[module] == order[module]:
+            at = stack.index(module)
+            group = stack[at:]
+            del stack[at:]
+            if len(group) > 1 or module in graph[module]:
+                found.append(sorted(group))
+
+    for module in graph:
+        if module not in order:
+            visit(module)
+    return found
+
+
+def test_every_module_has_a_floor_and_every_floor_a_module() -> None:
+    assert [module for module in ALL if not room(module)] == []
+    assert RANKS.keys() - {room(module) for module in ALL} == set()
+
+
+def test_no_import_runs_upward() -> None:
+    assert upward(ALL, RANKS) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles(ALL) == []
+
+
+@pytest.mark.parametrize("module", ALL)
+def test_no_module_holds_more_than_400_lines(module: str) -> None:
+    assert len(ALL[module].read_text().splitlines()) <= 400
 
 
 @pytest.mark.parametrize("module", API)
@@ -85,28 +142,26 @@ def test_no_import_of_the_worker_or_of_what_only_extras_bring(module: str) -> No
         forbidden.remove("fiftyone")
     wrong = [
         f"{API[module].relative_to(REPOSITORY)}:{line} imports {imported}"
-        for imported, line in imports(API[module])
+        for imported, line in imports(API[module], ALL)
         if imported.split(".")[0] in forbidden
     ]
     assert not wrong
 
 
 def test_the_check_sees_imports_wherever_they_stand(tmp_path: Path) -> None:
-    file = tmp_path / "module.py"
-    file.write_text(
+    # given a module that imports at its top, in a function, and for type checkers
+    (tmp_path / "low.py").write_text(
         "from typing import TYPE_CHECKING\n"
-        "if TYPE_CHECKING:\n    import for_types\n"
-        "import forebay.cache as c\n"
-        "def f():\n    from forebay import jobs, __version__\n"
-        "try:\n    import torch\nexcept ImportError:\n    pass\n"
+        "if TYPE_CHECKING:\n    import high\n"
+        "def f():\n    from middle import name\n"
     )
-    assert list(imports(file)) == [
-        ("typing", 1),
-        ("forebay.cache", 4),
-        ("forebay.jobs", 6),
-        ("forebay", 6),
-        ("torch", 8),
-    ]
+    (tmp_path / "middle.py").write_text("import low\n")
+    (tmp_path / "high.py").write_text("def f():\n    import middle\n")
+    known = {name: tmp_path / f"{name}.py" for name in ("low", "middle", "high")}
+
+    # then all three are one circle
+    assert set(imports(known["low"], known)) == {("typing", 1), ("middle", 5), ("high", 3)}
+    assert circles(known) == [["high", "low", "middle"]]
 
 
 WATCH = """

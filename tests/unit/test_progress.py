@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from forebay.jobs.jobs import JobStatus
 from forebay.jobs.progress import Pace, Progress, line
+from forebay.jobs.status import JobStatus
 
 STATUS = JobStatus(
     id="abc",

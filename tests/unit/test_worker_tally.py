@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forebay.errors import ObjectNotFoundError, TransientSourceError
-from forebay.fetch.fetcher import Outcome
+from forebay.fetch.outcome import Outcome
 from forebay_worker.tally import SamplesFailedError, Tally
 
 

@@ -10,16 +10,18 @@ os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 from forebay.cache import MediaCache
 from forebay.index.connection import Connection
-from forebay.jobs import fleet
+from forebay.jobs.celery_app import broker_url, celery_app
 from forebay_worker import lifecycle, log, tasks
+from forebay_worker.presence import Presence
 
 cache = MediaCache()
-url = fleet.broker_url(cache.config, cache.volume.index.connection.url)
+url = broker_url(cache.config, cache.engine.open_index().connection.url)
 # Here, and not in a handler of Celery's, which would log what is wrong and go on. The index has been
 # checked by now.
 with closing(Connection(url, queue=True)) as broker:
     broker.check()
-app = fleet.celery_app(cache.config, url)
+app = celery_app(cache.config, url)
 log.register(cache.config.log_format)
-tasks.register(app, cache)
-lifecycle.register(cache)
+presence = Presence(cache)
+tasks.register(app, cache, presence)
+lifecycle.register(cache, presence)

@@ -16,10 +16,11 @@ import time
 from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig
 from forebay.errors import IndexUnavailableError
-from forebay.jobs import fleet
+from forebay.index.workers import ALIVE_SECONDS, Worker
+from forebay.jobs.dispatcher import STUCK_SECONDS
 
 
-def problem(workers: list[fleet.Worker], messages: int, now: float) -> str | None:
+def problem(workers: list[Worker], messages: int, now: float) -> str | None:
     """What is wrong with the workers of one machine.
 
     Args:
@@ -34,11 +35,11 @@ def problem(workers: list[fleet.Worker], messages: int, now: float) -> str | Non
         return "no worker of this machine has announced itself"
     # One that was killed is remembered for a while, beside the one that took its place.
     last = max(workers, key=lambda worker: worker.seen)
-    if now - last.seen >= fleet.ALIVE_SECONDS:
+    if now - last.seen >= ALIVE_SECONDS:
         return f"{last.name} has given no sign of life for {now - last.seen:.0f} s"
     for worker in workers:
         idle = now - worker.progress
-        if now - worker.seen < fleet.ALIVE_SECONDS and messages and idle >= fleet.STUCK_SECONDS:
+        if now - worker.seen < ALIVE_SECONDS and messages and idle >= STUCK_SECONDS:
             return f"{worker.name} has begun nothing for {idle:.0f} s, and {messages:,} messages wait"
     return None
 
@@ -49,8 +50,8 @@ def main() -> int:
     cache = MediaCache(MediaCacheConfig(dispatch="local"))
     host = socket.gethostname()
     try:
-        workers = [one for one in fleet.workers(cache.volume.index) if one.name.endswith(f"@{host}")]
-        messages = fleet.queue_length(cache.dispatcher.app, cache.config)
+        workers = [one for one in cache.engine.open_index().workers.all() if one.name.endswith(f"@{host}")]
+        messages = cache.engine.open_dispatcher().queue_length()
     except IndexUnavailableError as error:
         print(f"unknown: {error}")
         return 0

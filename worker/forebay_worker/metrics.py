@@ -46,7 +46,7 @@ def collector(cache: MediaCache) -> Collector:
 
     def ask() -> Report:
         counters: dict[str, dict[str, float]] = {}
-        for (counter, source), amount in cache.volume.meter.counts().items():
+        for (counter, source), amount in cache.engine.counters.counts().items():
             counters.setdefault(source, {})[counter] = amount
         values = (
             Observed(one.metric.of_process(), one.labels, one.value, one.buckets) for one in counted(counters)

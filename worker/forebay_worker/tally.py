@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from forebay.config.sizes import human
-from forebay.fetch.fetcher import Outcome
+from forebay.fetch.outcome import Outcome
 
 # Flower keeps thousands of tasks in memory; the ledger has every failure.
 _SHOWN_FAILURES = 3

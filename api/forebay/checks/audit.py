@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from forebay.errors import ForebayError, ObjectNotFoundError, SourceError, TransientSourceError
 from forebay.fetch.transfer import unchanged
 from forebay.index import Entry
-from forebay.jobs.jobs import Failure
+from forebay.jobs.status import Failure
 from forebay.threads import map_in_threads
 from forebay.uri import entry_of, is_local, local_file, parse, redact
 
@@ -157,13 +157,13 @@ def _copies(cache: MediaCache, uris: Sequence[str]) -> list[_Copy]:
     for uri in uris:
         entries.setdefault(uri if is_local(uri) else entry_of(uri), uri)
     remote = [entry for entry, uri in entries.items() if not is_local(uri)]
-    values = dict(zip(remote, cache.volume.index.values(remote), strict=True))
+    values = dict(zip(remote, cache.engine.open_index().entries.values(remote), strict=True))
     copies = []
     for entry, uri in entries.items():
         if is_local(uri):
             copies.append(_Copy(uri, _stat(local_file(uri)), None))
         else:
-            copies.append(_Copy(uri, _stat(cache.volume.locate(entry)), values[entry]))
+            copies.append(_Copy(uri, _stat(cache.engine.files.locate(entry)), values[entry]))
     return copies
 
 
@@ -203,7 +203,7 @@ def _head(cache: MediaCache, uri: str) -> ObjectInfo:
     while True:
         attempt += 1
         try:
-            return cache.sources.for_uri(parsed).head(parsed)
+            return cache.engine.sources.for_uri(parsed).head(parsed)
         except TransientSourceError as error:
             if attempt >= cache.config.max_attempts:
                 error.attempts = attempt

@@ -13,7 +13,11 @@ from forebay.cache import MediaCache
 from forebay.config import mask_url
 from forebay.config.sizes import human
 from forebay.errors import ForebayError, IndexUnavailableError, VolumeError
+from forebay.index.connection import Connection
+from forebay.jobs.celery_app import broker_url
+from forebay.jobs.dispatcher import STUCK_SECONDS
 from forebay.uri import is_local, parse
+from forebay.volume.files import AbsentFiles
 
 State = Literal["ok", "warning", "wrong"]
 
@@ -56,12 +60,13 @@ def examine(cache: MediaCache, uri: str | None = None) -> Iterator[Finding]:
         found = [Finding("index", "warning", unnamed)] if unnamed else list(_index(cache))
         yield from found
         if unnamed:
-            # Opened as if it were elsewhere, it can be asked without being made.
-            with closing(MediaCache(cache.config, elsewhere="nowhere")) as looked_at:
+            # Opened as if another machine had it, it can be asked without being made.
+            absent = AbsentFiles("nowhere", cache.config.volume)
+            with closing(MediaCache(cache.config, absent=absent)) as looked_at:
                 yield from _broker(looked_at)
                 yield from _workers(looked_at)
         elif _fine(found):
-            used = cache.volume.index.totals().published
+            used = cache.engine.open_index().entries.totals().published
             yield from _broker(cache)
             yield from _workers(cache)
     yield _space(cache, used)
@@ -74,11 +79,9 @@ def _fine(found: Iterable[Finding]) -> bool:
 
 
 def _volume(cache: MediaCache) -> Iterator[Finding]:
-    from forebay.volume.volume import prepare
-
-    config, layout = cache.config, cache.volume.layout
+    config = cache.config
     try:
-        prepare(layout)
+        cache.engine.files.prepare()
     except ForebayError as error:
         yield Finding("volume", "wrong", str(error))
         return
@@ -124,8 +127,6 @@ def _space(cache: MediaCache, used: int) -> Finding:
 
 
 def _redis(cache: MediaCache) -> Iterator[Finding]:
-    from forebay.index.connection import Connection
-
     config = cache.config
     try:
         if config.redis_url is None:
@@ -181,7 +182,7 @@ def _unnamed(cache: MediaCache) -> str:
 
 def _index(cache: MediaCache) -> Iterator[Finding]:
     try:
-        totals, leases = cache.volume.index.totals(), cache.leases()
+        totals, leases = cache.engine.open_index().entries.totals(), cache.leases()
     except ForebayError as error:
         yield Finding("index", "wrong", str(error))
         return
@@ -201,29 +202,26 @@ def _index(cache: MediaCache) -> Iterator[Finding]:
 
 def _broker(cache: MediaCache) -> Iterator[Finding]:
     from forebay.index.connection import Connection
-    from forebay.jobs import fleet
 
-    url = fleet.broker_url(cache.config, cache.volume.index.connection.url)
+    url = broker_url(cache.config, cache.engine.open_index().connection.url)
     connection = Connection(url, queue=True)
     try:
         connection.check()
     except IndexUnavailableError as error:
         yield Finding("broker", "wrong", str(error))
     else:
-        waiting = fleet.queue_length(cache.dispatcher.app, cache.config)
+        waiting = cache.engine.open_dispatcher().queue_length()
         yield Finding("broker", "ok", f"{mask_url(url)}, {waiting:,} messages in the queue")
     finally:
         connection.close()
 
 
 def _workers(cache: MediaCache) -> Iterator[Finding]:
-    from forebay.jobs import fleet
-
-    known = fleet.workers(cache.volume.index)
+    known = cache.engine.open_index().workers.all()
     alive = [worker for worker in known if worker.alive]
     gone = [worker for worker in known if not worker.alive]
     try:
-        dispatch, threads = cache.dispatcher.choose()
+        dispatch, threads = cache.engine.open_dispatcher().choose()
     except ForebayError as error:
         yield Finding("workers", "wrong", str(error))
         return
@@ -234,7 +232,7 @@ def _workers(cache: MediaCache) -> Iterator[Finding]:
         yield Finding(
             "workers",
             "wrong",
-            f"{len(alive)} alive, but none has taken a message for {fleet.STUCK_SECONDS:.0f} s: restart them",
+            f"{len(alive)} alive, but none has taken a message for {STUCK_SECONDS:.0f} s: restart them",
         )
     else:
         yield Finding(
@@ -256,7 +254,7 @@ def _source(cache: MediaCache, uri: str) -> Finding:
             state: State = "ok" if os.path.exists(uri) else "wrong"
             return Finding("source", state, f"{uri} is a local path, which is used as it is")
         parsed = parse(uri)
-        source = cache.sources.for_uri(parsed)
+        source = cache.engine.sources.for_uri(parsed)
         if is_prefix(uri):
             first = next(source.list(parsed), None)
             what = "can be listed" + ("" if first else ", but there is nothing below it")

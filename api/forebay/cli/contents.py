@@ -54,9 +54,8 @@ def ls(
 ) -> int:
     """List what is cached: size, last use, URI. A * marks what a lease keeps."""
     from forebay.config.sizes import human
-    from forebay.volume.contents import cached_objects
 
-    found = cached_objects(State.of(ctx).known_cache().volume, prefix)
+    found = State.of(ctx).known_cache().contents(prefix)
     descending = reverse if sort is Order.uri else not reverse
 
     def key(item: CachedObject) -> tuple[str | float, str]:
@@ -78,7 +77,7 @@ def ls(
 def stats(ctx: typer.Context, json: Json = False) -> int:
     """Say how full the cache is, and what holds its space."""
     cache = State.of(ctx).known_cache()
-    found = cache.stats() | _more_stats(cache)
+    found: dict[str, Any] = {**cache.stats(), **_more_stats(cache)}
     if json:
         emit(found)
         return 0
@@ -107,17 +106,15 @@ def stats(ctx: typer.Context, json: Json = False) -> int:
 
 
 def _more_stats(cache: MediaCache) -> dict[str, Any]:
-    from forebay.jobs.fleet import workers
-
-    totals = cache.volume.index.totals()
+    totals = cache.engine.open_index().entries.totals()
     return {
         "leased": totals.leased,
         "reserved": totals.reserved,
         "unindexed": totals.unindexed,
-        "disk_free": cache.volume.free_bytes(),
+        "disk_free": cache.engine.files.free_bytes(),
         "leases": len(cache.leases()),
         "jobs_running": sum(status.state == "running" for status in cache.jobs()),
-        "workers": sum(worker.alive for worker in workers(cache.volume.index)),
+        "workers": len(cache.engine.open_index().workers.alive()),
     }
 
 
@@ -174,14 +171,13 @@ def clear(
 ) -> int:
     """Remove files from the cache. The objects at their sources stay as they are."""
     from forebay.config.sizes import human
-    from forebay.eviction.eviction import clear as clear_entries
 
     if bool(uris) == everything:
         raise typer.BadParameter("name what to remove, or give --all")
     wanted = targets.read_targets(uris or [], column)
     cache = State.of(ctx).known_cache()
     if everything:
-        totals = cache.volume.index.totals()
+        totals = cache.engine.open_index().entries.totals()
         entries, number, size = None, totals.count, totals.published
     else:
         chosen = _cached(cache, wanted)
@@ -192,7 +188,7 @@ def clear(
         typer.confirm(
             f"Remove {count(number, 'object')} ({human(size)}) from the cache?", abort=True, err=True
         )
-    removed = clear_entries(cache.volume, entries, force=force)
+    removed = cache.engine.open_clearing().clear(entries, force=force)
     kept = max(0, number - removed)
     if json:
         emit({"removed": removed, "kept": kept})
@@ -212,14 +208,13 @@ def _cached(cache: MediaCache, wanted: list[str]) -> dict[str, int]:
     """What is cached of URIs and below prefixes: entry and size."""
     from forebay.manifests.listing import is_prefix
     from forebay.uri import entry_of, is_local
-    from forebay.volume.contents import cached_objects
 
     prefixes = [uri.rstrip("/") + "/" for uri in wanted if is_prefix(uri)]
     named = [entry_of(uri) for uri in wanted if not is_prefix(uri) and not is_local(uri)]
     found: dict[str, CachedObject] = {}
     for prefix in prefixes:
-        found.update((item.entry, item) for item in cached_objects(cache.volume, prefix))
-    values = dict(zip(named, cache.volume.index.values(named), strict=True))
+        found.update((item.entry, item) for item in cache.contents(prefix))
+    values = dict(zip(named, cache.engine.open_index().entries.values(named), strict=True))
     known = {entry: value.size for entry, value in values.items() if value is not None}
     return known | {entry: item.size for entry, item in found.items()}
 
@@ -238,7 +233,7 @@ def evict(
     limit = parse_size(to)
     cache = state.known_cache()
     done = cache.evict(limit)
-    left = cache.volume.index.totals().published
+    left = cache.engine.open_index().entries.totals().published
     names = [uri_of(entry) or entry for entry in done.entries]
     if json:
         emit({"freed": done.freed, "left": left, "evicted": names})

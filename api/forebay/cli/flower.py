@@ -36,7 +36,7 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
         ConfigError: Flower is not installed, would be open to a network without a password, or cannot
             listen there.
     """
-    from forebay.jobs import fleet
+    from forebay.jobs.celery_app import broker_url, celery_app
 
     if importlib.util.find_spec("flower") is None:
         raise ConfigError("Flower is not installed: pip install 'forebay[flower]'")
@@ -47,9 +47,9 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
         )
     index = ""
     if config.redis_url is None and config.broker_url is None:
-        index = state.cache().volume.index.connection.url
+        index = state.cache().engine.open_index().connection.url
     check_port(address, port)
-    app = fleet.celery_app(config, fleet.broker_url(config, index))
+    app = celery_app(config, broker_url(config, index))
     if config.flower_basic_auth is not None:
         # As an argument, everybody on this machine could read it.
         os.environ["FLOWER_BASIC_AUTH"] = config.flower_basic_auth

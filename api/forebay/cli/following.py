@@ -14,7 +14,8 @@ from forebay.manifests.listing import looks_like_prefix
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
     from forebay.cli.state import State
-    from forebay.jobs.jobs import Failure, Job, JobStatus
+    from forebay.jobs.handle import Job
+    from forebay.jobs.status import Failure, JobStatus
 
 # How many failures are listed at the end; `forebay job` lists all.
 MOST_FAILURES = 20
@@ -132,9 +133,11 @@ def leave(state: State, cache: MediaCache, job: Job, json: bool) -> int:
     status = job.status()
     log = None
     if status.pending and status.dispatch == "local":
-        from forebay.jobs.detached import go_on
+        from forebay.jobs.detached import resume_detached
 
-        process, log = go_on(cache.volume, job.id, state.environment())
+        process, log = resume_detached(
+            cache.engine.files, job.id, cache.config.job_ttl_seconds, state.environment()
+        )
         say(f"process {process} fetches them in the background; its output goes to {log}")
     else:
         job.start()

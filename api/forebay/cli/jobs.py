@@ -22,13 +22,13 @@ def register(app: typer.Typer) -> None:
 def jobs(ctx: typer.Context, json: Json = False) -> int:
     """List the prefetch jobs of the volume, oldest first; with --volume a,b or all, those of several."""
     from forebay.config.sizes import human
-    from forebay.jobs.jobs import abandoned
+    from forebay.jobs.ledger import abandoned
 
     state = State.of(ctx)
     several = state.looked_at()
     found = []
     for volume, cache in ({"": state.reachable_cache(known=True)} if several is None else several).items():
-        alone = abandoned(cache.volume)
+        alone = abandoned(cache.engine.open_index())
         found += [(volume, status, status.id in alone) for status in cache.jobs()]
     found.sort(key=lambda one: one[1].created)
     if json:

@@ -105,9 +105,9 @@ def renew(ctx: typer.Context, name: Name, ttl: Time, json: Json = False) -> int:
     from forebay.volume.leases import Lease, find_lease
 
     seconds = parse_duration(ttl)
-    volume = State.of(ctx).reachable_cache(known=True).volume
-    lease = find_lease(volume, name)
-    Lease(name, volume).renew(seconds)
+    index = State.of(ctx).reachable_cache(known=True).engine.open_index()
+    lease = find_lease(index, name)
+    Lease(name, index).renew(seconds)
     if json:
         emit({"name": name, "entries": lease.entries, "seconds_left": seconds})
     else:
@@ -120,9 +120,9 @@ def end(ctx: typer.Context, name: Name, json: Json = False) -> int:
     """End a lease now: what no other lease keeps may be evicted again."""
     from forebay.volume.leases import Lease, find_lease
 
-    volume = State.of(ctx).reachable_cache(known=True).volume
-    lease = find_lease(volume, name)
-    Lease(name, volume).end()
+    index = State.of(ctx).reachable_cache(known=True).engine.open_index()
+    lease = find_lease(index, name)
+    Lease(name, index).end()
     if json:
         emit({"name": name, "entries": lease.entries})
     else:

@@ -41,7 +41,7 @@ def metrics(
     names = state.volumes()
     config = state.config()
     address = None if serve is None else exposition.parse_address(serve)
-    url = config.redis_url or state.cache().volume.index.connection.url
+    url = config.redis_url or state.cache().engine.open_index().connection.url
     of_volumes = OfVolumes(config, url, None if names == "all" else names or [config.volume])
     if address is None:
         if json:

@@ -105,16 +105,15 @@ class Stack:
 
     def _start(self, cache: MediaCache) -> None:
         from forebay.config import mask_url
-        from forebay.jobs.fleet import workers
 
         if self._flower and self._flower_port is not None:
             check_port(_FLOWER_ADDRESS, self._flower_port)
-        config, index = cache.config, cache.volume.index
+        config, index = cache.config, cache.engine.open_index()
         name = f"{config.volume}.{os.getpid()}@"
         options = ["--name", name.rstrip("@"), *["--verbose"] * self._state.verbose]
         worker = self._launch("worker", ["-m", "forebay", "worker", *options])
         flower = self._start_flower()
-        self._wait_for(lambda: any(w.alive and w.name.startswith(name) for w in workers(index)), worker)
+        self._wait_for(lambda: any(w.name.startswith(name) for w in index.workers.alive()), worker)
         if self._json:
             facts: dict[str, Any] = {"cache_dir": config.cache_dir, "volume": config.volume}
             facts |= {"redis": mask_url(index.connection.url), "worker": worker.process.pid, "flower": flower}

@@ -150,7 +150,7 @@ def _objects(media: Any, cache: MediaCache, found: Manifest, listed: list[str]) 
             continue
         parsed = places.in_bucket(uri)
         listed.append(uri)
-        for info in cache.sources.for_uri(parsed).list(parsed):
+        for info in cache.engine.sources.for_uri(parsed).list(parsed):
             if _is_image(info.uri):
                 yield _Found(info.uri)
             # Manifests, and the empty objects by which consoles show directories, surprise nobody.

@@ -30,7 +30,7 @@ def lines_of(path: str, cache: MediaCache) -> Iterator[bytes]:
         return
     parsed = parse_object(path)
     rest = b""
-    with cache.sources.for_uri(parsed).open(parsed) as opened:
+    with cache.engine.sources.for_uri(parsed).open(parsed) as opened:
         for piece in opened:
             *lines, rest = (rest + bytes(piece)).split(b"\n")
             for text in lines:

@@ -1,44 +1,54 @@
-"""One object's way from its source to its place on the volume: open, reserve, stream, verify, publish.
-
-Whoever transfers an object has a claim on it, whose token names the partial file.
-"""
+"""One object's way from its source to its place on the volume: open, reserve, stream, verify, publish."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
-import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from forebay.config import MediaCacheConfig
 from forebay.config.sizes import human
 from forebay.errors import (
     CacheFullError,
     ForebayError,
     NotModifiedError,
-    ObjectChangedError,
     ObjectTooLargeError,
     TransientSourceError,
 )
+from forebay.fetch.publishing import publish, remove_if_there
 from forebay.fetch.reasons import reason_of
-from forebay.index import Download, Entry, SessionLostError
+from forebay.fetch.writing import PartialFile
+from forebay.index import Download, Entry, Index, SessionLostError
 from forebay.retry import persistently
-from forebay.threads import run_in_threads
+from forebay.sources.base import Lookup, ObjectInfo, Opened, Source
 from forebay.uri import MediaURI, uri_of
-from forebay.volume.volume import prepare
-
-if TYPE_CHECKING:
-    from forebay.sources.base import Buffer, Lookup, ObjectInfo, Opened, Source
-    from forebay.volume.volume import Volume
+from forebay.volume.files import Files
+from forebay.volume.reservation import Reservation
+from forebay.volume.session import Session
+from forebay.volume.unread import UnreadPrefetches
 
 # How much is reserved at a time for an object whose size its source does not tell.
 _GROWTH = 1 << 20
-_PUBLISH_TRIES = 100
 _T = TypeVar("_T")
+
+# Reserves so many bytes in all for an object, and makes room for them.
+MakeRoom = Callable[[Reservation, int, MediaURI], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where transfers write to, and with which settings."""
+
+    index: Index
+    session: Session
+    files: Files
+    unread: UnreadPrefetches
+    config: MediaCacheConfig
 
 
 class Transfer:
@@ -47,10 +57,10 @@ class Transfer:
     Args:
         uri: the object.
         entry: the entry that it becomes.
-        token: of the caller's claim on it.
+        token: of the caller's claim on it, which names the partial file.
         old: the index's value of the copy that is to be replaced if the object has changed; or empty.
-        volume: where to.
-        reserve: reserves bytes for the claim and the sample that it is told of, and makes room for them.
+        destination: where to.
+        make_room: reserves the first bytes, and makes room for them.
         idle: for how many seconds the entry counts as not used when it appears.
 
     Attributes:
@@ -66,8 +76,8 @@ class Transfer:
         entry: str,
         token: str,
         old: str,
-        volume: Volume,
-        reserve: Callable[[int, str, MediaURI], None],
+        destination: Destination,
+        make_room: MakeRoom,
         *,
         idle: float = 0.0,
     ) -> None:
@@ -75,13 +85,15 @@ class Transfer:
         self._entry = entry
         self._token = token
         self._old = Entry.parse(old) if old else None
-        self._volume = volume
-        self._session = volume.session
-        self._reserve = reserve
+        self._to = destination
+        self._config = destination.config
+        self._session = destination.session
+        self._files = destination.files
+        self._make_room = make_room
         self._idle = idle
-        self._reserved = 0
-        # For an object whose size its source does not tell: what it has turned out to be at least.
-        self._least = 0
+        self._reservation = destination.session.reservation(token)
+        # Of an object whose size its source does not tell: what it has turned out to have at least.
+        self._min_size = 0
         self.attempts = 0
         self.retries: list[str] = []
         self.first_byte = 0.0
@@ -100,17 +112,15 @@ class Transfer:
         """
         began = time.perf_counter()
         source = sources.for_uri(self._uri)
-        download = self._persistently(lambda: self._attempt(source), lambda error: not error.exhausted)
+        download = self._retrying(partial(self._attempt, source), lambda error: not error.exhausted)
         self.seconds = time.perf_counter() - began
         return download
 
-    def _persistently(
-        self, attempt: Callable[[], _T], worthwhile: Callable[[TransientSourceError], bool]
-    ) -> _T:
+    def _retrying(self, attempt: Callable[[], _T], worthwhile: Callable[[TransientSourceError], bool]) -> _T:
         """Repeats an attempt that failed for the moment, with growing and random pauses between."""
         return persistently(
             attempt,
-            self._volume.config.max_attempts,
+            self._config.max_attempts,
             worthwhile,
             lambda error: self.retries.append(reason_of(error)),
         )
@@ -130,7 +140,7 @@ class Transfer:
 
     def _kept(self) -> tuple[Entry, float] | None:
         """The copy that is there, and when it was modified at its source."""
-        path = None if self._old is None else self._volume.locate(self._entry)
+        path = None if self._old is None else self._files.locate(self._entry)
         if self._old is None or path is None:
             return None
         with contextlib.suppress(FileNotFoundError):
@@ -147,31 +157,29 @@ class Transfer:
 
     def _store(self, source: Source, opened: Opened) -> Download:
         info = opened.info
-        temporary = self._volume.temporary(self._token)
+        temporary = self._files.temporary(self._token)
         try:
-            self._grow(self._least if info.size is None else info.size)
+            self._grow(self._min_size if info.size is None else info.size)
             descriptor = self._create(temporary)
             try:
                 size = self._write(descriptor, source, opened)
-                self._verify(descriptor, info, size)
                 now = time.time()
                 used = now - self._idle
                 modified = now if info.modified is None else info.modified
                 os.utime(descriptor, ns=(int(used * 1e9), int(modified * 1e9)))
             finally:
                 os.close(descriptor)
-            self._shrink(size)
-            self._publish(temporary, used)
+            self._reservation.shrink(size)
+            self._publish(used)
         except BaseException as error:
-            _remove(temporary)
-            self._shrink(0)
+            remove_if_there(temporary)
+            self._reservation.close()
             if isinstance(error, OSError) and not isinstance(error, ForebayError):
                 if not self._session.owns(self._token):
                     raise SessionLostError from None
                 raise self._disk_error(error) from None
             raise
-        # From here on the bytes belong to the file, until it is committed.
-        self._reserved = 0
+        self._reservation.hand_over()
         now = time.time()
         # Only an escape can keep a URI from being told from the entry's name.
         uri = self._uri.redacted if "%" in self._entry and not uri_of(self._entry) else ""
@@ -183,159 +191,61 @@ class Transfer:
         try:
             return os.open(temporary, flags, 0o644)
         except FileNotFoundError:
-            # Somebody removed the cache directory.
-            prepare(self._volume.layout)
+            # The cache directory was removed while it was in use.
+            self._files.prepare()
             return os.open(temporary, flags, 0o644)
 
-    # Bytes
-
     def _write(self, descriptor: int, source: Source, opened: Opened) -> int:
-        size = opened.info.size
+        """Writes the bytes, and verifies them; returns how many there are."""
+        info, config = opened.info, self._config
+        file = PartialFile(descriptor, self._uri, partial(self._session.owns, self._token))
         # Without an etag, ranges of two versions of an object might be put together.
-        in_ranges = opened.info.ranges and opened.info.etag
-        if in_ranges and size is not None and size >= 2 * self._volume.config.range_size_bytes:
-            return self._write_ranges(descriptor, source, opened, size)
-        written = 0
-        for chunk in opened:
-            if size is None:
-                self._grow(written + len(chunk))
-            self._write_at(descriptor, chunk, written)
-            written += len(chunk)
-        if size is not None and written != size:
-            reason = f"the source sent {written} bytes of {size} and ended"
-            raise TransientSourceError(self._uri.redacted, reason, "truncated")
-        return written
-
-    def _write_ranges(self, descriptor: int, source: Source, opened: Opened, size: int) -> int:
-        """Fetches a large object in parallel ranges into a preallocated file."""
-        part, etag = self._volume.config.range_size_bytes, opened.info.etag
-        opened.close()
-        _allocate(descriptor, size)
-        starts = iter(range(0, size, part))
-        lock = threading.Lock()
-
-        def fetch(start: int) -> None:
-            end = min(start + part, size)
-            chunk = source.read_range(self._uri, start, end, etag=etag)
-            if len(chunk) != end - start:
-                reason = f"the source sent {len(chunk)} bytes of the range from {start} to {end}"
-                raise TransientSourceError(self._uri.redacted, reason, "truncated")
-            self._write_at(descriptor, chunk, start)
-
-        def work() -> None:
-            while True:
-                with lock:
-                    start = next(starts, None)
-                if start is None:
-                    return
-                try:
-                    self._persistently(partial(fetch, start), _same_object)
-                except BaseException as error:
-                    with lock:
-                        for _ in starts:
-                            pass
-                    if isinstance(error, TransientSourceError):
-                        # A changed object is worth beginning anew; a range that was tried often
-                        # enough is not.
-                        error.exhausted = not isinstance(error, ObjectChangedError)
-                    raise
-
-        run_in_threads(work, self._volume.config.range_workers, "forebay-range")
+        if info.ranges and info.etag and info.size is not None and info.size >= 2 * config.range_size_bytes:
+            opened.close()
+            size = info.size
+            part, threads = config.range_size_bytes, config.range_workers
+            file.write_ranges(source, size, info.etag, part, threads, self._retrying)
+        else:
+            size = file.write_stream(opened, info.size, self._grow)
+        if config.verify_checksums and info.md5 is not None:
+            file.verify(info.md5, size)
         return size
 
-    def _write_at(self, descriptor: int, chunk: Buffer, offset: int) -> None:
-        if not self._session.owns(self._token):
-            raise SessionLostError
-        written = os.pwrite(descriptor, chunk, offset)
-        if written != len(chunk):
-            view = memoryview(chunk)
-            while written < len(view):
-                written += os.pwrite(descriptor, view[written:], offset + written)
-
-    def _verify(self, descriptor: int, info: ObjectInfo, size: int) -> None:
-        if not self._volume.config.verify_checksums or info.md5 is None:
-            return
-        digest, offset = hashlib.md5(usedforsecurity=False), 0
-        while chunk := os.pread(descriptor, 1 << 20, offset):
-            digest.update(chunk)
-            offset += len(chunk)
-        if digest.hexdigest() != info.md5:
-            reason = f"the {size} bytes that arrived do not have the source's checksum"
-            raise TransientSourceError(self._uri.redacted, reason, "checksum")
-
-    def _publish(self, temporary: str, used: float) -> None:
-        """Makes a complete file appear under its name, at once.
-
-        Whoever takes over an expired claim removes its partial file first, so a late owner's rename
-        finds nothing: it cannot publish over its successor.
-        """
-        layout = self._volume.layout
-        for find in (layout.path, layout.alternate_path):
-            place = find(self._entry)
-            if self._renamed(temporary, place):
-                if self._old is not None and find == layout.path:
-                    _remove(layout.alternate_path(self._entry))
-                if self._idle:
-                    self._volume.untouched.note(self._entry, place, used)
-                return
-        raise FileExistsError(errno.EEXIST, "there is something else, and at its other place as well", place)
-
-    def _renamed(self, temporary: str, place: str) -> bool:
-        """Moves the file to its place; false where a directory is, or a file where a directory should be."""
-        for _ in range(_PUBLISH_TRIES):
-            if not self._session.owns(self._token):
-                raise SessionLostError
-            try:
-                os.rename(temporary, place)
-            except FileNotFoundError:
-                if not os.path.exists(temporary):
-                    raise SessionLostError from None
-            except (IsADirectoryError, NotADirectoryError):
-                return False
-            else:
-                return True
-            # Its directory is missing, or was pruned a moment ago; as what is made here may be, at any depth.
-            with contextlib.suppress(FileNotFoundError, FileExistsError, NotADirectoryError):
-                os.makedirs(os.path.dirname(place), exist_ok=True)
-        raise FileNotFoundError(errno.ENOENT, "the directory disappears again and again", place)
+    def _publish(self, used: float) -> None:
+        replaces = self._old is not None
+        path = publish(self._files, self._session, self._token, self._entry, replaces=replaces)
+        if self._idle:
+            self._to.unread.note(self._entry, path, used)
 
     # Room
 
     def _grow(self, size: int) -> None:
         """Reserves at least ``size`` bytes in all; more where the size is not known in advance."""
-        limit = self._volume.config.limit
+        limit, reservation = self._config.limit, self._reservation
         if limit is not None and size > limit:
             raise ObjectTooLargeError(
                 f"{self._uri}: its {human(size)} are more than the whole cache of {human(limit)}; "
                 "raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
             )
-        if self._reserved == 0 < size:
-            self._make_place(size)
-            self._reserve(size, self._token, self._uri)
-            self._reserved = size
-        elif size > self._reserved:
-            more = max(size - self._reserved, _GROWTH)
+        if reservation.size == 0 < size:
+            self._give_up_old(size)
+            self._make_room(reservation, size, self._uri)
+        elif size > reservation.size:
+            wanted = max(size, reservation.size + _GROWTH)
             if limit is not None:
-                more = min(more, limit - self._reserved)
-            if self._volume.reserve(more, self._token) is not None:
+                wanted = min(wanted, limit)
+            if reservation.grow(wanted) is not None:
                 # To wait while holding what others wait for would be for ever.
-                self._least = size if limit is None else min(2 * size, limit)
+                self._min_size = size if limit is None else min(2 * size, limit)
                 reason = "it turned out to need more room than there is"
                 raise TransientSourceError(self._uri.redacted, reason, "cache_full")
-            self._reserved += more
 
-    def _make_place(self, size: int) -> None:
-        """Gives up the old copy where it and its successor do not fit into the cache together."""
-        limit, old = self._volume.config.limit, self._old
+    def _give_up_old(self, size: int) -> None:
+        """Removes the old copy where it and its successor do not fit into the cache together."""
+        limit, old = self._config.limit, self._old
         if old is not None and limit is not None and size + old.size > limit:
-            self._volume.remove(self._entry)
-            self._volume.index.forget([(self._entry, old.format())], self._token)
-
-    def _shrink(self, size: int) -> None:
-        """Gives back all but ``size`` bytes."""
-        if self._reserved > size:
-            self._session.give_back(self._reserved - size, self._token)
-            self._reserved = size
+            self._files.remove(self._entry)
+            self._to.index.entries.forget([(self._entry, old.format())], self._token)
 
     def _disk_error(self, error: OSError) -> ForebayError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -358,22 +268,3 @@ def unchanged(info: ObjectInfo, entry: Entry, modified: float) -> bool:
     if info.size is None or info.modified is None:
         return False
     return info.size == entry.size and abs(info.modified - modified) < 1.0
-
-
-def _same_object(error: TransientSourceError) -> bool:
-    return not isinstance(error, ObjectChangedError)
-
-
-def _allocate(descriptor: int, size: int) -> None:
-    """Makes a file ``size`` bytes long, and takes the space for it where the file system can."""
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except (AttributeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        os.ftruncate(descriptor, size)
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        os.unlink(path)

@@ -14,8 +14,9 @@ from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.log import log
 from forebay.fiftyone.media import is_remote, media_cache
 from forebay.fiftyone.remote_media import RemoteMedia
-from forebay.jobs import overflow as shortfall
+from forebay.jobs.overflow import overflow_warning
 from forebay.lookahead.window import check_sizes
+from forebay.volume.stats import CacheStats
 
 FiftyOneProgress = bool | Callable[[Any], Any] | None
 
@@ -169,7 +170,7 @@ def download_context(
 @hooks.add("fiftyone.core.collections", f"{_method}.cache_stats")
 def cache_stats(
     self: Any, media_fields: MediaFields = None, group_slices: Slices = None, include_assets: bool = True
-) -> dict[str, Any]:
+) -> CacheStats:
     """How much of the collection's media is cached: as `MediaCache.stats`.
 
     Args:
@@ -251,7 +252,9 @@ def _download(media: RemoteMedia, update: bool, skip_failures: bool, progress: F
             first = job.failures()[0]
             raise DownloadError(plans.described(first.uri, first.reason, media.owner(first.uri))) from error
     plans.summarize([(failure.uri, failure.reason) for failure in job.failures()], media)
-    if text := shortfall.described(media_cache().volume, uris, job.status()):
+    if text := overflow_warning(
+        media_cache().engine.open_index(), media_cache().config.limit, uris, job.status()
+    ):
         log.warning("%s", text)
     job.forget()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from forebay.fiftyone.media import is_remote, media_cache
 from forebay.fiftyone.remote_media import RemoteMedia, is_scene
-from forebay.lookahead.batch import understood
+from forebay.lookahead.batch import is_fetchable
 from forebay.uri import REMOTE_SCHEMES, entry_of, is_local
 
 MediaFields = str | Iterable[str] | None
@@ -151,4 +151,4 @@ def _add_assets(paths: Sequence[list[str]], download: bool) -> None:
 
 
 def _is_cached(uri: str) -> bool:
-    return understood(uri) and media_cache().volume.locate(entry_of(uri)) is not None
+    return is_fetchable(uri) and media_cache().engine.files.locate(entry_of(uri)) is not None

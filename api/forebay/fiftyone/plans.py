@@ -241,7 +241,7 @@ def foreseen(
         yield None
         return
     ahead = LookAhead(
-        cache(),
+        cache().engine,
         media.steps,
         batch_size=batch_size,
         target_size_bytes=target_size_bytes,

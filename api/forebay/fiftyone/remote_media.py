@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from forebay.lookahead.batch import understood
+from forebay.lookahead.batch import is_fetchable
 from forebay.uri import is_local, redact
 
 
@@ -32,7 +32,7 @@ class RemoteMedia:
 
     def cacheable(self) -> list[str]:
         """Every URI that the cache can hold, once, in order."""
-        return [uri for uri in self.uris() if understood(uri)]
+        return [uri for uri in self.uris() if is_fetchable(uri)]
 
     def owner(self, uri: str) -> str | None:
         """The id of the first sample with a URI, which may be given without its secrets."""

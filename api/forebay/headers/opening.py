@@ -62,7 +62,7 @@ def size_of(cache: MediaCache, uri: str) -> int:
             if is_local(uri):
                 raise
     parsed = parse_object(uri)
-    source = cache.sources.for_uri(parsed)
+    source = cache.engine.sources.for_uri(parsed)
     size = persistently(lambda: source.head(parsed), cache.config.max_attempts).size
     if size is not None:
         return size
@@ -72,4 +72,4 @@ def size_of(cache: MediaCache, uri: str) -> int:
 
 def existing_path(cache: MediaCache, uri: str) -> str | None:
     """Where a media file lies on this machine, and a cached one counts as used; ``None`` if it does not."""
-    return local_file(uri) if is_local(uri) else cache.volume.use(parse_object(uri).entry)
+    return local_file(uri) if is_local(uri) else cache.engine.files.touch(parse_object(uri).entry)

@@ -45,7 +45,7 @@ class RemoteBytes:
         self._cache = cache
         self.uri = uri
         self._first = first
-        self._source = cache.sources.for_uri(uri)
+        self._source = cache.engine.sources.for_uri(uri)
         self._lock = threading.Lock()
         self._whole: IO[bytes] | None = None
         beginning = self._persistently(lambda: self._source.read_start(uri, first))

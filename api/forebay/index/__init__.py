@@ -1,14 +1,17 @@
 """Everything that Redis knows about a volume."""
 
-from forebay.index.index import (
+from forebay.index.index import Index
+from forebay.index.records import (
     Claimed,
     Download,
     Entry,
-    Index,
     LockLostError,
-    Reservation,
     SessionLostError,
+    Space,
+    StoredFile,
     Totals,
+    Victim,
+    batches,
 )
 
 __all__ = [
@@ -17,7 +20,10 @@ __all__ = [
     "Entry",
     "Index",
     "LockLostError",
-    "Reservation",
     "SessionLostError",
+    "Space",
+    "StoredFile",
     "Totals",
+    "Victim",
+    "batches",
 ]

@@ -84,6 +84,31 @@ class Connection:
         """What tells one start of the server from the next."""
         return str(self.command("info", "server")["run_id"])
 
+    def server(self) -> dict[str, Any]:
+        """What the server says of itself (``INFO``).
+
+        Raises:
+            IndexUnavailableError: Redis does not come back.
+        """
+        return dict(self.command("info"))
+
+    def ping(self) -> None:
+        """Makes a round trip.
+
+        Raises:
+            IndexUnavailableError: Redis does not come back.
+        """
+        self.command("ping")
+
+    def time(self) -> float:
+        """The server's clock, in seconds since the epoch.
+
+        Raises:
+            IndexUnavailableError: Redis does not come back.
+        """
+        seconds, micros = self.command("time")
+        return float(seconds) + float(micros) / 1e6
+
     def command(self, name: str, *arguments: Any, **options: Any) -> Any:
         """Sends one command, by the name of its redis-py method.
 

@@ -2,9 +2,9 @@
 
 The ledger is the truth about a job; messages are only hints that there is something to do. Samples
 that were cached already when the job was made are counted and not listed. The others are numbered
-from 0 and kept in packs, one pack for each message: ``job:<id>:uris`` holds a pack's URIs as JSON,
+from 0 and kept in messages, one message for each message: ``job:<id>:uris`` holds a message's URIs as JSON,
 ``job:<id>:states`` one character for each sample (``p`` pending, ``c`` cached, ``d`` downloaded,
-``f`` failed), ``job:<id>:attempts`` how often each pack was begun.
+``f`` failed), ``job:<id>:attempts`` how often each message was begun.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forebay.index.index import BATCH, Index, batches
+from forebay.index.part import Part
+from forebay.index.records import BATCH, batches
 
 _PARTS = ("", "uris", "states", "failures", "attempts")
+# The ledger of a job is written within seconds, however many samples it has.
+_WRITING_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pack:
-    """One pack of a job.
+class Message:
+    """One message of a job.
 
     Attributes:
         samples: number and URI of those that are still pending.
-        attempts: how often the pack has been begun, this time included.
+        attempts: how often the message has been begun, this time included.
         update: whether what changed at its source is downloaded again.
         cancelled: whether the job has been cancelled.
     """
@@ -38,11 +41,11 @@ class Pack:
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
-    """What a message says of a pack, for people.
+class MessageSummary:
+    """What a message says of a message, for people.
 
     Attributes:
-        number: the pack's.
+        number: the message's.
         pending: how many of its samples have not ended.
         begun: how often it has been begun.
         uri: the only sample that has not ended, as it was given; ``None`` where there are more, or none.
@@ -54,33 +57,30 @@ class Outline:
     uri: str | None
 
 
-class Ledger:
+class JobRecords(Part):
     """All jobs of one volume."""
 
-    def __init__(self, index: Index) -> None:
-        self._connection = index.connection
-        self._keys = index.keys
-
-    def create(self, job: str, fields: dict[str, Any], samples: Sequence[str], pack_size: int) -> None:
+    def create(self, job: str, fields: dict[str, Any], samples: Sequence[str], message_size: int) -> None:
         """Writes a job down.
 
         Args:
             fields: whatever else there is to know of the job; counts and times are added.
             samples: the URIs that are not cached yet.
-            pack_size: samples in a pack.
+            message_size: samples in a message.
         """
         now = time.time()
         states, uris = self._keys.job(job, "states"), self._keys.job(job, "uris")
+        # Listed first: what a process that is killed meanwhile leaves behind is found, and removed.
+        self._connection.command("zadd", self._keys.jobs, {job: now})
         for at in range(0, len(samples), 50_000):
             self._connection.command("setrange", states, at, "p" * min(50_000, len(samples) - at))
-        for batch in batches(enumerate(batches(samples, pack_size)), max(1, BATCH // pack_size)):
-            packs = {str(number): json.dumps(pack) for number, pack in batch}
-            self._connection.command("hset", uris, mapping=packs)
-        counts = {"pending": len(samples), "downloaded": 0, "bytes": 0, "pack_size": pack_size}
+        for batch in batches(enumerate(batches(samples, message_size)), max(1, BATCH // message_size)):
+            messages = {str(number): json.dumps(message) for number, message in batch}
+            self._connection.command("hset", uris, mapping=messages)
+        counts = {"pending": len(samples), "downloaded": 0, "bytes": 0, "message_size": message_size}
         times = {"created": now, "updated": now} | ({} if samples else {"finished": now})
-        self._connection.pipeline(
-            ("hset", self._keys.job(job), None, None, {"cached": 0, "failed": 0} | fields | counts | times),
-            ("zadd", self._keys.jobs, {job: now}),
+        self._connection.command(
+            "hset", self._keys.job(job), mapping={"cached": 0, "failed": 0} | fields | counts | times
         )
 
     def read(self, job: str) -> dict[str, str]:
@@ -89,41 +89,40 @@ class Ledger:
 
     def write(self, job: str, **fields: Any) -> None:
         """Sets fields of a job that exists."""
-        if self._connection.command("exists", self._keys.job(job)):
-            self._connection.command("hset", self._keys.job(job), mapping=fields)
+        self._script("job_write", [self._keys.job(job)], [part for pair in fields.items() for part in pair])
 
-    def begin(self, job: str, pack: int) -> Pack:
-        """What is left to do of a pack; counts as an attempt at it."""
-        size = int(self._connection.command("hget", self._keys.job(job), "pack_size") or 0)
+    def begin(self, job: str, message: int) -> Message:
+        """Returns what is left to do of a message; counts as an attempt at it."""
+        keys = [self._keys.job(job), *(self._keys.job(job, part) for part in ("uris", "states", "attempts"))]
+        size, *found = self._script("job_begin", keys, [message])
         if not size:
-            return Pack([], 0, False, cancelled=True)
-        text, states, attempts, (update, cancelled) = self._connection.pipeline(
-            ("hget", self._keys.job(job, "uris"), str(pack)),
-            ("getrange", self._keys.job(job, "states"), pack * size, (pack + 1) * size - 1),
-            ("hincrby", self._keys.job(job, "attempts"), str(pack), 1),
-            ("hmget", self._keys.job(job), ["update", "cancelled"]),
-        )
+            return Message([], 0, False, cancelled=True)
+        text, states, attempts, update, cancelled = found
         samples = [
-            (pack * size + offset, uri)
+            (message * size + offset, uri)
             for offset, (uri, state) in enumerate(zip(json.loads(text or "[]"), states, strict=False))
             if state == "p"
         ]
-        return Pack(samples, int(attempts), update == "1", bool(cancelled))
+        return Message(samples, int(attempts), update == "1", bool(cancelled))
 
     def cancelled(self, job: str) -> bool:
         """Whether a job has been cancelled, or forgotten."""
-        pack_size, flag = self._connection.command("hmget", self._keys.job(job), ["pack_size", "cancelled"])
-        return pack_size is None or bool(flag)
+        message_size, flag = self._connection.command(
+            "hmget", self._keys.job(job), ["message_size", "cancelled"]
+        )
+        return message_size is None or bool(flag)
 
-    def unbegin(self, job: str, pack: int) -> None:
-        """Takes back an attempt at a pack that was ended in good order before its time."""
-        self._connection.command("hincrby", self._keys.job(job, "attempts"), str(pack), -1)
+    def unbegin(self, job: str, message: int) -> None:
+        """Takes back an attempt at a message that was ended in good order before its time."""
+        self._attempt(job, str(message), -1)
 
     def suspect(self, job: str, number: int) -> int:
-        """Notes that a sample is begun whose pack was begun too often; returns how often it was."""
-        return int(
-            self._connection.command("hincrby", self._keys.job(job, "attempts"), f"sample:{number}", 1)
-        )
+        """Counts the begin of a sample whose message was begun too often; returns how often that was."""
+        return self._attempt(job, f"sample:{number}", 1)
+
+    def _attempt(self, job: str, what: str, change: int) -> int:
+        keys = [self._keys.job(job), self._keys.job(job, "attempts")]
+        return int(self._script("job_attempt", keys, [what, change]))
 
     def mark(self, job: str, outcomes: Sequence[tuple[int, str, int, str]]) -> int:
         """Records how samples ended: number, state, bytes, and the failure as JSON.
@@ -135,7 +134,7 @@ class Ledger:
         pending = -1
         for batch in batches(outcomes):
             arguments = [part for outcome in batch for part in outcome]
-            pending = int(self._connection.script("job_mark", keys, [time.time(), *arguments]))
+            pending = int(self._script("job_mark", keys, [time.time(), *arguments]))
         return pending
 
     def failures(self, job: str) -> list[tuple[int, dict[str, Any]]]:
@@ -153,46 +152,46 @@ class Ledger:
         again = 0
         numbers = [number for number, _ in self.failures(job)]
         for batch in batches(numbers):
-            again += int(self._connection.script("job_retry", keys, [time.time(), *batch]))
+            again += int(self._script("job_retry", keys, [time.time(), *batch]))
         if numbers:
             self._connection.command("delete", self._keys.job(job, "attempts"))
         return again
 
-    def pending_packs(self, job: str) -> list[int]:
-        """The packs that have pending samples."""
-        size = int(self._connection.command("hget", self._keys.job(job), "pack_size") or 1)
-        packs: list[int] = []
+    def pending_messages(self, job: str) -> list[int]:
+        """The messages that have pending samples."""
+        size = int(self._connection.command("hget", self._keys.job(job), "message_size") or 1)
+        messages: list[int] = []
         at, step = 0, size * max(1, 50_000 // size)
         while states := self._connection.command(
             "getrange", self._keys.job(job, "states"), at, at + step - 1
         ):
-            packs += [
+            messages += [
                 (at + offset) // size
                 for offset in range(0, len(states), size)
                 if "p" in states[offset : offset + size]
             ]
             at += step
-        return packs
+        return messages
 
-    def outline(self, job: str, packs: Sequence[int]) -> Iterator[Outline]:
-        """What there is to say of packs, in their order."""
-        size = int(self._connection.command("hget", self._keys.job(job), "pack_size") or 1)
+    def summaries(self, job: str, messages: Sequence[int]) -> Iterator[MessageSummary]:
+        """What there is to say of messages, in their order."""
+        size = int(self._connection.command("hget", self._keys.job(job), "message_size") or 1)
         attempts, uris = self._keys.job(job, "attempts"), self._keys.job(job, "uris")
-        for batch in batches(packs):
+        for batch in batches(messages):
             begun, *states = self._connection.pipeline(
                 ("hmget", attempts, [str(number) for number in batch]),
                 *(("getrange", self._keys.job(job, "states"), n * size, (n + 1) * size - 1) for n in batch),
             )
             pending = [text.count("p") for text in states]
-            # The URIs of larger packs are not read only to be counted.
+            # The URIs of larger messages are not read only to be counted.
             alone = [str(number) for number, count in zip(batch, pending, strict=True) if count == 1]
             texts = self._connection.command("hmget", uris, alone) if alone else []
             lists = {int(number): json.loads(text) for number, text in zip(alone, texts, strict=True) if text}
             for at, number in enumerate(batch):
                 uri = lists[number][states[at].index("p")] if number in lists else None
-                yield Outline(number, pending[at], int(begun[at] or 0), uri)
+                yield MessageSummary(number, pending[at], int(begun[at] or 0), uri)
 
-    def jobs(self) -> list[str]:
+    def all(self) -> list[str]:
         """The ids of all jobs, oldest first."""
         return list(self._connection.command("zrange", self._keys.jobs, 0, -1))
 
@@ -205,9 +204,12 @@ class Ledger:
     def forget_old(self, seconds: float) -> int:
         """Forgets jobs that were last heard of so many seconds ago; returns how many."""
         forgotten = 0
-        for job in self.jobs():
-            fields = self.read(job)
-            if not fields or time.time() - float(fields["updated"]) > seconds:
+        now = time.time()
+        listed = self._connection.command("zrange", self._keys.jobs, 0, -1, withscores=True)
+        for job, created in listed:
+            # Without fields it is being written right now, or its writer was killed.
+            updated = float(self.read(job).get("updated", 0)) or created + _WRITING_SECONDS - seconds
+            if now - updated > seconds:
                 self.delete(job)
                 forgotten += 1
         return forgotten

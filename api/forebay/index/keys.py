@@ -21,12 +21,13 @@ class Keys:
     ``leased``          hash   entry -> number of leases on it, cached or not
     ``leases``          zset   lease -> expiry
     ``lease:<id>``      set    the entries of a lease
-    ``claims``          hash   entry -> token of whoever downloads, or evicts, it
+    ``claims``          hash   entry -> token of the process that downloads, or evicts, it
     ``sessions``        zset   session (a process that claims and reserves) -> expiry
     ``reserved``        hash   session -> reserved bytes
     ``evictor``         string the eviction lock
     ``maintenance``     string the lock of the maintenance
-    ``recovery:<run>``  string the lock of whoever counts what lies on the volume
+    ``upkeep``          string the lock of the worker that looks for lost messages
+    ``recovery:<run>``  string the lock of the process that counts what lies on the volume
     ``workers``         hash   worker -> its last sign of life, as JSON
     ``jobs``            zset   job -> time of creation
     ``counters``        hash   counter and source -> total of what all processes counted
@@ -50,6 +51,7 @@ class Keys:
         self.reserved = self.prefix + "reserved"
         self.evictor = self.prefix + "evictor"
         self.maintenance = self.prefix + "maintenance"
+        self.upkeep = self.prefix + "upkeep"
         self.recovery = self.prefix + "recovery"
         self.workers = self.prefix + "workers"
         self.jobs = self.prefix + "jobs"

@@ -1,4 +1,4 @@
-"""A process of its own for a job that runs locally, so that it outlives whoever asked for it."""
+"""A process of its own for a job that runs locally, so that it outlives the process that asked for it."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from forebay.volume.volume import Volume
+from forebay.volume.files import Files
 
 
-def go_on(volume: Volume, job: str, settings: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Starts a process that works off what is pending of a job.
+def resume_detached(
+    files: Files, job: str, job_ttl: float, settings: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Starts a process that downloads what is pending of a job.
 
     It belongs to no terminal, and gets its settings from the environment and the configuration file.
 
     Args:
+        job_ttl: after how many seconds the log of a job is removed.
         settings: variables beside those of this process's environment.
 
     Returns:
         its process id, and the file that takes its output.
     """
-    directory = os.path.join(volume.layout.private_dir, "jobs")
+    directory = os.path.join(files.layout().private_dir, "jobs")
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    _forget_old(directory, volume.config.job_ttl_seconds)
+    _forget_old(directory, job_ttl)
     log = os.path.join(directory, f"{job}.log")
     with open(os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab") as output:
         process = subprocess.Popen(

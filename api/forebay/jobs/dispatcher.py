@@ -1,193 +1,178 @@
-"""The choice between local threads and the fleet, and the care for a job until it has ended."""
+"""The choice between threads of this process and the fleet, and the start of jobs by either."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from forebay import logs
+from forebay.config import MediaCacheConfig
 from forebay.errors import NoWorkersError
-from forebay.index.jobs import Ledger
-from forebay.jobs import fleet
+from forebay.fetch.fetcher import Fetcher
+from forebay.index import Index
+from forebay.index.workers import Worker
 from forebay.jobs.local import LocalRunner
-from forebay.volume.session import ended_here
+from forebay.jobs.monitor import JobMonitor
+from forebay.processes import ended_here
+from forebay.volume.session import Session
 
 if TYPE_CHECKING:
     from celery import Celery
 
-    from forebay.fetch.fetcher import Fetcher
-    from forebay.jobs.jobs import JobStatus
-    from forebay.volume.volume import Volume
-
-log = logging.getLogger(__name__)
-
-# A job on which nothing has happened for so long, with nothing left in the queue, has lost messages.
-STALL_SECONDS = 20.0
-_CARE_SECONDS = 1.0
+# Without word from the workers for so long, a fleet that has messages counts as stuck.
+STUCK_SECONDS = 120.0
 
 
 class Dispatcher:
-    """Starts jobs of one volume, and looks after them."""
+    """Starts jobs of one volume.
 
-    def __init__(self, volume: Volume, fetcher: Fetcher) -> None:
-        self._volume = volume
-        self._fetcher = fetcher
+    Args:
+        config: the settings.
+        index: the volume's index.
+        open_fetcher: gives what downloads into the volume; called only for local dispatch.
+        open_session: gives this process's session; called only for local dispatch.
+        own_session: the id of this process's session, if it has one.
+        check_writable: raises `VolumeError` where this process cannot write the directory.
+    """
+
+    def __init__(
+        self,
+        config: MediaCacheConfig,
+        index: Index,
+        open_fetcher: Callable[[], Fetcher],
+        open_session: Callable[[], Session],
+        own_session: Callable[[], str | None],
+        check_writable: Callable[[], object],
+    ) -> None:
+        self.config = config
+        self.index = index
+        self._open_fetcher = open_fetcher
+        self._open_session = open_session
+        self._own_session = own_session
+        self._check_writable = check_writable
         self._runners: dict[str, LocalRunner] = {}
         self._app: Celery | None = None
 
     def choose(self) -> tuple[Literal["local", "fleet"], int]:
-        """Who will run a job, and with how many threads in all.
+        """Chooses who will run a job.
+
+        Returns:
+            the choice, and how many threads there are in all.
 
         Raises:
             NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
             VolumeError: threads of this process would, and the directory cannot be written.
         """
-        config = self._volume.config
+        config = self.config
         if config.dispatch != "local":
-            alive = [worker for worker in fleet.workers(self._volume.index) if worker.alive]
+            alive = self.index.workers.alive()
             if alive and not self._stuck(alive):
                 return "fleet", sum(worker.concurrency for worker in alive)
             if config.dispatch == "fleet":
-                raise NoWorkersError(self._no_workers(bool(alive)))
-        self._volume.check_writable()
+                raise self.no_workers(stuck=bool(alive))
+        self._check_writable()
         return "local", config.num_workers
 
     def start(self, job: str) -> None:
-        """Starts what is pending of a job, as the job says.
+        """Starts what is pending of a job.
 
         Raises:
             NoWorkersError: as `choose`.
         """
-        ledger = Ledger(self._volume.index)
         dispatch, _ = self.choose()
-        ledger.write(job, dispatch=dispatch)
+        self.index.jobs.write(job, dispatch=dispatch)
         if dispatch == "fleet":
             self.enqueue(job)
         else:
-            self._run_here(job)
+            self.run_here(job)
+
+    def run_here(self, job: str) -> None:
+        """Runs what is pending of a job with threads of this process."""
+        fetcher, session = self._open_fetcher(), self._open_session().id
+        self._runners[job] = LocalRunner(job, self.index.jobs, fetcher, self.config.num_workers, session)
 
     def runs_here(self, job: str) -> bool:
         """Whether threads of this process work on a job."""
         runner = self._runners.get(job)
         return runner is not None and runner.running
 
-    def enqueue(self, job: str, packs: Sequence[int] | None = None) -> int:
-        """Sends a message for each of a job's packs; by default for those that have pending samples.
+    def raise_error(self, job: str) -> None:
+        """Raises what ended a job's threads in this process before the job had ended, if anything did."""
+        runner = self._runners.get(job)
+        if runner is not None and not runner.running:
+            del self._runners[job]
+            if runner.error is not None:
+                raise runner.error
+
+    def is_abandoned(self, job: str, runner: str) -> bool:
+        """Whether no process runs a local job.
+
+        Args:
+            runner: the session that the job names as its runner; empty for none.
+        """
+        if job in self._runners:
+            return False
+        alive = {session for session, seconds in self.index.sessions.all() if seconds > 0}
+        # This process itself would have it in its list.
+        return not runner or runner not in alive or ended_here(runner) or runner == self._own_session()
+
+    def enqueue(self, job: str, messages: Sequence[int] | None = None) -> int:
+        """Sends messages of a job; by default those that have pending samples.
 
         Returns:
             how many messages were sent.
         """
-        ledger = Ledger(self._volume.index)
-        if packs is None:
-            packs = ledger.pending_packs(job)
-        ledger.write(job, enqueued=time.time(), updated=time.time())
-        if packs:
-            label = ledger.read(job).get("label", "")
-            fleet.enqueue(self.app, self._volume.config, job, ledger.outline(job, packs), label)
-        return len(packs)
+        from forebay.jobs import fleet  # Celery takes long to import, and local dispatch does without.
 
-    def requeue_if_stalled(self, job: str, fields: dict[str, str]) -> int:
-        """Enqueues again what a job has lost; returns how many messages were sent."""
-        quiet = time.time() - float(fields.get("updated", 0))
-        if (
-            fields.get("dispatch") != "fleet"
-            or int(fields.get("pending", 0)) == 0
-            or fields.get("cancelled")
-            or quiet < STALL_SECONDS
-            # Where others keep the queue full, that nothing is lost takes longer to be refuted.
-            or (quiet < 10 * STALL_SECONDS and fleet.queue_length(self.app, self._volume.config))
-        ):
-            return 0
-        with logs.about(job):
-            log.warning("job %s: nothing happened for %.0f s, enqueueing what is pending again", job, quiet)
-        return self.enqueue(job)
+        records = self.index.jobs
+        if messages is None:
+            messages = records.pending_messages(job)
+        records.write(job, enqueued=time.time(), updated=time.time())
+        if messages:
+            label = records.read(job).get("label", "")
+            fleet.enqueue(self.open_app(), self.config, job, records.summaries(job, messages), label)
+        return len(messages)
 
-    def caretaker(self, job: str) -> Callable[[JobStatus], None]:
-        """What whoever waits for a job does now and then, so that it ends."""
-        ledger = Ledger(self._volume.index)
-        checked = time.monotonic()
-        alone_since: float | None = None
+    def queue_length(self) -> int:
+        """How many messages wait in the volume's queue."""
+        from forebay.jobs import fleet
 
-        def care(status: JobStatus) -> None:
-            nonlocal checked, alone_since
-            runner = self._runners.get(job)
-            if runner is not None and not runner.running:
-                del self._runners[job]
-                if runner.error is not None:
-                    raise runner.error
-            if time.monotonic() - checked < _CARE_SECONDS:
-                return
-            checked = time.monotonic()
-            fields = ledger.read(job)
-            if status.dispatch == "local":
-                if job not in self._runners and self._abandoned(job, fields.get("runner", "")):
-                    with logs.about(job):
-                        log.info("job %s: whoever ran it is gone, going on with it here", job)
-                    self._run_here(job)
-                return
-            if any(worker.alive for worker in fleet.workers(self._volume.index)):
-                alone_since = None
-                self.requeue_if_stalled(job, fields)
-                return
-            alone_since = alone_since or time.monotonic()
-            if self._volume.config.dispatch == "auto":
-                with logs.about(job):
-                    log.warning("job %s: no worker is alive any more, going on with it here", job)
-                ledger.write(job, dispatch="local")
-                self._run_here(job)
-            elif time.monotonic() - alone_since > self._volume.config.worker_timeout_seconds:
-                raise NoWorkersError(f"{self._no_workers(False)}; job {job} goes on as soon as there is one")
+        return fleet.queue_length(self.open_app(), self.config)
 
-        return care
+    def monitor(self, job: str) -> JobMonitor:
+        """Watches over a job for a process that waits for it."""
+        return JobMonitor(job, self)
 
     def pause(self, job: str, seconds: float) -> None:
-        """Waits for a moment, or until a job has ended that runs in this process."""
+        """Sleeps for a moment; ends early when a job ends that runs in this process."""
         runner = self._runners.get(job)
         if runner is not None:
             runner.join(seconds)
         else:
             time.sleep(seconds)
 
-    @property
-    def app(self) -> Celery:
+    def open_app(self) -> Celery:
         """The Celery application of the volume, as a producer."""
+        from forebay.jobs.celery_app import broker_url, celery_app
+
         if self._app is None:
-            config = self._volume.config
-            url = fleet.broker_url(config, self._volume.index.connection.url)
-            self._app = fleet.celery_app(config, url)
+            self._app = celery_app(self.config, broker_url(self.config, self.index.connection.url))
         return self._app
 
-    def _run_here(self, job: str) -> None:
-        self._runners[job] = LocalRunner(job, self._volume, self._fetcher)
-
-    def _abandoned(self, job: str, runner: str) -> bool:
-        """Whether nobody runs a job: its runner is gone, or is this process, and has stopped."""
-        if not runner:
-            return True
-        alive = {session for session, seconds in self._volume.index.sessions() if seconds > 0}
-        if runner not in alive or ended_here(runner):
-            return True
-        if self._volume.elsewhere:
-            return False
-        return runner == self._volume.session.id and job not in self._runners
-
-    def _stuck(self, alive: list[fleet.Worker]) -> bool:
-        """Whether messages wait and no worker has taken one for long: liveness means progress."""
-        newest = max(worker.progress for worker in alive)
-        if time.time() - newest < fleet.STUCK_SECONDS:
-            return False
-        return fleet.queue_length(self.app, self._volume.config) > 0
-
-    def _no_workers(self, stuck: bool) -> str:
-        volume = self._volume.config.volume
+    def no_workers(self, *, stuck: bool = False) -> NoWorkersError:
+        """The error that no worker of the volume is alive, or takes messages."""
+        volume = self.config.volume
         if stuck:
-            return (
+            return NoWorkersError(
                 f"the workers of volume {volume!r} have taken nothing from the queue for "
-                f"{fleet.STUCK_SECONDS:.0f} s: restart them, or use --dispatch local"
+                f"{STUCK_SECONDS:.0f} s: restart them, or use --dispatch local"
             )
-        return (
+        return NoWorkersError(
             f"no worker of volume {volume!r} is alive: start one with `forebay worker`, "
             "or use --dispatch local"
         )
+
+    def _stuck(self, alive: list[Worker]) -> bool:
+        """Whether messages wait and no worker has taken one for long: liveness means progress."""
+        newest = max(worker.progress for worker in alive)
+        return time.time() - newest >= STUCK_SECONDS and self.queue_length() > 0

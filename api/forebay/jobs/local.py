@@ -5,41 +5,44 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from forebay import logs
-from forebay.index.jobs import Ledger
-from forebay.jobs.jobs import Cancellation, record
-
-if TYPE_CHECKING:
-    from forebay.fetch.fetcher import Fetcher, Outcome
-    from forebay.volume.volume import Volume
+from forebay.fetch.fetcher import Fetcher
+from forebay.fetch.outcome import Outcome
+from forebay.index.jobs import JobRecords
+from forebay.jobs.ledger import Cancellation, record
 
 log = logging.getLogger(__name__)
 
 
 class LocalRunner:
-    """Works off the pending samples of one job in a thread of its own.
+    """Downloads the pending samples of one job in a thread of its own.
 
     Args:
         job: the job's id.
+        records: of the volume's jobs.
+        fetcher: downloads.
+        threads: how many downloads at a time.
+        session: the id of this process's session, which the job names as its runner.
+
+    Attributes:
+        error: what ended it before the job had ended.
     """
 
-    def __init__(self, job: str, volume: Volume, fetcher: Fetcher) -> None:
+    def __init__(self, job: str, records: JobRecords, fetcher: Fetcher, threads: int, session: str) -> None:
         self._job = job
-        self._volume = volume
+        self._records = records
         self._fetcher = fetcher
-        self._ledger = Ledger(volume.index)
+        self._threads = threads
         self.error: Exception | None = None
         # Not the thread itself: an interrupt of its join() makes it look as if it had ended.
         self._ended = threading.Event()
-        thread = threading.Thread(target=self._run, name=f"forebay-job-{job}", daemon=True)
-        self._ledger.write(job, runner=volume.session.id)
-        thread.start()
+        records.write(job, runner=session)
+        threading.Thread(target=self._run, name=f"forebay-job-{job}", daemon=True).start()
 
     @property
     def running(self) -> bool:
-        """Whether it is still at it."""
+        """Whether it has not ended."""
         return not self._ended.is_set()
 
     def join(self, seconds: float) -> None:
@@ -52,20 +55,20 @@ class LocalRunner:
             self._fetcher.fetch(
                 self._pending(),
                 self._record,
-                update=self._ledger.read(self._job).get("update") == "1",
-                threads=self._volume.config.num_workers,
-                cancelled=Cancellation(self._ledger, self._job),
+                update=self._records.read(self._job).get("update") == "1",
+                threads=self._threads,
+                cancelled=Cancellation(self._records, self._job),
             )
         except Exception as error:
-            # Whoever waits for the job sees it; the job can be gone on with by anybody.
+            # The process that waits for the job raises it; any process can resume the job.
             self.error = error
             log.error("job %s stopped: %s", self._job, error)
         finally:
             self._ended.set()
 
     def _record(self, outcomes: list[Outcome]) -> None:
-        record(self._ledger, self._job, outcomes)
+        record(self._records, self._job, outcomes)
 
     def _pending(self) -> Iterator[tuple[int, str]]:
-        for pack in self._ledger.pending_packs(self._job):
-            yield from self._ledger.begin(self._job, pack).samples
+        for message in self._records.pending_messages(self._job):
+            yield from self._records.begin(self._job, message).samples

@@ -1,33 +1,30 @@
-"""Sets that are larger than the cache: what came first has made room for what came last."""
+"""The warning about sets that are larger than the cache: their last samples took the place of the first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from forebay.config.sizes import human
 from forebay.errors import UriError
+from forebay.index import Index
+from forebay.jobs.status import JobStatus
 from forebay.uri import entry_of, is_local
 
-if TYPE_CHECKING:
-    from forebay.jobs.jobs import JobStatus
-    from forebay.volume.volume import Volume
 
-
-def described(volume: Volume, uris: Iterable[str], status: JobStatus) -> str:
-    """What to say of a job's samples that are not cached any more; ``""`` where there are none.
+def overflow_warning(index: Index, limit: int | None, uris: Iterable[str], status: JobStatus) -> str:
+    """The warning that samples of a job are not cached any more; ``""`` where all are.
 
     Asks the index alone, and only where something was downloaded.
 
     Args:
+        limit: the cache's size in bytes; ``None`` for no limit.
         uris: what the job was given.
         status: how it ended.
     """
-    limit = volume.config.limit
     if limit is None or not status.downloaded or status.pending:
         return ""
     entries = list(dict.fromkeys(filter(None, map(_entry, uris))))
-    there = sum(value is not None for value in volume.index.values(entries))
+    there = sum(value is not None for value in index.entries.values(entries))
     if len(entries) - there <= status.failed:
         return ""
     return (

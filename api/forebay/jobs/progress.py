@@ -9,18 +9,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from typing_extensions import Self
 
 from forebay.config.sizes import human
-
-if TYPE_CHECKING:
-    from forebay.jobs.jobs import JobStatus
+from forebay.jobs.status import JobStatus
 
 # Lines come every five seconds at first, and ever more rarely later, so that a log stays readable.
 _LINE_SECONDS = (5.0, 60.0)
 _WINDOW_SECONDS = 10.0
+
+
+# A bar or none, the default (a bar on a terminal), or a callback.
+ProgressOption = bool | Callable[[JobStatus], object] | None
 
 
 class Progress:
@@ -157,12 +159,12 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def reporter(
-    progress: bool | Callable[[JobStatus], object] | None,
+    progress: ProgressOption,
 ) -> Iterator[Callable[[JobStatus], object] | None]:
-    """What ``progress=`` means: a bar, nothing, the default (a bar on a terminal), or a callback.
+    """Shows progress as ``progress=`` asks for.
 
     Yields:
-        what to call with each status, if anything.
+        a function to call with each status; ``None`` where nothing is to be shown.
     """
     if callable(progress):
         yield progress

@@ -1,125 +1,111 @@
-"""One batch of what is fetched ahead of a loop."""
+"""One batch of a look-ahead: its samples, how far it is, and the lease on it."""
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from enum import IntEnum
 
-from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError, UriError
-from forebay.uri import entry_of, is_local, redact
-
-if TYPE_CHECKING:
-    from forebay.cache import MediaCache
-    from forebay.fetch.fetcher import Outcome
-    from forebay.volume.leases import Lease
-
-log = logging.getLogger(__name__)
+from forebay.errors import ForebayError, UriError
+from forebay.uri import entry_of, is_local
+from forebay.volume.leases import Lease
 
 
-@dataclass(eq=False)
+class Phase(IntEnum):
+    """How far the download of a batch is."""
+
+    FETCHING = 0
+    # Its last download has begun: the next batch may follow.
+    LAST_BEGUN = 1
+    FETCHED = 2
+    # The loop has left it, nothing is being fetched, and its lease has ended.
+    SETTLED = 3
+
+
 class Batch:
     """Samples ``first`` up to, not including, ``end``, and what must be fetched for them.
 
+    Safe to use from many threads. Nothing that takes long is done with its lock.
+
     Attributes:
+        first, end: numbers of samples.
+        uris: of what must be fetched, each once.
         outcomes: of entries that have ended: why they failed, or ``None``.
-        reading: entries that are being read, and that only the lease protects.
-        left: set when the loop has passed by.
-        begun: whether its last download has begun.
-        ended: set when nothing is being fetched any more.
-        settled: set when the loop has passed by, nothing is being fetched, and the lease has ended.
-        settling: held by whoever sees to that.
     """
 
-    cache: MediaCache
-    first: int
-    end: int
-    uris: list[str]
-    lease: Lease | None = None
-    outcomes: dict[str, ForebayError | None] = field(default_factory=dict)
-    reading: list[str] = field(default_factory=list)
-    begun: bool = False
-    left: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
-    settled: threading.Event = field(default_factory=threading.Event)
-    settling: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, first: int, end: int, uris: Sequence[str]) -> None:
+        self.first = first
+        self.end = end
+        self.uris = list(uris)
+        self.outcomes: dict[str, ForebayError | None] = {}
+        self._changed = threading.Condition()
+        self._phase = Phase.FETCHING
+        self._left = False
+        self._lease: Lease | None = None
+        # Entries that are being read, and that only the lease protects.
+        self._reading: list[str] = []
 
-    def download(self, failures: dict[str, str], *, update: bool, begun: Callable[[], None]) -> None:
-        """Fetches what is missing, until the loop has passed by.
+    @property
+    def phase(self) -> Phase:
+        """How far it is."""
+        return self._phase
 
-        Args:
-            failures: takes the URI of what failed, and why.
-            update: download again what has changed at its source.
-            begun: called when the last download has begun.
-        """
-        dispatch, threads = self.cache.dispatcher.choose()
-        if dispatch == "fleet":
-            # Its queue keeps the order.
-            begun()
-            self._download_by_fleet(failures, update)
-            return
-        volume = self.cache.volume
-        entries = [entry_of(uri) for uri in self.uris]
-        there = [False] * len(entries) if update else volume.index.present(entries)
-        missing = [
-            uri
-            for uri, entry, known in zip(self.uris, entries, there, strict=True)
-            if not known or volume.use(entry) is None
-        ]
-        self.cache.fetcher.fetch(
-            enumerate(missing),
-            lambda outcomes: self._note(outcomes, failures),
-            update=update,
-            threads=threads,
-            cancelled=self.left.is_set,
-            begun=begun,
-            unused=True,
-        )
+    @property
+    def left(self) -> bool:
+        """Whether the loop has passed by."""
+        return self._left
 
-    def _download_by_fleet(self, failures: dict[str, str], update: bool) -> None:
-        job = self.cache.download_media(self.uris, update=update, wait=False)
-        job.wait(progress=lambda _: job.cancel() if self.left.is_set() else None)
-        if job.failed:
-            full = {redact(uri): uri for uri in self.uris}
-            for failure in job.failures():
-                failures[full[failure.uri]] = f"{failure.uri}: {failure.reason}"
-        job.forget()
+    @property
+    def lease(self) -> Lease | None:
+        """The lease on it, if it has one."""
+        return self._lease
 
-    def _note(self, outcomes: list[Outcome], failures: dict[str, str]) -> None:
-        for outcome in outcomes:
-            error = outcome.error
-            # What found no room yet has not failed.
-            if error is not None and (
-                isinstance(error, ObjectTooLargeError) or not isinstance(error, CacheFullError)
-            ):
-                failures[outcome.uri] = str(error)
-            self.outcomes[entry_of(outcome.uri)] = error
+    def advance(self, phase: Phase) -> None:
+        """Goes on to a phase; never back to an earlier one."""
+        with self._changed:
+            self._phase = max(self._phase, phase)
+            self._changed.notify_all()
 
-    def release(self, lease: Lease | None, *, clear: bool) -> None:
-        """Gives up what the loop has passed by; what is still being fetched must be given up again.
+    def wait_for(self, phase: Phase, timeout: float | None = None) -> bool:
+        """Waits until it has come to a phase, for at most ``timeout`` seconds; whether it has."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._phase >= phase, timeout)
 
-        Args:
-            lease: the one on it, if it still has one.
-            clear: whether to remove it from the cache.
-        """
-        ended = self.ended.is_set()
-        try:
-            if lease is not None:
-                lease.end()
-            if clear and ended:
-                self.cache.clear(self.uris)
-        except ForebayError as error:
-            # The loop needs nothing of this; the lease expires.
-            log.warning("what was fetched ahead cannot be released: %s", error)
-        finally:
-            if ended:
-                self.settled.set()
+    def leave(self) -> None:
+        """Notes that the loop has passed by."""
+        with self._changed:
+            self._left = True
+
+    def keep(self, lease: Lease) -> None:
+        """Notes the lease on it."""
+        with self._changed:
+            self._lease = lease
+
+    def lose(self, lease: Lease) -> None:
+        """Notes that its lease has ended, unless it has another one by now."""
+        with self._changed:
+            if self._lease is lease:
+                self._lease = None
+
+    def take_lease(self) -> tuple[Lease | None, list[str]]:
+        """Takes the lease from it, to end it; and the entries that are being read just then."""
+        with self._changed:
+            lease, self._lease = self._lease, None
+            return lease, list(self._reading)
+
+    def begin_reading(self, entry: str) -> None:
+        """Notes that an entry is being read, which the lease protects."""
+        with self._changed:
+            self._reading.append(entry)
+
+    def end_reading(self, entry: str) -> None:
+        """Ends what `begin_reading` began."""
+        with self._changed:
+            self._reading.remove(entry)
 
 
-def understood(uri: str) -> bool:
-    """Whether a URI is a remote one that can be fetched at all."""
+def is_fetchable(uri: str) -> bool:
+    """Whether a URI is a remote one that can be parsed."""
     try:
         return not is_local(uri) and bool(entry_of(uri))
     except UriError:

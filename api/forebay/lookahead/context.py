@@ -7,19 +7,16 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
+from forebay.engine import Engine
 from forebay.errors import ForebayError
-from forebay.jobs.jobs import JobStatus
-from forebay.jobs.progress import reporter
-from forebay.lookahead.batch import understood
+from forebay.jobs.progress import ProgressOption, reporter
+from forebay.jobs.status import JobStatus
+from forebay.lookahead.batch import is_fetchable
 from forebay.lookahead.window import LookAhead
 from forebay.uri import entry_of, redact
-
-if TYPE_CHECKING:
-    from forebay.cache import MediaCache, ProgressOption
 
 log = logging.getLogger(__name__)
 
@@ -31,26 +28,26 @@ class DownloadContext:
     no room ahead of time is fetched when its turn comes.
 
     Attributes:
-        failures: URI (without secrets) and error of each sample that could not be had.
+        failures: URI (without secrets) and error of each sample that could not be fetched.
     """
 
     def __init__(
         self,
-        cache: MediaCache,
+        engine: Engine,
         uris: Iterable[str],
         *,
         batch_size: int | None,
-        target_size_bytes: int | None,
+        target_size_bytes: int | str | None,
         clear: bool,
         lookahead: int,
         update: bool,
         skip_failures: bool,
         progress: ProgressOption,
     ) -> None:
-        self._cache = cache
+        self._engine = engine
         self._uris = list(uris)
         self._ahead = LookAhead(
-            cache,
+            engine,
             [(uri,) for uri in self._uris],
             batch_size=batch_size,
             target_size_bytes=target_size_bytes,
@@ -105,4 +102,4 @@ class DownloadContext:
                 raise
             log.warning("%s", error)
             self.failures.append((redact(uri), error))
-            return self._cache.volume.layout.path(entry_of(uri)) if understood(uri) else uri
+            return self._engine.files.layout().path(entry_of(uri)) if is_fetchable(uri) else uri

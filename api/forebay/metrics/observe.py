@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forebay.errors import IndexUnavailableError
+from forebay.index import Index
+from forebay.index.registry import VolumeRecord
+from forebay.index.workers import Worker
 from forebay.jobs import fleet
-from forebay.jobs.jobs import JobStatus
+from forebay.jobs.status import JobStatus
 from forebay.metrics import catalogue as c
 from forebay.metrics.catalogue import Metric
 from forebay.volume.counters import histogram
-from forebay.volume.registry import KEY, Record
 
 if TYPE_CHECKING:
     from celery import Celery
 
     from forebay.config import MediaCacheConfig
-    from forebay.index import Index
 
 log = logging.getLogger(__name__)
 
@@ -79,30 +79,21 @@ def observed(index: Index, config: MediaCacheConfig, app: Celery) -> Iterator[Ob
     Raises:
         IndexUnavailableError: its index cannot be asked.
     """
-    k = index.keys
-    record, sessions, leases, claims, workers, jobs, (seconds, _) = index.connection.pipeline(
-        ("hget", KEY, config.volume),
-        ("zrange", k.sessions, 0, -1, False, True),
-        ("zrange", k.leases, 0, -1, False, True),
-        ("hlen", k.claims),
-        ("hgetall", k.workers),
-        ("zrange", k.jobs, 0, -1),
-        ("time",),
-    )
-    counters = index.counters()
+    overview = index.overview()
+    counters = index.counters.read()
     yield Observed(c.UP, (), 1.0)
     yield from counted(counters)
-    yield from _cache(index, counters.get("", {}), Record(**json.loads(record)) if record else None)
-    yield Observed(c.LEASES, (), sum(expiry > seconds for _, expiry in leases))
-    yield Observed(c.SESSIONS, (), sum(expiry > seconds for _, expiry in sessions))
-    yield Observed(c.CLAIMS, (), claims)
+    yield from _cache(index, counters.get("", {}), overview.record)
+    yield Observed(c.LEASES, (), overview.leases)
+    yield Observed(c.SESSIONS, (), overview.sessions)
+    yield Observed(c.CLAIMS, (), overview.claims)
     yield from _queue(app, config)
-    yield from _jobs(index, jobs)
-    yield from _workers(workers)
+    yield from _jobs(overview.jobs)
+    yield from _workers(overview.workers)
 
 
-def _cache(index: Index, counts: Mapping[str, float], record: Record | None) -> Iterator[Observed]:
-    totals = index.totals()
+def _cache(index: Index, counts: Mapping[str, float], record: VolumeRecord | None) -> Iterator[Observed]:
+    totals = index.entries.totals()
     yield Observed(c.CACHE_BYTES, (), totals.published)
     yield Observed(c.CACHE_OBJECTS, (), totals.count)
     yield Observed(c.LEASED, (), totals.leased)
@@ -127,9 +118,7 @@ def _queue(app: Celery, config: MediaCacheConfig) -> Iterator[Observed]:
     yield Observed(c.QUEUE_AGE, (), age or 0.0)
 
 
-def _jobs(index: Index, jobs: list[str]) -> Iterator[Observed]:
-    found = index.connection.pipeline(*(("hgetall", index.keys.job(job)) for job in jobs)) if jobs else []
-    fields = {job: values for job, values in zip(jobs, found, strict=True) if "created" in values}
+def _jobs(fields: Mapping[str, dict[str, str]]) -> Iterator[Observed]:
     statuses = [JobStatus.parse(job, values) for job, values in fields.items()]
     for state in ("running", "done", "cancelled"):
         yield Observed(c.JOBS, (state,), sum(status.state == state for status in statuses))
@@ -146,8 +135,7 @@ def _jobs(index: Index, jobs: list[str]) -> Iterator[Observed]:
             yield Observed(c.JOB_AGE, (status.id,), _age(fields[status.id]["updated"]))
 
 
-def _workers(found: Mapping[str, str]) -> Iterator[Observed]:
-    workers = [fleet.Worker(**json.loads(text)) for _, text in sorted(found.items())]
+def _workers(workers: Sequence[Worker]) -> Iterator[Observed]:
     alive = sum(worker.alive for worker in workers)
     yield Observed(c.WORKERS, ("alive",), alive)
     yield Observed(c.WORKERS, ("gone",), len(workers) - alive)

@@ -10,11 +10,11 @@ from forebay.config import MediaCacheConfig
 from forebay.errors import IndexUnavailableError
 from forebay.index.connection import Connection
 from forebay.index.index import Index
-from forebay.jobs import fleet
+from forebay.index.registry import VolumeRegistry
+from forebay.jobs.celery_app import broker_url, celery_app
 from forebay.metrics import catalogue
 from forebay.metrics.exposition import Collector, Report
 from forebay.metrics.observe import Observed, observed
-from forebay.volume import registry
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -36,7 +36,7 @@ class OfVolumes:
     def __init__(self, config: MediaCacheConfig, url: str, names: Sequence[str] | None) -> None:
         self._config = config
         self._connection = Connection(url, patience=_PATIENCE_SECONDS)
-        self._broker = fleet.broker_url(config, url)
+        self._broker = broker_url(config, url)
         self._names = names
         self._last: Sequence[str] = names or ()
         self._apps: dict[str, Celery] = {}
@@ -49,7 +49,7 @@ class OfVolumes:
         """What there is to say now. Of a volume whose Redis does not answer, that."""
         if self._names is None:
             try:
-                self._last = [record.name for record in registry.known(self._connection)]
+                self._last = [record.name for record in VolumeRegistry(self._connection).all()]
             except IndexUnavailableError as error:
                 log.warning("%s", error)
                 return {name: [Observed(catalogue.UP, (), 0.0)] for name in self._last}
@@ -58,7 +58,7 @@ class OfVolumes:
     def _of(self, name: str) -> list[Observed]:
         config = self._config.model_copy(update={"volume": name})
         if name not in self._apps:
-            self._apps[name] = fleet.celery_app(config, self._broker)
+            self._apps[name] = celery_app(config, self._broker)
         try:
             return list(observed(Index(self._connection, name), config, self._apps[name]))
         except IndexUnavailableError as error:

@@ -6,13 +6,10 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from forebay.index import Entry
+from forebay.index import Entry, Index
 from forebay.uri import uri_of
-
-if TYPE_CHECKING:
-    from forebay.volume.volume import Volume
+from forebay.volume.files import Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +35,14 @@ class CachedObject:
     leased: bool
 
 
-def cached_objects(volume: Volume, prefix: str = "") -> Iterator[CachedObject]:
+def cached_objects(index: Index, files: Files, prefix: str = "") -> Iterator[CachedObject]:
     """Everything that is cached, in no order.
 
     Args:
         prefix: only what has a URI that begins so.
     """
     seen: set[str] = set()
-    for page in volume.index.scan():
+    for page in index.entries.scan():
         # A scan may give an entry twice.
         parsed = {entry: Entry.parse(value) for entry, value in page if entry not in seen}
         seen.update(parsed)
@@ -53,9 +50,9 @@ def cached_objects(volume: Volume, prefix: str = "") -> Iterator[CachedObject]:
         chosen = [entry for entry, name in names.items() if name.startswith(prefix)]
         if not chosen:
             continue
-        times, leased = volume.index.access_times(chosen), volume.index.leased(chosen)
+        times, leased = index.entries.access_times(chosen), index.leases.kept(chosen)
         for entry, used, kept in zip(chosen, times, leased, strict=True):
-            path, value = volume.locate(entry), parsed[entry]
+            path, value = files.locate(entry), parsed[entry]
             if path is not None:
                 # A hit marks the file, and tells the index only later.
                 with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""What a process counts, and how Redis learns of it.
+"""The counters of a process, and how Redis learns of them.
 
 Downloads and evictions are counted a batch at a time, hits one by one and without a lock. The counts stay
 in memory, and the heartbeat of a process that talks to the index adds what is new to the volume's totals
@@ -16,18 +16,16 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from forebay.index import Index
-    from forebay.uri import MediaURI
+from forebay.index import Index
+from forebay.uri import MediaURI
 
 # Seconds.
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 AGE_BUCKETS = (10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 86400.0, 3 * 86400.0, 7 * 86400.0, 30 * 86400.0)
 
 # A volume tells so many sources apart, so that nobody's manifest of web pages fills a monitor.
-MOST_SOURCES = 64
+MAX_SOURCES = 64
 OTHER = "other"
 
 # The name of a counter, and the source that it is for, or "".
@@ -57,7 +55,7 @@ class Ended:
     retries: Sequence[str] = ()
 
 
-class Meter:
+class Counters:
     """The counters of one process for one volume; safe to use from many threads.
 
     Attributes:
@@ -132,7 +130,7 @@ class Meter:
                 self._flushes += 1
             if self._unanswered:
                 # With the same number, so that it counts once although the first answer was lost.
-                index.count(self._id, self._flushes, self._unanswered, MOST_SOURCES)
+                index.counters.add(self._id, self._flushes, self._unanswered, MAX_SOURCES)
                 self._unanswered = {}
 
     def _source(self, uri: MediaURI | None) -> str:
@@ -141,7 +139,7 @@ class Meter:
         key = (uri.scheme, uri.bucket)
         source = self._sources.get(key)
         if source is None:
-            if len(self._sources) >= MOST_SOURCES:
+            if len(self._sources) >= MAX_SOURCES:
                 return OTHER
             source = self._sources[key] = f"{uri.scheme}://{uri.bucket}"
         return source

@@ -1,55 +1,62 @@
-"""The heartbeat of a process that uses a volume.
-
-A daemon thread that prolongs the session, tells the index which entries were used, and takes its turn
-at the volume's maintenance.
-"""
+"""A heartbeat: a daemon thread that does the same few things again and again."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
-
-from forebay.volume import registry
-
-if TYPE_CHECKING:
-    from forebay.volume.volume import Volume
+from collections.abc import Callable, Sequence
 
 log = logging.getLogger(__name__)
 
 
-class Pulse:
-    """Beats a few times within the time that the session outlives it."""
+class Heartbeat:
+    """Runs tasks in their order every few seconds, until it is stopped.
 
-    def __init__(self, volume: Volume) -> None:
-        self._volume = volume
+    Whatever a task raises is logged, and ends this round: the next one begins anew. A task that must come
+    last because nothing depends on it is the last of the list.
+
+    Args:
+        name: of the thread.
+        interval: seconds from the end of one round to the next.
+        tasks: what to run.
+        what: what failed, as a log line says it.
+    """
+
+    def __init__(self, name: str, interval: float, tasks: Sequence[Callable[[], object]], what: str) -> None:
+        self._name = name
+        self._interval = interval
+        self._tasks = tuple(tasks)
+        self._what = what
+        self._at_once = False
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self._interval = min(volume.config.claim_ttl_seconds / 4, 5.0)
 
-    def start(self) -> None:
-        """Begins to beat."""
-        self._thread = threading.Thread(target=self._run, name="forebay-pulse", daemon=True)
+    def start(self, *, at_once: bool = False) -> None:
+        """Starts the thread.
+
+        Args:
+            at_once: whether the first round comes now, rather than after one interval.
+        """
+        self._at_once = at_once
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends; waits for a beat that is under way."""
+        """Ends it; waits for a round that is under way, for a few seconds."""
         self._stopped.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=5.0)
 
-    def _run(self) -> None:
-        from forebay.volume.maintenance import maintain
+    def round(self) -> None:
+        """Runs each task once."""
+        try:
+            for task in self._tasks:
+                task()
+        except Exception as error:
+            log.warning("%s failed: %s", self._what, error)
 
+    def _run(self) -> None:
+        if self._at_once:
+            self.round()
         while not self._stopped.wait(self._interval):
-            try:
-                self._volume.session.beat()
-                self._volume.session.trim()
-                self._volume.flush_used()
-                registry.announce(self._volume.index, self._volume.config)
-                maintain(self._volume)
-                # Last, as nothing depends on it.
-                self._volume.meter.flush(self._volume.index)
-            except Exception as error:
-                # The next beat tries again; a session that is lost meanwhile is noticed by its clock.
-                log.warning("heartbeat of volume %r failed: %s", self._volume.config.volume, error)
+            self.round()

@@ -6,24 +6,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
 from forebay.config.sizes import parse_duration
 from forebay.errors import LeaseNotFoundError
+from forebay.index import Index
 from forebay.volume.session import is_evictor_token
-
-if TYPE_CHECKING:
-    from forebay.volume.volume import Volume
 
 # An evictor that has chosen an entry is done with it within milliseconds, unless it was killed.
 _LEAVING_SECONDS = 5.0
+_LEAVING_PAUSE_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseStatus:
-    """What there is to know of a lease.
+    """A lease at one moment.
 
     Attributes:
         name: the lease's name.
@@ -43,20 +41,20 @@ class Lease:
         name: the lease's name.
     """
 
-    def __init__(self, name: str, volume: Volume) -> None:
+    def __init__(self, name: str, index: Index) -> None:
         self.name = name
-        self._volume = volume
+        self._index = index
 
     def __repr__(self) -> str:
         return f"Lease({self.name!r})"
 
     def renew(self, ttl: float | str) -> bool:
         """Lets the lease expire ``ttl`` seconds from now; false when it has ended already."""
-        return self._volume.index.prolong_lease(self.name, parse_duration(ttl))
+        return self._index.leases.extend(self.name, parse_duration(ttl))
 
     def end(self) -> None:
         """Ends it: entries that no other lease keeps may be evicted again."""
-        self._volume.index.end_lease(self.name)
+        self._index.leases.end(self.name)
 
     def __enter__(self) -> Self:
         return self
@@ -67,39 +65,48 @@ class Lease:
         self.end()
 
 
-def all_leases(volume: Volume) -> list[LeaseStatus]:
-    """Every lease that has not expired, the first to do so first."""
-    return [LeaseStatus(*found) for found in volume.index.leases() if found[1] > 0]
-
-
-def find_lease(volume: Volume, name: str) -> LeaseStatus:
-    """The lease of that name.
-
-    Raises:
-        LeaseNotFoundError: there is none (any more).
-    """
-    for lease in all_leases(volume):
-        if lease.name == name:
-            return lease
-    raise LeaseNotFoundError(
-        f"there is no lease {name!r} on volume {volume.config.volume!r}, or no longer: "
-        "`forebay lease ls` lists those that there are"
-    )
-
-
-def keep(volume: Volume, name: str, entries: Sequence[str], ttl: float) -> None:
-    """Puts entries under a lease.
+def lease_entries(index: Index, name: str, entries: Sequence[str], ttl: float) -> Lease:
+    """Puts entries under a lease for ``ttl`` seconds.
 
     When this returns, no evictor is about to remove any of them: each is there for the lease's time,
     or is missing already.
     """
-    leaving = volume.index.lease(name, entries, ttl)
+    leaving = index.leases.add(name, entries, ttl)
     deadline = time.monotonic() + _LEAVING_SECONDS
     while leaving and time.monotonic() < deadline:
-        time.sleep(0.002)
-        holders = volume.index.holders(leaving)
+        time.sleep(_LEAVING_PAUSE_SECONDS)
+        holders = index.claims.holders(leaving)
         leaving = [
             entry
             for entry, token in zip(leaving, holders, strict=True)
             if token is not None and is_evictor_token(token)
         ]
+    return Lease(name, index)
+
+
+def all_leases(index: Index) -> list[LeaseStatus]:
+    """Every lease that has not expired, the first to do so first."""
+    return [LeaseStatus(*found) for found in index.leases.all() if found[1] > 0]
+
+
+def find_lease(index: Index, name: str) -> LeaseStatus:
+    """The lease of that name.
+
+    Raises:
+        LeaseNotFoundError: there is none (any more).
+    """
+    for lease in all_leases(index):
+        if lease.name == name:
+            return lease
+    raise LeaseNotFoundError(
+        f"there is no lease {name!r} on volume {index.volume!r}, or no longer: "
+        "`forebay lease ls` lists those that there are"
+    )
+
+
+def end_expired_leases(index: Index) -> int:
+    """Ends the leases that have expired; returns how many."""
+    expired = [name for name, seconds, _ in index.leases.all() if seconds <= 0]
+    for name in expired:
+        index.leases.end(name, expired=True)
+    return len(expired)

@@ -1,17 +1,15 @@
-"""What a volume needs done now and then, by one process at a time, however many there are."""
+"""The maintenance of a volume: by one process at a time, however many there are."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
-from typing import TYPE_CHECKING
 
-from forebay.index.jobs import Ledger
-from forebay.volume import recovery
-
-if TYPE_CHECKING:
-    from forebay.volume.volume import Volume
+from forebay.index import Index
+from forebay.volume.leases import end_expired_leases
+from forebay.volume.recovery import Recovery
+from forebay.volume.session import Session
+from forebay.volume.sweep import Sweep
 
 log = logging.getLogger(__name__)
 
@@ -23,61 +21,64 @@ _FORGET_SECONDS = 600.0
 _SWEEP_SECONDS = 6 * 3600.0
 
 
-def maintain(volume: Volume, *, force: bool = False) -> bool:
-    """One round of maintenance, unless another process is at it, or was a moment ago.
-
-    Cleans up after dead sessions, ends expired leases, sweeps, and forgets old jobs.
+class Maintenance:
+    """Cleans up after dead sessions, ends expired leases, sweeps, and forgets old jobs.
 
     Args:
-        force: also when the last round was only a moment ago, and with a sweep.
-
-    Returns:
-        whether this process did the round.
+        index: the volume's index.
+        session: this process's session.
+        recovery: ends dead sessions.
+        sweep: compares files and index.
+        job_ttl: after how many seconds a job that nothing happened to is forgotten.
     """
-    volume.recover()
-    index = volume.index
-    command, meta = index.connection.command, index.keys.meta
-    lock, token = index.keys.maintenance, f"maintenance.{os.getpid()}.{time.monotonic_ns()}"
-    now = time.time()
-    names = ("maintained_at", "swept_at", "forgotten_at", "swept")
-    *times, swept = command("hmget", meta, list(names))
-    maintained_at, swept_at, forgotten_at = (float(text or 0) for text in times)
-    force = force or swept != "1"
-    if now - maintained_at < _ROUND_SECONDS and not force:
-        return False
-    if not index.lock(lock, token, _LOCK_SECONDS):
-        return False
 
-    def keep_lock() -> None:
-        # A long sweep keeps this thread from the heartbeat, which is its other task.
-        volume.session.beat()
-        index.lock(lock, token, _LOCK_SECONDS)
+    def __init__(
+        self, index: Index, session: Session, recovery: Recovery, sweep: Sweep, job_ttl: float
+    ) -> None:
+        self._index = index
+        self._session = session
+        self._recovery = recovery
+        self._sweep = sweep
+        self._job_ttl = job_ttl
 
-    try:
-        command("hset", meta, "maintained_at", now)
-        recovery.reap_ended(volume)
-        end_expired_leases(volume)
-        if force or now - swept_at > _SWEEP_SECONDS:
-            adopted, dropped = recovery.sweep(volume, keep_lock)
-            command("hset", meta, "swept_at", now)
-            if adopted or dropped:
-                log.info(
-                    "volume %s: entered %d files into the index, and dropped %d entries without a file",
-                    volume.config.volume,
-                    adopted,
-                    dropped,
-                )
-        if force or now - forgotten_at > _FORGET_SECONDS:
-            Ledger(index).forget_old(volume.config.job_ttl_seconds)
-            command("hset", meta, "forgotten_at", now)
-    finally:
-        index.lock(lock, token, 0)
-    return True
+    def run(self, *, force: bool = False) -> bool:
+        """Does one round, unless another process is at it, or was a moment ago.
 
+        Args:
+            force: also when the last round was only a moment ago, and with a sweep.
 
-def end_expired_leases(volume: Volume) -> int:
-    """Ends the leases that have expired; returns how many."""
-    expired = [name for name, seconds, _ in volume.index.leases() if seconds <= 0]
-    for name in expired:
-        volume.index.end_lease(name, expired=True)
-    return len(expired)
+        Returns:
+            whether this process did the round.
+        """
+        self._recovery.check()
+        state = self._index.state
+        done, now = state.upkeep(), time.time()
+        force = force or not done.complete
+        if now - done.maintained < _ROUND_SECONDS and not force:
+            return False
+        with self._index.locks.hold(self._index.keys.maintenance, _LOCK_SECONDS) as lock:
+            if lock is None:
+                return False
+
+            def keep_lock() -> None:
+                # A long sweep keeps this thread from the heartbeat, which is its other task.
+                self._session.extend()
+                lock.extend()
+
+            state.note_upkeep("maintained", now)
+            self._recovery.reap_ended()
+            end_expired_leases(self._index)
+            if force or now - done.swept > _SWEEP_SECONDS:
+                adopted, dropped = self._sweep.run(keep_lock)
+                state.note_upkeep("swept", now)
+                if adopted or dropped:
+                    log.info(
+                        "volume %s: entered %d files into the index, and dropped %d entries without a file",
+                        self._index.volume,
+                        adopted,
+                        dropped,
+                    )
+            if force or now - done.forgotten > _FORGET_SECONDS:
+                self._index.jobs.forget_old(self._job_ttl)
+                state.note_upkeep("forgotten", now)
+        return True

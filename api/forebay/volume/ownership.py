@@ -7,30 +7,21 @@ and lose what the first has leased; an index with another directory would promis
 
 from __future__ import annotations
 
-import os
-import socket
-import uuid
-from typing import TYPE_CHECKING
-
-from forebay.config import mask_url
+from forebay.config import MediaCacheConfig, mask_url
 from forebay.embedded import check_name, claim_volume, read_owner
 from forebay.errors import VolumeError
-
-if TYPE_CHECKING:
-    from forebay.index import Index
-    from forebay.volume.volume import Volume
+from forebay.index import Index
+from forebay.processes import place
 
 
-def join(volume: Volume, index: Index) -> None:
+def join(config: MediaCacheConfig, index: Index) -> None:
     """Makes sure that a volume's directory and index belong to each other.
 
     Raises:
         VolumeError: one of them belongs to another; the message says how to share or separate them.
     """
-    command, meta = index.connection.command, index.keys.meta
-    config = volume.config
     url = "" if config.redis_url is None else mask_url(config.redis_url)
-    known, directory = command("hmget", meta, ["index_id", "directory"])
+    known, directory = index.state.identity()
     owner = read_owner(config.cache_dir)
     same = owner is not None and (owner.url_masked == url if url else owner.kind == "embedded")
     if owner is not None and (same or known is not None):
@@ -39,44 +30,31 @@ def join(volume: Volume, index: Index) -> None:
         # A new index, or one that was started empty: then the directory remembers its id, and its
         # files are taken in again.
         if owner is not None and not same:
-            # Refused before anything is written into what is somebody else's, or nobody's, index.
+            # Refused before anything is written into an index that belongs to another directory, or to none.
             claim_volume(config.cache_dir, "", url_masked=url)
-        # The directory first: whoever sees the one sees the other.
-        command("hset", meta, "directory", _here(config.cache_dir))
-        command("hsetnx", meta, "index_id", owner.index_id if owner else uuid.uuid4().hex)
-        known = command("hget", meta, "index_id")
+        known = index.state.settle(place(config.cache_dir), owner.index_id if owner else None)
     elif owner is None:
-        if directory != _here(config.cache_dir):
+        if directory != place(config.cache_dir):
             raise VolumeError(
                 f"the volume {config.volume!r} of {url or 'the embedded index'} is the directory "
                 f"{directory}, not {config.cache_dir}: set FIFTYONE_MEDIA_CACHE_VOLUME to a name of its own "
                 "for this directory, or FIFTYONE_MEDIA_CACHE_DIR to the shared one"
             )
         # The same directory, emptied by hand: recovery finds out that its files are gone.
-        command("hdel", meta, "run_id")
-        _forget_everything(index)
+        index.state.forget_recovery()
+        index.entries.forget_all()
     claim_volume(config.cache_dir, known, url_masked=url, volume=config.volume)
 
 
-def is_shared(volume: Volume, index: Index) -> bool:
+def is_shared(config: MediaCacheConfig, index: Index) -> bool:
     """Whether an index is that of a directory which this process may only read.
 
     Raises:
         VolumeError: the directory has another name.
     """
-    config = volume.config
-    known = index.connection.command("hget", index.keys.meta, "index_id")
+    known, _ = index.state.identity()
     owner = read_owner(config.cache_dir)
     if owner is None or known is None:
         return False
     check_name(config.cache_dir, owner, config.volume)
-    return bool(owner.index_id == known)
-
-
-def _forget_everything(index: Index) -> None:
-    for page in index.scan():
-        index.forget(page)
-
-
-def _here(cache_dir: str) -> str:
-    return f"{socket.gethostname()}:{os.path.realpath(cache_dir)}"
+    return owner.index_id == known

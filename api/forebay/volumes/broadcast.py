@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from forebay.cache import MediaCache
 from forebay.errors import DownloadError, ForebayError
-from forebay.jobs.jobs import Failure, Job, JobState, JobStatus
+from forebay.jobs.creation import MessageSize
+from forebay.jobs.handle import Job
+from forebay.jobs.status import Failure, JobState, JobStatus
 from forebay.threads import map_in_threads
-
-if TYPE_CHECKING:
-    from forebay.cache import MediaCache
 
 
 class Broadcast:
@@ -63,7 +62,7 @@ class Broadcast:
         skip_failures: bool = True,
         progress: Callable[[JobStatus], object] | None = None,
     ) -> Broadcast:
-        """Waits until every sample has ended on every volume, and looks after the jobs as `Job.wait` does.
+        """Blocks until every sample has ended on every volume, and watches over the jobs as `Job.wait` does.
 
         A volume whose workers are gone does not keep the others from being filled: see `errors`.
 
@@ -108,7 +107,7 @@ def create(
     *,
     update: bool = False,
     lease: float | str | None = None,
-    batch_size: int | None = None,
+    message_size: MessageSize = None,
     skipped: Mapping[str, str] | None = None,
 ) -> Broadcast:
     """Writes a job down in each volume, and starts none.
@@ -116,7 +115,7 @@ def create(
     Args:
         caches: the volumes' caches, by name.
         skipped: volumes that were left out, and why.
-        update, lease, batch_size: as `MediaCache.download_media`.
+        update, lease, message_size: as `MediaCache.download_media`.
 
     Raises:
         NoWorkersError: one of the volumes cannot be filled; then there is no job in any.
@@ -124,12 +123,12 @@ def create(
     jobs: dict[str, Job] = {}
     try:
         for name, cache in caches.items():
-            jobs[name] = cache.create_job(uris, update=update, lease=lease, batch_size=batch_size)
+            jobs[name] = cache.create_job(uris, update=update, lease=lease, message_size=message_size)
     except BaseException:
         for name, job in jobs.items():
             status = job.status()
             if status.lease is not None:
-                caches[name].volume.index.end_lease(status.lease)
+                caches[name].engine.open_index().leases.end(status.lease)
             job.forget()
         raise
     return Broadcast(jobs, skipped)

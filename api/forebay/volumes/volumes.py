@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
-from forebay.cache import MediaCache, ProgressOption
+from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig, mask_url
 from forebay.embedded import read_owner
 from forebay.errors import ConfigError, ForebayError, NoWorkersError, VolumeError
 from forebay.index.connection import Connection
 from forebay.index.index import Index
-from forebay.index.jobs import Ledger
+from forebay.index.registry import STALE_SECONDS, VolumeRecord, VolumeRegistry
 from forebay.jobs import fleet
-from forebay.jobs.progress import reporter
-from forebay.volume import registry
-from forebay.volume.registry import Record
+from forebay.jobs.celery_app import broker_url, celery_app
+from forebay.jobs.creation import MessageSize
+from forebay.jobs.progress import ProgressOption, reporter
+from forebay.processes import place as place_of
+from forebay.volume.files import AbsentFiles
 from forebay.volumes import broadcast
 from forebay.volumes.broadcast import Broadcast
 
@@ -69,6 +68,7 @@ class Volumes:
     def __init__(self, config: MediaCacheConfig | None = None) -> None:
         self.config = MediaCacheConfig() if config is None else config
         self._caches: dict[str, MediaCache] = {}
+        self._connection: Connection | None = None
 
     def list(self) -> list[VolumeStatus]:
         """Every volume that has announced itself and was not forgotten, by name.
@@ -76,7 +76,7 @@ class Volumes:
         Raises:
             IndexUnavailableError: Redis cannot be asked.
         """
-        return [self._status(record) for record in registry.known(self._connection)]
+        return [self._status(record) for record in self._registry().all()]
 
     def cache(self, name: str) -> MediaCache:
         """The cache of a volume, on whichever machine that is.
@@ -92,7 +92,8 @@ class Volumes:
         return self._caches[name]
 
     def check_known(self) -> None:
-        """For whoever only looks, and so is not to make a volume by a name that was mistyped.
+        """Makes sure that Redis knows the configured volume, so that a typo in a read-only command does not
+        create one.
 
         Raises:
             VolumeError: Redis knows volumes, and the directory belongs to none, but not this name.
@@ -100,9 +101,9 @@ class Volumes:
         config = self.config
         if config.redis_url is None or read_owner(config.cache_dir) is not None:
             return
-        names = [record.name for record in registry.known(self._connection)]
-        meta = Index(self._connection, config.volume).keys.meta
-        if names and config.volume not in names and not self._connection.command("exists", meta):
+        names = [record.name for record in self._registry().all()]
+        known = Index(self._connect(), config.volume).state.exists
+        if names and config.volume not in names and not known():
             raise VolumeError(self._unknown(config.volume))
 
     def look(self, names: Names) -> dict[str, MediaCache]:
@@ -114,12 +115,14 @@ class Volumes:
         """
         if not names:
             raise ConfigError(_NONE_NAMED)
-        records = {record.name: record for record in registry.known(self._connection)}
+        records = {record.name: record for record in self._registry().all()}
         for name in () if names == "all" else names:
             if name not in records:
                 raise VolumeError(self._unknown(name))
         return {
-            name: MediaCache(self.config.model_copy(update={"volume": name}), elsewhere=records[name].place)
+            name: MediaCache(
+                self.config.model_copy(update={"volume": name}), absent=AbsentFiles(records[name].place, name)
+            )
             for name in (records if names == "all" else names)
         }
 
@@ -135,7 +138,7 @@ class Volumes:
         Raises:
             ConfigError: no volume is named.
             VolumeError: as `cache`.
-            NoWorkersError: nobody would fill a volume that is named, or any at all.
+            NoWorkersError: no process would fill a volume that is named, or any at all.
         """
         if not names:
             raise ConfigError(_NONE_NAMED)
@@ -144,9 +147,9 @@ class Volumes:
         if names != "all":
             for name in names:
                 chosen[name] = self.cache(name)
-                chosen[name].dispatcher.choose()
+                chosen[name].engine.open_dispatcher().choose()
             return chosen, skipped
-        for record in registry.known(self._connection):
+        for record in self._registry().all():
             try:
                 if record.stale and not (self.config.dispatch == "local" and record.is_here):
                     raise NoWorkersError(
@@ -154,7 +157,7 @@ class Volumes:
                         f"forebay volumes --forget {record.name}"
                     )
                 cache = self.cache(record.name)
-                cache.dispatcher.choose()
+                cache.engine.open_dispatcher().choose()
             except ForebayError as error:
                 skipped[record.name] = str(error)
             else:
@@ -172,7 +175,7 @@ class Volumes:
         skip_failures: bool = True,
         wait: bool = True,
         lease: float | str | None = None,
-        batch_size: int | None = None,
+        message_size: MessageSize = None,
         progress: ProgressOption = None,
     ) -> Broadcast:
         """Brings samples into several volumes, each by its own workers: one job for each.
@@ -183,7 +186,7 @@ class Volumes:
             skip_failures: false to cancel all the jobs and raise at the first failure.
             wait: false to return at once.
             lease: how long each volume keeps the samples, in seconds or as ``24h``.
-            batch_size: samples in one message to the fleet.
+            message_size: samples in one message to the fleet.
             progress: that of all volumes together.
 
         Returns:
@@ -195,7 +198,7 @@ class Volumes:
         """
         caches, skipped = self.choose(volumes)
         jobs = broadcast.create(
-            caches, list(uris), update=update, lease=lease, batch_size=batch_size, skipped=skipped
+            caches, list(uris), update=update, lease=lease, message_size=message_size, skipped=skipped
         )
         jobs.start()
         if wait:
@@ -210,45 +213,44 @@ class Volumes:
         Raises:
             VolumeError: there is no such volume, or it is in use.
         """
-        record = registry.find(self._connection, name)
+        record = self._registry().find(name)
         if record is None:
             raise VolumeError(self._unknown(name))
         if not record.stale:
             raise VolumeError(
                 f"volume {name!r} is in use at {record.place}: stop its workers and programs, "
-                f"and try again {registry.STALE_SECONDS:.0f} s later"
+                f"and try again {STALE_SECONDS:.0f} s later"
             )
-        index = Index(self._connection, name)
-        ledger = Ledger(index)
-        for job in ledger.jobs():
-            ledger.delete(job)
-        leases = [index.keys.lease(lease) for lease, _, _ in index.leases()]
-        self._connection.command("unlink", *index.keys.all(), *leases)
+        Index(self._connect(), name).forget()
         config = self.config.model_copy(update={"volume": name})
-        fleet.purge(fleet.celery_app(config, fleet.broker_url(config, self._connection.url)), config)
-        registry.forget(self._connection, name)
+        fleet.purge(celery_app(config, broker_url(config, self._connect().url)), config)
 
     def close(self) -> None:
         """Closes every connection that was opened here."""
         for cache in self._caches.values():
             cache.close()
-        if self.config.redis_url is not None and "_connection" in self.__dict__:
+        if self.config.redis_url is not None and self._connection is not None:
             self._connection.close()
+            self._connection = None
 
-    @cached_property
-    def _connection(self) -> Connection:
+    def _connect(self) -> Connection:
         if self.config.redis_url is None:
-            return self.cache(self.config.volume).volume.index.connection
-        connection = Connection(self.config.redis_url)
-        connection.check()
-        return connection
+            return self.cache(self.config.volume).engine.open_index().connection
+        if self._connection is None:
+            connection = Connection(self.config.redis_url)
+            connection.check()
+            self._connection = connection
+        return self._connection
+
+    def _registry(self) -> VolumeRegistry:
+        return VolumeRegistry(self._connect())
 
     @property
     def _where(self) -> str:
         return "the embedded index" if self.config.redis_url is None else mask_url(self.config.redis_url)
 
     def _unknown(self, name: str) -> str:
-        names = ", ".join(record.name for record in registry.known(self._connection))
+        names = ", ".join(record.name for record in self._registry().all())
         return (
             f"volume {name!r} is not known to {self._where}: known are {names or 'none'}; "
             "a volume is, as soon as a worker or a program has used it"
@@ -263,9 +265,8 @@ class Volumes:
                     "FIFTYONE_MEDIA_CACHE_REDIS_URL (without it there is the embedded index, of one volume)"
                 )
             return MediaCache(config)
-        record = registry.find(self._connection, name)
-        meta = Index(self._connection, name).keys.meta
-        index_id, place = self._connection.command("hmget", meta, ["index_id", "directory"])
+        record = self._registry().find(name)
+        index_id, place = Index(self._connect(), name).state.identity()
         if name == config.volume and (index_id is None or _is_ours(config.cache_dir, index_id, place)):
             return MediaCache(config)
         if record is None and index_id is None:
@@ -279,19 +280,18 @@ class Volumes:
                 f"volume {name!r} is not on this machine, it is {place}: local dispatch fills what lies "
                 "here; use --dispatch fleet"
             )
-        return MediaCache(config.model_copy(update={"volume": name, "dispatch": "fleet"}), elsewhere=place)
+        absent = AbsentFiles(place, name)
+        return MediaCache(config.model_copy(update={"volume": name, "dispatch": "fleet"}), absent=absent)
 
     def _local(self, name: str) -> bool:
         """Whether threads of this process are to fill a volume that this machine has."""
-        workers = fleet.workers(Index(self._connection, name))
-        return self.config.dispatch == "local" or (
-            self.config.dispatch == "auto" and not any(worker.alive for worker in workers)
-        )
+        workers = Index(self._connect(), name).workers
+        return self.config.dispatch == "local" or (self.config.dispatch == "auto" and not workers.alive())
 
-    def _status(self, record: Record) -> VolumeStatus:
-        index = Index(self._connection, record.name)
-        totals, rates = index.totals(), index.download_rate()
-        alive = [worker for worker in fleet.workers(index) if worker.alive]
+    def _status(self, record: VolumeRecord) -> VolumeStatus:
+        index = Index(self._connect(), record.name)
+        totals, rates = index.entries.totals(), index.counters.download_rate()
+        alive = index.workers.alive()
         return VolumeStatus(
             name=record.name,
             host=record.host,
@@ -313,4 +313,4 @@ def _is_ours(cache_dir: str, index_id: str, place: str | None) -> bool:
     owner = read_owner(cache_dir)
     if owner is not None:
         return owner.index_id == index_id
-    return place == f"{socket.gethostname()}:{os.path.realpath(cache_dir)}"
+    return place == place_of(cache_dir)

@@ -164,7 +164,7 @@ def test_symlink(twins: Twins) -> None:
     twins.same(run)
     files = [path for path in (twins.directory / "remote").rglob("*") if path.is_file()]
     assert any(path.is_symlink() for path in files), "local media are linked, as ever"
-    cached = twins.cache.volume.layout.cache_dir
+    cached = twins.cache.engine.files.layout().cache_dir
     assert not any(str(path.resolve()).startswith(cached) for path in files)
 
 

@@ -96,25 +96,25 @@ class RemoteBody(Body):
             yield piece
 
     def _part(self, start: int, end: int) -> memoryview:
-        source = self.cache.sources.for_uri(self.uri)
+        source = self.cache.engine.sources.for_uri(self.uri)
         return memoryview(
             _persistently(self.cache, lambda: source.read_range(self.uri, start, end, etag=self.etag))
         )
 
     def _from_the_beginning(self) -> Iterator[Buffer]:
-        source = self.cache.sources.for_uri(self.uri)
+        source = self.cache.engine.sources.for_uri(self.uri)
         with _persistently(self.cache, lambda: source.open(self.uri)) as opened:
             yield from opened
 
 
 def cached(cache: MediaCache, uri: MediaURI) -> CachedBody | None:
     """The cached copy of an object, which counts as used now; ``None`` where there is none."""
-    while (path := cache.volume.use(uri.entry)) is not None:
+    while (path := cache.engine.files.touch(uri.entry)) is not None:
         try:
             body = _open(path)
         except FileNotFoundError:  # evicted in the moment between the two
             continue
-        cache.volume.meter.hits += 1
+        cache.engine.counters.hits += 1
         return body
     return None
 
@@ -147,7 +147,7 @@ def streamed(cache: MediaCache, uri: MediaURI, *, start: int | None) -> RemoteBo
     Raises:
         SourceError: it cannot be read.
     """
-    source = cache.sources.for_uri(uri)
+    source = cache.engine.sources.for_uri(uri)
     first: Buffer = b""
     if start == 0:
         beginning = _persistently(cache, lambda: source.read_start(uri, FIRST_BYTES))

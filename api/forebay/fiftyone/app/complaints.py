@@ -28,7 +28,7 @@ _said: dict[tuple[str, str], float] = {}
 
 def log_path(media_cache: MediaCache) -> str:
     """The file that tells what the App's servers on one volume could not show."""
-    return os.path.join(media_cache.volume.layout.private_dir, "app.log")
+    return os.path.join(media_cache.engine.files.layout().private_dir, "app.log")
 
 
 def note(media_cache: MediaCache, what: str, error: ForebayError, uri: str = "") -> None:

@@ -22,7 +22,7 @@ def signing_key(media_cache: MediaCache) -> bytes:
     other's links, and a browser can use what it has after a restart. A server that may not write there
     has a key of its own.
     """
-    file = Path(media_cache.volume.layout.private_dir, "app.key")
+    file = Path(media_cache.engine.files.layout().private_dir, "app.key")
     try:
         return _shared(file)
     except OSError as error:

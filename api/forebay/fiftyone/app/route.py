@@ -72,10 +72,10 @@ def _signed_url(uri: MediaURI) -> str | None:
         not cache.config.app_signed_urls
         or uri.is_url
         or _is_kept(uri)
-        or cache.volume.locate(uri.entry) is not None
+        or cache.engine.files.locate(uri.entry) is not None
     ):
         return None
-    return cache.sources.for_uri(uri).sign(uri, expires_seconds=_SIGNED_SECONDS)
+    return cache.engine.sources.for_uri(uri).sign(uri, expires_seconds=_SIGNED_SECONDS)
 
 
 def _body(uri: MediaURI, start: int | None) -> bodies.Body:

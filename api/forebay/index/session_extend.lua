@@ -1,4 +1,4 @@
--- Prolongs a session. A session that was reaped never comes back: its claims are somebody else's now.
+-- Extends a session. A session that was reaped never comes back: its claims belong to others by now.
 -- KEYS  1 sessions (zset)
 -- ARGV  1 session  2 time to live, seconds  3 "1" to begin the session
 -- Returns 1, or 0 when the session has been reaped.

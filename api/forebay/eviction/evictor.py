@@ -1,0 +1,214 @@
+"""Eviction: the least recently used entries go first.
+
+==============================================  =====================================================
+an entry unused for the grace period            it is evicted, least recently used first
+an entry used within the grace period           the request waits until the oldest leaves it, unless
+                                                it was only fetched ahead: no caller was given its path
+bytes that downloads under way have reserved    the request waits: they are entries in a moment
+files that the index does not know yet          they are indexed first
+a leased entry                                  never evicted; if nothing else is left: an error
+==============================================  =====================================================
+
+One evictor works at a time, under the eviction lock. Just before it removes a file it looks at the
+file's own access time, which a reader sets on every hit: a hit costs no round trip, and still counts.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass, field
+
+from forebay.index import Index, LockLostError, batches
+from forebay.retry import Backoff
+from forebay.volume.counters import Counters
+from forebay.volume.files import Files
+from forebay.volume.leases import end_expired_leases
+from forebay.volume.removal import Removal, Verdict, kept_by_leases
+from forebay.volume.session import Session
+from forebay.volume.unread import UnreadPrefetches
+
+LOCK_SECONDS = 15.0
+_ROUND = 256
+# A download is marked a moment before the index is told of it.
+_SAME_TIME = 1e-3
+
+
+@dataclass
+class Evicted:
+    """The outcome of an eviction.
+
+    Attributes:
+        freed: bytes.
+        entries: what was evicted, oldest first.
+        wait_until: when the oldest entry leaves its grace period, in seconds since the epoch.
+        claimed: how many entries were passed over because they are being downloaded again.
+        locked: whether another evictor was at work.
+        in_use: how many entries turned out to have been used since the index was told.
+    """
+
+    freed: int = 0
+    entries: list[str] = field(default_factory=list)
+    wait_until: float | None = None
+    claimed: int = 0
+    locked: bool = False
+    in_use: int = 0
+
+
+class Evictor:
+    """Evicts entries of one volume.
+
+    Args:
+        index: the volume's index.
+        session: this process's session.
+        files: the volume's files.
+        removal: removes the files.
+        counters: of this process.
+        unread: of this process.
+        grace: for how many seconds a used entry is spared.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        session: Session,
+        files: Files,
+        removal: Removal,
+        counters: Counters,
+        unread: UnreadPrefetches,
+        grace: float,
+    ) -> None:
+        self._index = index
+        self._session = session
+        self._files = files
+        self._removal = removal
+        self._counters = counters
+        self._unread = unread
+        self._grace = grace
+
+    def evict(self, wanted: int) -> Evicted:
+        """Evicts at least ``wanted`` bytes, if so much may be evicted."""
+        done = Evicted()
+        token = self._session.evictor_token()
+        with self._index.locks.hold(self._index.keys.evictor, LOCK_SECONDS, token) as lock:
+            done.locked = lock is None
+            try:
+                while (
+                    lock is not None and done.freed < wanted and self._round(token, wanted - done.freed, done)
+                ):
+                    # Redis, or a pause of this process, may have ended the lock: then another evicts.
+                    done.locked = not lock.extend()
+                    if done.locked:
+                        break
+            except LockLostError:
+                done.locked = True
+        return done
+
+    def evict_to(self, size: int) -> Evicted:
+        """Evicts until the entries take ``size`` bytes or less; waits for those in their grace period.
+
+        Gives up on what is leased, and on what is used again and again.
+        """
+        end_expired_leases(self._index)
+        total, changed = Evicted(), time.monotonic()
+        patience = self._grace + LOCK_SECONDS
+        pause = Backoff(0.01, 0.01)
+        while (excess := self._index.entries.totals().published - size) > 0:
+            done = self.evict(excess)
+            total.freed += done.freed
+            total.entries += done.entries
+            if done.freed:
+                changed = time.monotonic()
+            elif (done.wait_until is None and not done.locked) or time.monotonic() - changed > patience:
+                break
+            else:
+                pause.sleep()
+        return total
+
+    def evict_unread(self, wanted: int) -> int:
+        """Evicts, within its grace period, what this process has prefetched and no caller was given.
+
+        Returns:
+            the bytes that became free.
+        """
+        chosen = self._unread_entries(wanted)
+        if not chosen:
+            return 0
+        token, answers = self._removal.claim(chosen)
+        claimed = [entry for entry, answer in zip(chosen, answers, strict=True) if answer.granted]
+        # Asked for with the claims in hand: a lease that comes now waits for us.
+        kept = kept_by_leases(self._index, claimed)
+
+        def judge(entry: str, path: str | None) -> Verdict:
+            if path is None or entry in kept:
+                return Verdict.KEEP
+            if self._unread.holds(entry, path):
+                return Verdict.REMOVE
+            self._unread.forget([entry])
+            return Verdict.KEEP
+
+        done = self._removal.run(token, claimed, judge, skip_errors=True)
+        self._unread.forget(done.entries)
+        self._counters.evicted([0.0] * len(done.entries), done.freed)
+        return done.freed
+
+    def _round(self, token: str, wanted: int, done: Evicted) -> bool:
+        """Evicts a number of entries; false when there is nothing more to evict."""
+        newest = time.time() - self._grace
+        victims, in_grace, done.claimed = self._index.victims.select(token, newest, wanted, _ROUND)
+        if in_grace is not None:
+            done.wait_until = in_grace + self._grace
+        atimes = {victim.entry: victim.atime for victim in victims}
+        removed = self._removal.run(token, list(atimes), _OldestFirst(atimes, newest), skip_errors=True)
+        now = time.time()
+        self._counters.evicted([now - atimes[entry] for entry in removed.entries], removed.freed)
+        done.freed += removed.freed
+        done.entries += removed.entries
+        done.in_use += len(removed.touched)
+        return bool(removed.entries or removed.touched)
+
+    def _unread_entries(self, wanted: int) -> list[str]:
+        """Prefetched entries of at least ``wanted`` bytes in all, the first to be fetched first."""
+        chosen, size = [], 0
+        for page in batches(self._unread.entries()):
+            kept, values = self._index.leases.kept(page), self._index.entries.values(page)
+            for entry, leased, known in zip(page, kept, values, strict=True):
+                if known is None:
+                    # Evicted, or not published yet.
+                    if self._files.locate(entry) is None:
+                        self._unread.forget([entry])
+                elif not leased and size < wanted:
+                    chosen.append(entry)
+                    size += known.size
+            if size >= wanted:
+                break
+        return chosen
+
+
+class _OldestFirst:
+    """Judges victims by the access times of their files, so that none goes before an older one.
+
+    Args:
+        atimes: the access time of each victim, as the index knows it; oldest first.
+        newest: the newest access time that may be evicted.
+    """
+
+    def __init__(self, atimes: dict[str, float], newest: float) -> None:
+        self._atimes = atimes
+        self._newest = newest
+        # Of the files that turned out to have been used, the access time of the oldest.
+        self._next_in_turn = math.inf
+
+    def __call__(self, entry: str, path: str | None) -> Verdict | float:
+        known = self._atimes[entry]
+        if known > self._next_in_turn:
+            return Verdict.STOP
+        try:
+            mark = None if path is None else os.stat(path).st_atime
+        except FileNotFoundError:
+            mark = None
+        if mark is not None and (mark > self._newest or mark > known + _SAME_TIME):
+            self._next_in_turn = min(self._next_in_turn, mark)
+            return mark
+        return Verdict.REMOVE

@@ -1,0 +1,62 @@
+"""An overview of one volume, as Redis knows it at one moment, for monitoring."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from forebay.index.part import Part
+from forebay.index.registry import KEY, VolumeRecord
+from forebay.index.workers import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A volume at one moment.
+
+    Attributes:
+        record: what the volume said of itself; ``None`` where it has not.
+        sessions: processes that claim and reserve.
+        leases: that have not expired.
+        claims: downloads and evictions under way.
+        workers: that are alive, or ended lately without signing off.
+        jobs: the fields of each job, by its id; the oldest first.
+    """
+
+    record: VolumeRecord | None
+    sessions: int
+    leases: int
+    claims: int
+    workers: list[Worker]
+    jobs: dict[str, dict[str, str]]
+
+
+class Overviews(Part):
+    """Takes overviews of one volume, in two round trips."""
+
+    def take(self, volume: str) -> Overview:
+        """The overview now.
+
+        Args:
+            volume: the volume's name.
+        """
+        k = self._keys
+        record, sessions, leases, claims, workers, jobs, (seconds, _) = self._connection.pipeline(
+            ("hget", KEY, volume),
+            ("zrange", k.sessions, 0, -1, False, True),
+            ("zrange", k.leases, 0, -1, False, True),
+            ("hlen", k.claims),
+            ("hgetall", k.workers),
+            ("zrange", k.jobs, 0, -1),
+            ("time",),
+        )
+        found = self._connection.pipeline(*(("hgetall", k.job(job)) for job in jobs)) if jobs else []
+        fields = {job: values for job, values in zip(jobs, found, strict=True) if "created" in values}
+        return Overview(
+            record=VolumeRecord(**json.loads(record)) if record else None,
+            sessions=sum(expiry > seconds for _, expiry in sessions),
+            leases=sum(expiry > seconds for _, expiry in leases),
+            claims=int(claims),
+            workers=[Worker(**json.loads(text)) for _, text in sorted(workers.items())],
+            jobs=fields,
+        )

@@ -1,0 +1,27 @@
+"""Reservations: bytes that are promised to a session before it writes them."""
+
+from __future__ import annotations
+
+from forebay.index.part import Part
+from forebay.index.records import Space
+
+
+class Reservations(Part):
+    """The reserved bytes of one volume's sessions."""
+
+    def set(self, session: str, least: int, most: int, limit: int | None) -> Space:
+        """Sets the session's reservation to between ``least`` and ``most`` bytes in all.
+
+        Args:
+            limit: the most that the volume may hold, in bytes; ``None`` for no limit.
+
+        Raises:
+            SessionLostError: the session has been reaped.
+        """
+        k = self._keys
+        answer = self._script(
+            "reserve",
+            [k.meta, k.reserved, k.sessions],
+            [session, least, most, -1 if limit is None else limit],
+        )
+        return Space(*map(int, answer))

@@ -1,0 +1,54 @@
+"""Victims: entries that an evictor has chosen, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from forebay.index.part import Part
+from forebay.index.records import Victim, batches
+
+GONE = "gone"
+
+
+class Victims(Part):
+    """The eviction of one volume's entries."""
+
+    def select(
+        self, token: str, newest: float, wanted: int, max_entries: int
+    ) -> tuple[list[Victim], float | None, int]:
+        """Chooses and claims what to evict, least recently used first.
+
+        Args:
+            token: the token of the eviction lock.
+            newest: the newest access time that may be evicted, in seconds since the epoch.
+            wanted: bytes.
+
+        Returns:
+            the victims, the access time of the oldest entry that is still in its grace period, and how
+            many entries were passed over because they are claimed.
+
+        Raises:
+            LockLostError: the eviction lock is not the token's.
+        """
+        k = self._keys
+        in_grace, claimed, *rest = self._script(
+            "evict_select", [k.atime, k.claims, k.entries, k.evictor], [token, newest, wanted, max_entries]
+        )
+        victims = [Victim(rest[i], float(rest[i + 1]), int(rest[i + 2])) for i in range(0, len(rest), 3)]
+        return victims, float(in_grace) if in_grace else None, int(claimed)
+
+    def commit(self, token: str, verdicts: Iterable[tuple[str, str]]) -> int:
+        """Records what became of chosen entries, and ends the claims on them.
+
+        Args:
+            verdicts: entry and `GONE`, or the access time that its file bears.
+
+        Returns:
+            the bytes that became free.
+        """
+        k = self._keys
+        keys = [k.entries, k.atime, k.atime_leased, k.leased, k.claims, k.meta]
+        return sum(
+            self._script("evict_commit", keys, [token, *(part for pair in batch for part in pair)])
+            for batch in batches(verdicts)
+        )

@@ -1,0 +1,70 @@
+"""Workers: what each worker of a volume says of itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+
+from forebay.index.part import Part
+
+# A worker says that it lives every 5 seconds.
+ALIVE_SECONDS = 16.0
+# One that was killed is remembered for so long, so that operators learn of it.
+GONE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker's last report.
+
+    Attributes:
+        name: as Celery names it.
+        concurrency: how many tasks it runs at a time.
+        seen: its last sign of life, in seconds since the epoch.
+        progress: when it last began or ended a message.
+        done: samples that it has ended.
+    """
+
+    name: str
+    concurrency: int
+    seen: float
+    progress: float
+    done: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has reported lately."""
+        return time.time() - self.seen < ALIVE_SECONDS
+
+
+class Workers(Part):
+    """The workers of one volume."""
+
+    def all(self) -> list[Worker]:
+        """Workers that are alive, and those that ended lately without signing off; by name."""
+        found = self._connection.command("hgetall", self._keys.workers)
+        return sorted((Worker(**json.loads(text)) for text in found.values()), key=lambda worker: worker.name)
+
+    def alive(self) -> list[Worker]:
+        """Workers that are alive, by name."""
+        return [worker for worker in self.all() if worker.alive]
+
+    def announce(self, name: str, concurrency: int, *, samples: int | None = None) -> None:
+        """Records a worker's sign of life, and its progress.
+
+        Args:
+            samples: how many samples it has ended since its last report; ``None`` for a mere sign of life.
+        """
+        ended = "" if samples is None else samples
+        self._script("worker_announce", [self._keys.workers], [name, concurrency, time.time(), ended])
+
+    def retire(self, name: str) -> None:
+        """Removes a worker that has stopped."""
+        self._connection.command("hdel", self._keys.workers, name)
+
+    def forget_gone(self) -> None:
+        """Removes workers that ended without signing off, a while after their last sign of life."""
+        for worker in self.all():
+            if time.time() - worker.seen > GONE_SECONDS:
+                self.retire(worker.name)

@@ -1,0 +1,138 @@
+"""Making jobs: which samples are missing, who will download them, and what the ledger says of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from forebay import logs
+from forebay.config.sizes import parse_duration
+from forebay.errors import ConfigError, ForebayError, ObjectNotFoundError
+from forebay.fetch.outcome import Outcome
+from forebay.index import Index
+from forebay.jobs import ledger
+from forebay.jobs.dispatcher import Dispatcher
+from forebay.jobs.handle import Job
+from forebay.jobs.message_size import message_size as sized
+from forebay.uri import entry_of, is_local, local_file, redact
+from forebay.volume.counters import Counters
+from forebay.volume.files import Files
+from forebay.volume.leases import lease_entries
+
+log = logging.getLogger(__name__)
+
+MessageSize = int | Literal["auto"] | None
+
+
+class JobMaker:
+    """Makes jobs of one volume.
+
+    Args:
+        index: the volume's index.
+        files: the volume's files.
+        counters: of this process.
+        dispatcher: runs the jobs.
+    """
+
+    def __init__(self, index: Index, files: Files, counters: Counters, dispatcher: Dispatcher) -> None:
+        self._index = index
+        self._files = files
+        self._counters = counters
+        self._dispatcher = dispatcher
+
+    def create(
+        self,
+        uris: Sequence[str],
+        *,
+        update: bool = False,
+        lease: float | str | None = None,
+        message_size: MessageSize = None,
+    ) -> Job:
+        """Writes a job down, and does not start it.
+
+        Args:
+            uris: of its samples; local paths among them count as cached.
+            update: download again what has changed at its source.
+            lease: how long to keep the samples from eviction, in seconds or as ``24h``.
+            message_size: samples in one message to the fleet; by default as configured.
+
+        Raises:
+            NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
+        """
+        remote, entries, broken = _sort(uris)
+        job = ledger.new_id()
+        name = None if lease is None else f"job-{job}"
+        try:
+            if name is not None:
+                lease_entries(self._index, name, entries, parse_duration(lease or 0))
+            missing = remote if update else self._missing(remote, entries)
+            dispatch, threads = self._dispatcher.choose() if missing else ("local", 1)
+            ledger.create(
+                self._index.jobs,
+                job,
+                missing,
+                total=len(uris),
+                present=len(uris) - len(missing) - len(broken),
+                failed=broken,
+                dispatch=dispatch,
+                message_size=self._message_size(message_size, len(missing), threads),
+                update=update,
+                lease=name,
+                label=_label(missing),
+            )
+        except BaseException:
+            # Without the job, its lease would last until it expires.
+            if name is not None:
+                self._index.leases.end(name)
+            raise
+        with logs.about(job):
+            numbers = (len(uris), len(missing), dispatch)
+            log.info("job %s: %d samples, %d to download by %s dispatch", job, *numbers)
+        return Job(job, self._index, self._dispatcher)
+
+    def _missing(self, remote: Sequence[str], entries: Sequence[str]) -> list[str]:
+        """The URIs that are not cached; those that are count as used now."""
+        present = self._files.touch_published(entries, self._index.entries.present(entries))
+        missing = [uri for uri, there in zip(remote, present, strict=True) if not there]
+        self._counters.misses += len(missing)
+        self._counters.hits += len(remote) - len(missing)
+        return missing
+
+    def _message_size(self, wanted: MessageSize, samples: int, threads: int) -> int:
+        configured = self._dispatcher.config.batch_size if wanted is None else wanted
+        if configured != "auto" and not (isinstance(configured, int) and 1 <= configured <= 1000):
+            raise ConfigError(
+                f"message_size={configured!r} is not allowed: must be 'auto' or a number from 1 to 1000"
+            )
+        return sized(configured, samples, threads)
+
+
+def _sort(uris: Sequence[str]) -> tuple[list[str], list[str], list[Outcome]]:
+    """The remote URIs, their entries, and failures: bad URIs, and local files that are not there."""
+    remote: list[str] = []
+    entries: list[str] = []
+    broken: list[Outcome] = []
+    for number, uri in enumerate(uris):
+        if is_local(uri):
+            if not os.path.exists(local_file(uri)):
+                missing = ObjectNotFoundError(uri, "there is no such local file")
+                broken.append(Outcome(number, uri, "failed", error=missing))
+            continue
+        try:
+            entry = entry_of(uri)
+        except ForebayError as error:
+            broken.append(Outcome(number, uri, "failed", error=error))
+        else:
+            remote.append(uri)
+            entries.append(entry)
+    return remote, entries, broken
+
+
+def _label(uris: Iterable[str]) -> str:
+    """Where samples come from, without secrets: the bucket or host of most of them."""
+    some = [uri for _, uri in zip(range(1000), uris, strict=False)]
+    places = Counter("/".join(redact(uri).split("/", 3)[:3]) for uri in some)
+    return places.most_common(1)[0][0] if places else ""

@@ -1,0 +1,268 @@
+"""The handle on a job.
+
+A job lives in the index, not in the process that made it: any process can watch it, wait for it,
+cancel it, or try its failed samples again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from forebay.errors import DownloadError, JobNotFoundError
+from forebay.index import Index
+from forebay.jobs.dispatcher import Dispatcher
+from forebay.jobs.ledger import abandoned
+from forebay.jobs.status import Failure, JobState, JobStatus
+from forebay.retry import Backoff
+
+_POLL_SECONDS = (0.02, 0.5)
+
+
+class Job:
+    """A handle on a job.
+
+    Its counts and its state are attributes, all of one snapshot. While the job runs, each access takes a new
+    snapshot, in one round trip; once it has ended, the last one stands. `status` always takes a new one.
+
+    Attributes:
+        id: the job's id.
+
+    Raises:
+        JobNotFoundError: where there is no such job (any more).
+    """
+
+    def __init__(self, job: str, index: Index, dispatcher: Dispatcher) -> None:
+        self.id = job
+        self._index = index
+        self._dispatcher = dispatcher
+        self._records = index.jobs
+        self._snapshot: JobStatus | None = None
+
+    def __repr__(self) -> str:
+        return f"Job({self.id!r})"
+
+    # How far it is
+
+    def status(self) -> JobStatus:
+        """How far it is, at one moment."""
+        fields = self._records.read(self.id)
+        if "created" not in fields:
+            raise JobNotFoundError(
+                f"job {self.id!r} is not known on volume {self._index.volume!r}: "
+                "`forebay jobs` lists those that are"
+            )
+        self._snapshot = JobStatus.parse(self.id, fields)
+        return self._snapshot
+
+    @property
+    def state(self) -> JobState:
+        """``running``, ``done`` or ``cancelled``."""
+        return self._latest().state
+
+    @property
+    def dispatch(self) -> str:
+        """Who runs it: ``local`` or ``fleet``."""
+        return self._latest().dispatch
+
+    @property
+    def total(self) -> int:
+        """Samples."""
+        return self._latest().total
+
+    @property
+    def cached(self) -> int:
+        """Samples that were there already."""
+        return self._latest().cached
+
+    @property
+    def downloaded(self) -> int:
+        """Samples that were downloaded."""
+        return self._latest().downloaded
+
+    @property
+    def failed(self) -> int:
+        """Samples that failed."""
+        return self._latest().failed
+
+    @property
+    def pending(self) -> int:
+        """Samples that have not ended yet."""
+        return self._latest().pending
+
+    @property
+    def bytes(self) -> int:
+        """Downloaded bytes."""
+        return self._latest().bytes
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds since it was created, until it ended."""
+        return self._latest().elapsed_seconds
+
+    @property
+    def rate(self) -> float:
+        """Downloaded bytes a second."""
+        return self._latest().rate
+
+    @property
+    def samples_per_second(self) -> float:
+        """Samples that ended a second, without those that were there from the start."""
+        return self._latest().samples_per_second
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """An estimate of the seconds left; ``None`` where there is nothing to go by."""
+        return self._latest().eta_seconds
+
+    @property
+    def created(self) -> float:
+        """When it was created, in seconds since the epoch."""
+        return self._latest().created
+
+    @property
+    def lease(self) -> str | None:
+        """The name of the lease that keeps its samples, if it asked for one."""
+        return self._latest().lease
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether it is a local job that has not ended, and whose process has."""
+        return self.id in abandoned(self._index, [self.id])
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether threads of this process work on it."""
+        return self._dispatcher.runs_here(self.id)
+
+    def failures(self) -> list[Failure]:
+        """The samples that failed, in the order in which they were given."""
+        return [
+            Failure(str(noted["uri"]), str(noted["reason"]), int(noted["attempts"]))
+            for _, noted in self._records.failures(self.id)
+        ]
+
+    # Following it
+
+    def watch(self) -> Iterator[JobStatus]:
+        """Yields the job's status whenever it has changed, until it has ended. Changes nothing."""
+        pause, last = Backoff(*_POLL_SECONDS), None
+        status: JobStatus | None = None
+        while True:
+            status = self._status_after(status)
+            shown = (status.state, status.pending, status.bytes, status.failed)
+            if shown != last:
+                pause.reset()
+                last = shown
+                yield status
+            if status.state != "running":
+                return
+            pause.sleep()
+
+    def wait(
+        self,
+        timeout: float | None = None,
+        *,
+        skip_failures: bool = True,
+        progress: Callable[[JobStatus], object] | None = None,
+    ) -> Job:
+        """Blocks until every sample has ended.
+
+        Meanwhile this process enqueues again what was lost. If the workers or the process that ran the job
+        have died, this process resumes it, unless ``dispatch`` is ``fleet``.
+
+        Args:
+            timeout: seconds.
+            skip_failures: false to cancel the job and raise at the first failure.
+            progress: called with the status now and then.
+
+        Raises:
+            TimeoutError: it has not ended by then; it goes on.
+            DownloadError: a sample failed, and ``skip_failures`` is false.
+            NoWorkersError: ``dispatch`` is ``fleet``, and its workers have been gone for
+                ``worker_timeout_seconds``.
+            JobNotFoundError: Redis has lost the job meanwhile.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        monitor = self._dispatcher.monitor(self.id)
+        pause, seen = Backoff(*_POLL_SECONDS), -1
+        status: JobStatus | None = None
+        while True:
+            status = self._status_after(status)
+            if progress is not None:
+                progress(status)
+            if status.failed and not skip_failures:
+                self.cancel()
+                raise DownloadError(_first_failure(self.failures(), status))
+            if status.state != "running":
+                return self
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"job {self.id} has not ended after {timeout} s; it goes on")
+            monitor.tick(status)
+            if status.pending != seen:
+                pause.reset()
+            seen = status.pending
+            self._dispatcher.pause(self.id, pause.next())
+
+    def _latest(self) -> JobStatus:
+        """The last snapshot where the job had ended by then, else a new one."""
+        last = self._snapshot
+        return last if last is not None and last.state == "done" else self.status()
+
+    def _status_after(self, before: JobStatus | None) -> JobStatus:
+        """The status now; ``before`` is the last one that was read, for the error."""
+        try:
+            return self.status()
+        except JobNotFoundError:
+            if before is None:
+                raise
+            done = f"{before.total - before.pending:,} of {before.total:,} samples"
+            raise JobNotFoundError(
+                f"job {self.id!r} is not known any more, as Redis was emptied, or the job forgotten: run the "
+                f"prefetch again; what is downloaded stays, {done} had ended"
+            ) from None
+
+    # Changing it
+
+    def start(self) -> None:
+        """Starts it, or resumes what is pending of it; does not wait.
+
+        Raises:
+            NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
+        """
+        pending, self._snapshot = self.status().pending, None
+        if pending:
+            self._dispatcher.start(self.id)
+
+    def cancel(self) -> None:
+        """Cancels it: downloads under way are finished, no others are begun."""
+        self.status()
+        self._records.write(self.id, cancelled=1, updated=time.time())
+        self._snapshot = None
+
+    def forget(self) -> None:
+        """Removes its records."""
+        self._records.delete(self.id)
+        self._snapshot = None
+
+    def retry(self, *, wait: bool = True, progress: Callable[[JobStatus], object] | None = None) -> Job:
+        """Tries the failed samples again, and those that a cancelled or abandoned job had left."""
+        self.reopen()
+        self.start()
+        return self.wait(progress=progress) if wait else self
+
+    def reopen(self) -> None:
+        """Makes the failed samples pending again, and a cancelled job one that can be resumed: `retry` does
+        this before it starts them."""
+        self.status()
+        self._records.write(self.id, cancelled="")
+        self._records.retry(self.id)
+        self._snapshot = None
+
+
+def _first_failure(failures: list[Failure], status: JobStatus) -> str:
+    first = failures[0]
+    return (
+        f"{first.uri}: {first.reason} (after {first.attempts} attempts; job {status.id} was cancelled with "
+        f"{status.downloaded + status.cached} of {status.total} samples cached)"
+    )

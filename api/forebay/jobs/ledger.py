@@ -1,0 +1,131 @@
+"""The ledger of a job: what of it is written when it begins, and when samples end."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+
+from forebay.fetch.outcome import Outcome
+from forebay.index import Index
+from forebay.index.jobs import JobRecords
+from forebay.jobs.status import JobStatus
+from forebay.processes import ended_here
+from forebay.uri import redact
+
+_ASK_SECONDS = 0.5
+_START_SECONDS = 10.0
+
+
+def new_id() -> str:
+    """A new id for a job."""
+    return uuid.uuid4().hex[:12]
+
+
+def create(
+    records: JobRecords,
+    job: str,
+    missing: Sequence[str],
+    *,
+    total: int,
+    present: int,
+    failed: Sequence[Outcome],
+    dispatch: str,
+    message_size: int,
+    update: bool,
+    lease: str | None,
+    label: str,
+) -> None:
+    """Writes a new job into the index.
+
+    Args:
+        job: its id.
+        missing: the URIs that are not cached yet.
+        total: samples in all.
+        present: how many of them are there already.
+        failed: samples whose URI cannot be parsed, and local files that are not there.
+        dispatch: who runs it, ``local`` or ``fleet``.
+        message_size: samples in a message.
+        update: whether what changed at its source is downloaded again.
+        lease: the lease that keeps its samples.
+        label: what Flower shows of it, without secrets.
+    """
+    fields = {
+        "total": total,
+        "present": present,
+        "cached": present,
+        "dispatch": dispatch,
+        "update": int(update),
+        "lease": lease or "",
+        "label": label,
+    }
+    # Samples that have failed already are listed behind the others, and end at once.
+    records.create(job, fields, [*missing, *(outcome.uri for outcome in failed)], message_size)
+    numbered = [
+        Outcome(len(missing) + offset, outcome.uri, "failed", error=outcome.error)
+        for offset, outcome in enumerate(failed)
+    ]
+    if numbered:
+        record(records, job, numbered)
+
+
+def record(records: JobRecords, job: str, outcomes: Sequence[Outcome]) -> int:
+    """Records how samples of a job ended; returns how many are pending."""
+    return records.mark(
+        job,
+        [
+            (o.number, o.state[0], o.size, "" if o.error is None else _noted(o.uri, str(o.error), o.attempts))
+            for o in outcomes
+        ],
+    )
+
+
+def all_jobs(records: JobRecords) -> list[JobStatus]:
+    """Every job of the volume, oldest first."""
+    found = [(job, records.read(job)) for job in records.all()]
+    return [JobStatus.parse(job, fields) for job, fields in found if "created" in fields]
+
+
+def abandoned(index: Index, jobs: Iterable[str] | None = None) -> set[str]:
+    """Local jobs that have not ended although their process has: they stand still until a process waits for
+    them, or retries them.
+
+    Args:
+        jobs: ids of jobs; all of the volume by default.
+    """
+    sessions = index.sessions.all()
+    alive = {session for session, seconds in sessions if seconds > 0 and not ended_here(session)}
+    found = set()
+    for job in index.jobs.all() if jobs is None else jobs:
+        fields = index.jobs.read(job)
+        if fields.get("dispatch") == "local" and JobStatus.parse(job, fields).state == "running":
+            runner = fields.get("runner")
+            # One that has been made a moment ago is about to be started.
+            late = time.time() - float(fields["updated"]) > _START_SECONDS
+            if (runner not in alive) if runner else late:
+                found.add(job)
+    return found
+
+
+class Cancellation:
+    """Tells, when called, whether a job has been cancelled; asks the index now and then."""
+
+    def __init__(self, records: JobRecords, job: str) -> None:
+        self._records = records
+        self._job = job
+        self._cancelled = False
+        self._asked = time.monotonic()
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if not self._cancelled and now - self._asked > _ASK_SECONDS:
+            self._asked = now
+            # A job that has been forgotten counts as cancelled.
+            self._cancelled = self._records.cancelled(self._job)
+        return self._cancelled
+
+
+def _noted(uri: str, reason: str, attempts: int) -> str:
+    shown = redact(uri)
+    return json.dumps({"uri": shown, "reason": reason.removeprefix(f"{shown}: "), "attempts": attempts})

@@ -1,0 +1,116 @@
+"""The status of a job, and its failures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+JobState = Literal["running", "done", "cancelled"]
+_COUNTS = ("total", "cached", "downloaded", "failed", "pending", "bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One sample that failed.
+
+    Attributes:
+        uri: its URI, without secrets.
+        reason: what happened, and what to do about it.
+        attempts: how many attempts were made.
+    """
+
+    uri: str
+    reason: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """How far a job is.
+
+    Attributes:
+        id: the job's id.
+        state: ``running``, ``done`` (every sample ended, in one way or the other), ``cancelled``.
+        dispatch: who runs it: ``local`` or ``fleet``.
+        total: samples.
+        cached: samples that were there already.
+        downloaded: samples that were downloaded.
+        failed: samples that failed.
+        pending: samples that have not ended yet.
+        bytes: downloaded bytes.
+        elapsed_seconds: since it was created, until it ended.
+        rate: downloaded bytes a second.
+        samples_per_second: samples that ended, without those that were there from the start.
+        eta_seconds: an estimate of the time left; ``None`` where there is nothing to go by.
+        created: when, in seconds since the epoch.
+        lease: the lease that keeps its samples, if it asked for one.
+    """
+
+    id: str
+    state: JobState
+    dispatch: str
+    total: int
+    cached: int
+    downloaded: int
+    failed: int
+    pending: int
+    bytes: int
+    elapsed_seconds: float
+    rate: float
+    samples_per_second: float
+    eta_seconds: float | None
+    created: float
+    lease: str | None
+
+    @classmethod
+    def parse(cls, job: str, fields: dict[str, str]) -> JobStatus:
+        counts = {name: int(fields.get(name, 0)) for name in _COUNTS}
+        created = float(fields["created"])
+        ended = float(fields["finished"]) if "finished" in fields else None
+        state: JobState = "running"
+        if counts["pending"] == 0:
+            state = "done"
+        elif fields.get("cancelled"):
+            state, ended = "cancelled", float(fields["updated"])
+        elapsed = max((ended or time.time()) - created, 1e-9)
+        processed = counts["total"] - counts["pending"] - int(fields.get("present", 0))
+        pace = processed / elapsed
+        return cls(
+            id=job,
+            state=state,
+            dispatch=fields.get("dispatch", ""),
+            **counts,
+            elapsed_seconds=elapsed,
+            rate=counts["bytes"] / elapsed,
+            samples_per_second=pace,
+            eta_seconds=counts["pending"] / pace if pace and state == "running" else None,
+            created=created,
+            lease=fields.get("lease") or None,
+        )
+
+    @classmethod
+    def of_loop(cls, *, total: int, passed: int, failed: int, elapsed_seconds: float) -> JobStatus:
+        """What a loop over paths shows of itself, in the terms of a job."""
+        pace = passed / max(elapsed_seconds, 1e-9)
+        return cls(
+            id="",
+            state="running" if passed < total else "done",
+            dispatch="",
+            total=total,
+            cached=passed - failed,
+            downloaded=0,
+            failed=failed,
+            pending=total - passed,
+            bytes=0,
+            elapsed_seconds=elapsed_seconds,
+            rate=0.0,
+            samples_per_second=pace,
+            eta_seconds=(total - passed) / pace,
+            created=time.time() - elapsed_seconds,
+            lease=None,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)

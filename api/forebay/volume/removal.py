@@ -1,0 +1,127 @@
+"""Removing files of entries: the one way in which anything leaves a volume.
+
+Entries are claimed with an evictor's token, each is judged, its file unlinked, and the index told: so no
+download and no other removal is at the same entry, and a process that is killed in between leaves a claim
+that recovery settles.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from forebay.index import Claimed, Index
+from forebay.index.victims import GONE
+from forebay.volume.files import Files
+from forebay.volume.session import Session
+
+log = logging.getLogger(__name__)
+
+
+class Verdict(Enum):
+    """How an entry is judged just before its file is unlinked."""
+
+    REMOVE = "remove"
+    KEEP = "keep"
+    # This entry and all that follow stay.
+    STOP = "stop"
+
+
+# An entry, and the path of its file (``None`` where it has none). A number keeps the entry, and is the access
+# time that its file bears, which the index has not been told.
+Judge = Callable[[str, "str | None"], "Verdict | float"]
+
+
+@dataclass
+class Removed:
+    """The outcome of a removal.
+
+    Attributes:
+        entries: whose files are gone, in their order.
+        touched: entries that turned out to have been used, with the access times of their files.
+        freed: bytes of the entries that the index knew.
+    """
+
+    entries: list[str] = field(default_factory=list)
+    touched: dict[str, float] = field(default_factory=dict)
+    freed: int = 0
+
+
+class Removal:
+    """Removes entries of one volume.
+
+    Args:
+        index: the volume's index.
+        session: this process's session, whose claims are used.
+        files: the volume's files.
+    """
+
+    def __init__(self, index: Index, session: Session, files: Files) -> None:
+        self._index = index
+        self._session = session
+        self._files = files
+
+    def claim(self, entries: Sequence[str]) -> tuple[str, list[Claimed]]:
+        """Claims entries that may be removed, all with the token that is returned; and each one's answer."""
+        return self._session.claim_to_evict(entries)
+
+    def run(self, token: str, entries: Sequence[str], judge: Judge, *, skip_errors: bool = False) -> Removed:
+        """Removes those of the claimed entries that are judged so, and ends the claims on all of them.
+
+        Args:
+            token: of the claims.
+            skip_errors: leave a file that cannot be removed, with a warning, and go on with the others.
+
+        Raises:
+            OSError: a file cannot be removed; those before it are gone.
+        """
+        done = Removed()
+        try:
+            for entry in entries:
+                verdict = self._judged(token, entry, judge, skip_errors)
+                if verdict is Verdict.STOP:
+                    break
+                if verdict is Verdict.REMOVE:
+                    done.entries.append(entry)
+                elif isinstance(verdict, float):
+                    done.touched[entry] = verdict
+        finally:
+            touched = ((entry, repr(mark)) for entry, mark in done.touched.items())
+            gone = ((entry, GONE) for entry in done.entries)
+            done.freed = self._index.victims.commit(token, [*gone, *touched])
+            settled = {*done.entries, *done.touched}
+            self._index.claims.release([(entry, token) for entry in entries if entry not in settled])
+            self._files.prune(done.entries)
+        return done
+
+    def _judged(self, token: str, entry: str, judge: Judge, skip_errors: bool) -> Verdict | float:
+        """Judges one entry and unlinks its file; an error that is skipped keeps it."""
+        path = None
+        try:
+            path = self._files.locate(entry)
+            verdict = judge(entry, path)
+            if verdict is not Verdict.REMOVE:
+                return verdict
+            if not self._session.owns(token):
+                # This process was paused, and taken for dead: the entry may be under a lease by now.
+                return Verdict.STOP
+            self._files.remove(entry)
+        except OSError as error:
+            if not skip_errors:
+                raise
+            log.warning("%s cannot be evicted: %s", path, error.strerror)
+            return Verdict.KEEP
+        return Verdict.REMOVE
+
+
+def always(entry: str, path: str | None) -> Verdict:
+    """Judges that every entry is to be removed."""
+    return Verdict.REMOVE
+
+
+def kept_by_leases(index: Index, entries: Iterable[str]) -> set[str]:
+    """The entries among these that a lease keeps."""
+    asked = list(entries)
+    return {entry for entry, kept in zip(asked, index.leases.kept(asked), strict=True) if kept}

@@ -1,0 +1,159 @@
+"""Reservations: bytes that are promised to a download before it writes them.
+
+A session reserves space in blocks, which saves a round trip for nearly every object, and gives parts of
+them to its downloads. A `Reservation` is one download's part.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from forebay.index import Download, Index, SessionLostError, Space
+
+_MAX_BLOCK = 32 << 20
+
+
+class Reservation:
+    """The bytes that one download may write. It ends with `close`, or with the commit of the download.
+
+    Attributes:
+        size: bytes that are reserved now.
+        token: of the claim that they are for.
+    """
+
+    def __init__(self, pool: ReservationPool, token: str) -> None:
+        self.size = 0
+        self.token = token
+        self._pool = pool
+
+    def grow(self, size: int) -> Space | None:
+        """Reserves ``size`` bytes in all, if that is more than there are.
+
+        Returns:
+            ``None`` when they are reserved, otherwise what stands in the way.
+
+        Raises:
+            SessionLostError: the session is gone, and with it every claim of this process.
+        """
+        if size > self.size:
+            shortage = self._pool.take(size - self.size, self.token)
+            if shortage is not None:
+                return shortage
+            self.size = size
+        return None
+
+    def shrink(self, size: int) -> None:
+        """Gives back all but ``size`` bytes."""
+        if self.size > size:
+            self._pool.give_back(self.size - size, self.token)
+            self.size = size
+
+    def close(self) -> None:
+        """Gives everything back."""
+        self.shrink(0)
+
+    def hand_over(self) -> None:
+        """Leaves the bytes to the file that is in its place: its commit turns them into published ones."""
+        self.size = 0
+
+
+class ReservationPool:
+    """The bytes that one session has reserved, and how many of them its downloads use.
+
+    Args:
+        index: the volume's index.
+        limit: the cache's size in bytes, ``None`` for no limit.
+        before: called before any bytes are given out.
+        is_disk_short: whether so many more bytes would leave too little space on the disk.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        limit: int | None,
+        before: Callable[[], object],
+        is_disk_short: Callable[[int], bool],
+    ) -> None:
+        self._index = index
+        self._limit = limit
+        self._block = _MAX_BLOCK if limit is None else min(_MAX_BLOCK, limit // 64)
+        self._before = before
+        self._is_disk_short = is_disk_short
+        self._lock = threading.Lock()
+        self._session = ""
+        self._held = 0
+        self._used = 0
+
+    def begin(self, session: str) -> None:
+        """Begins anew for another session: what was given out before is void."""
+        with self._lock:
+            self._session, self._held, self._used = session, 0, 0
+
+    def take(self, size: int, token: str) -> Space | None:
+        """Gives ``size`` bytes to the download that has the claim ``token``.
+
+        Returns:
+            ``None`` when they are reserved, otherwise what stands in the way.
+
+        Raises:
+            SessionLostError: the session of the token is gone.
+        """
+        self._before()
+        with self._lock:
+            self._check(token)
+            if self._held - self._used >= size:
+                self._used += size
+                return None
+        # The disk is looked at once for every block that is reserved, and without the lock.
+        if self._is_disk_short(size):
+            totals = self._index.entries.totals()
+            return Space(-1, totals.published, totals.reserved, totals.unindexed, totals.leased)
+        with self._lock:
+            self._check(token)
+            if self._held - self._used < size:
+                wanted = self._used + size
+                answer = self._index.reservations.set(
+                    self._session, wanted, wanted + self._block, self._limit
+                )
+                if answer.granted < 0:
+                    return answer
+                self._held = answer.granted
+            self._used += size
+            return None
+
+    def give_back(self, size: int, token: str) -> None:
+        """Takes back what `take` gave; void when the session of ``token`` is gone."""
+        with self._lock:
+            if self._is_ours(token):
+                self._used -= size
+
+    def trim(self) -> None:
+        """Gives back to the volume what no download uses.
+
+        Raises:
+            SessionLostError: the session is gone.
+        """
+        with self._lock:
+            if self._held > self._used:
+                answer = self._index.reservations.set(self._session, self._used, self._used, self._limit)
+                self._held = answer.granted
+
+    def commit(self, done: Sequence[Download]) -> list[bool]:
+        """Publishes downloads: their reserved bytes become published ones.
+
+        Returns:
+            for each whether it was published; not so when its claim was lost.
+        """
+        # With the lock, so that what is held is always what Redis said last.
+        with self._lock:
+            answers, self._held = self._index.claims.commit(self._session, done)
+            self._used -= sum(d.size for d in done if self._is_ours(d.token))
+            return answers
+
+    def _check(self, token: str) -> None:
+        if not self._is_ours(token):
+            raise SessionLostError
+
+    def _is_ours(self, token: str) -> bool:
+        return token.startswith(self._session + ".")

@@ -1,0 +1,52 @@
+"""How full a cache is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from forebay.config import MediaCacheConfig
+from forebay.config.sizes import human
+from forebay.index import Index
+
+
+class CacheStats(TypedDict):
+    """How full a cache is, or how much of it some entries take.
+
+    Attributes:
+        cache_dir: the volume's directory.
+        cache_size: the most that it may hold, in bytes; -1 for no limit.
+        cache_size_str: the same for people.
+        current_size: bytes in the cache.
+        current_size_str: the same for people.
+        current_count: number of cached objects.
+        load_factor: ``current_size`` as a part of ``cache_size``; 0 without a limit.
+    """
+
+    cache_dir: str
+    cache_size: int
+    cache_size_str: str
+    current_size: int
+    current_size_str: str
+    current_count: int
+    load_factor: float
+
+
+def cache_stats(index: Index, config: MediaCacheConfig, entries: Sequence[str] | None = None) -> CacheStats:
+    """How full the cache is, or how much of it these entries take."""
+    if entries is None:
+        totals = index.entries.totals()
+        size, count = totals.published, totals.count
+    else:
+        known = [value for value in index.entries.values(entries) if value is not None]
+        size, count = sum(value.size for value in known), len(known)
+    limit = config.cache_size_bytes
+    return {
+        "cache_dir": config.cache_dir,
+        "cache_size": limit,
+        "cache_size_str": human(limit) if limit >= 0 else "no limit",
+        "current_size": size,
+        "current_size_str": human(size),
+        "current_count": count,
+        "load_factor": size / limit if limit > 0 else 0.0,
+    }

@@ -1,0 +1,113 @@
+"""A worker's presence in the index: signs of life, progress, and the jobs that it works on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from forebay.cache import MediaCache
+from forebay.errors import ForebayError
+from forebay.jobs.monitor import requeue_if_stalled
+from forebay.volume.heartbeat import Heartbeat
+
+log = logging.getLogger(__name__)
+
+_HEARTBEAT_SECONDS = 5.0
+_UPKEEP_LOCK_SECONDS = 60.0
+
+
+class Presence:
+    """One worker, as the index knows it.
+
+    Args:
+        cache: the worker's cache.
+    """
+
+    def __init__(self, cache: MediaCache) -> None:
+        self._cache = cache
+        self._name = f"celery@{socket.gethostname()}"
+        self._concurrency = 1
+        # Jobs that this process works on. Their records are kept fresh, so that a long download is not
+        # taken for a lost message.
+        self._working: Counter[str] = Counter()
+        # With a prefork pool each child needs a thread of its own.
+        self._pid_of_tasks = 0
+        self._heartbeat: Heartbeat | None = None
+
+    def name(self, name: str) -> None:
+        """Names the worker, as Celery does."""
+        self._name = name
+
+    def begin(self, concurrency: int) -> None:
+        """Announces the worker, and begins to watch over the volume's jobs.
+
+        Args:
+            concurrency: how many tasks it runs at a time.
+        """
+        self._concurrency = concurrency
+        self.progressed(0)
+        self._heartbeat = Heartbeat(
+            "forebay-upkeep",
+            _HEARTBEAT_SECONDS,
+            (
+                lambda: self._announce(None),
+                # Its heartbeat takes part in the volume's maintenance.
+                self._cache.engine.open_session,
+                self._requeue_lost,
+            ),
+            "watching over jobs",
+        )
+        self._heartbeat.start(at_once=True)
+
+    def end(self) -> None:
+        """Signs off."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        try:
+            self._cache.engine.open_index().workers.retire(self._name)
+        except ForebayError as error:
+            log.warning("could not sign off: %s", error)
+
+    def progressed(self, samples: int) -> None:
+        """Notes that this worker has ended some samples."""
+        self._announce(samples)
+
+    @contextmanager
+    def working_on(self, job: str) -> Iterator[None]:
+        """Keeps a job's record fresh meanwhile."""
+        if self._pid_of_tasks != os.getpid():
+            self._pid_of_tasks = os.getpid()
+            tasks = (self._keep_fresh,)
+            Heartbeat("forebay-fresh", _HEARTBEAT_SECONDS, tasks, "keeping jobs fresh").start()
+        self._working[job] += 1
+        try:
+            yield
+        finally:
+            self._working[job] -= 1
+
+    def _announce(self, samples: int | None) -> None:
+        workers = self._cache.engine.open_index().workers
+        workers.announce(self._name, self._concurrency, samples=samples)
+
+    def _keep_fresh(self) -> None:
+        for job in [job for job, count in self._working.items() if count > 0]:
+            self._cache.engine.open_index().jobs.write(job, updated=time.time())
+            self.progressed(0)
+
+    def _requeue_lost(self) -> None:
+        """Enqueues again what got lost; one worker of the volume does so at a time."""
+        index = self._cache.engine.open_index()
+        with index.locks.hold(index.keys.upkeep, _UPKEEP_LOCK_SECONDS) as lock:
+            if lock is None:
+                return
+            dispatcher = self._cache.engine.open_dispatcher()
+            for job in index.jobs.all():
+                fields = index.jobs.read(job)
+                if fields and "finished" not in fields:
+                    requeue_if_stalled(dispatcher, job, fields)
+            index.workers.forget_gone()
