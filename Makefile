@@ -4,8 +4,10 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 # Many tests wait for servers and for time to pass, so more processes than there are cores.
 TEST_PROCESSES ?= 3
+# Which Pythons test-pythons uses; none means every one that it finds.
+PYTHONS ?=
 
-.PHONY: help setup demo demo-server test test-containers docs format bench clean
+.PHONY: help setup demo demo-server test test-pythons test-containers docs format bench clean
 .PHONY: lint lint-style lint-types lint-docs lint-layers
 
 help:
@@ -13,6 +15,7 @@ help:
 	@echo 'make demo    prefetch 600 photographs from a local S3 server through a Celery worker'
 	@echo 'make demo-server  serve the photographs of the documentation from a local S3 server, until Ctrl-C'
 	@echo 'make test    run every test (some of them: make test PYTEST_ARGS="tests/unit -x")'
+	@echo 'make test-pythons  run what needs neither FiftyOne nor a browser on every Python here, from 3.10 on'
 	@echo 'make test-containers  build the images, start compose.yaml on an engine, and try it (5 to 10 minutes)'
 	@echo 'make lint    check style, formatting, types and layers, and build the documentation'
 	@echo 'make docs    show the documentation as a site on this machine'
@@ -36,6 +39,10 @@ demo-server: .venv/.demo
 test: setup
 	@scripts/system-packages nginx-light ffmpeg chromium
 	@.venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+
+# Needs no .venv: each Python has an environment of its own, without FiftyOne and torch.
+test-pythons:
+	@TEST_PROCESSES=$(TEST_PROCESSES) scripts/test-pythons $(PYTHONS)
 
 test-containers: setup
 	@scripts/system-packages docker.io debootstrap iptables
