@@ -1,7 +1,7 @@
 """What the documentation's site has beside ``docs/``; mkdocs calls these functions (``hooks`` in mkdocs.yml).
 
 The pages are read on a forge as well, where a link may lead to any file of the repository. On the site
-README, CONTRIBUTING and CHANGELOG are pages as they are, and each other file that a page leads to
+README, CONTRIBUTING, SECURITY and CHANGELOG are pages as they are, and each other file that a page leads to
 becomes one that shows it; a directory, one that lists its files.
 """
 
@@ -17,7 +17,12 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-PAGES = {"README.md": "overview.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changes.md"}
+PAGES = {
+    "README.md": "overview.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "CHANGELOG.md": "changes.md",
+}
 _LINK = re.compile(r"(?<=\]\()[^)\s#:]+(?=[)#\s])")
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".lua": "lua"}
 

@@ -9,7 +9,7 @@ import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 
 import typer
 
@@ -221,9 +221,10 @@ def settings(*shown: str, everything: bool = False) -> Callable[[Callable[_P, _R
             State.of(ctx).take({name: kwargs.pop(name) for name in _OPTIONS})
             return function(*args, **kwargs)
 
-        signature = inspect.signature(function)
-        hints = get_type_hints(function, include_extras=True)
-        own = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values()]
+        # Not get_type_hints: before Python 3.11 it makes Optional[Annotated[…]] of what is None by default,
+        # in which Typer does not find the option.
+        signature = inspect.signature(function, eval_str=True)
+        own = signature.parameters.values()
         added = [
             inspect.Parameter(
                 name,
@@ -234,7 +235,9 @@ def settings(*shown: str, everything: bool = False) -> Callable[[Callable[_P, _R
             for name, make in _OPTIONS.items()
         ]
         wrapper.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {p.name: p.annotation for p in (*own, *added)} | {"return": hints["return"]}
+        wrapper.__annotations__ = {p.name: p.annotation for p in (*own, *added)} | {
+            "return": signature.return_annotation
+        }
         del wrapper.__wrapped__
         return wrapper
 
