@@ -1,7 +1,7 @@
-"""Forebay at work, in half a minute: ``make demo``.
+"""A demonstration of Forebay in half a minute: ``make demo``.
 
-Everything that it needs it starts here, and stops again: SeaweedFS as the S3 server, the embedded index,
-and one Celery worker. What it runs is what a user would run: the ``forebay`` command, and the Python API.
+The demo starts and stops everything that it needs: SeaweedFS as the S3 server, the embedded index, and one
+Celery worker. It uses only what a user would use: the ``forebay`` command and the Python API.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Photographs = dict[str, bytes]
 
 
 def demo(directory: Path) -> None:
-    """The whole story."""
+    """Runs all steps of the demo."""
     cache_dir = directory / "cache"
     monday = {name.replace("photos", "monday", 1): body for name, body in photographs(600)}
     tuesday = {name.replace("photos", "tuesday", 1): body for name, body in photographs(200, seed=1)}
@@ -75,7 +75,7 @@ def demo(directory: Path) -> None:
 
 
 def configure(server: S3Server, directory: Path, cache_dir: Path, limit: int) -> None:
-    """Sets the environment as a user would, and only that: not what this machine is configured for."""
+    """Sets the environment as a user would, without the settings of this machine."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "FIFTYONE_MEDIA_CACHE_"))]:
         del os.environ[name]
     nothing = directory / "media_cache_config.json"
@@ -114,7 +114,7 @@ def worker(log: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def embedded(cache_dir: Path) -> Iterator[None]:
-    """Stops the embedded Valkey after the block. It would stop by itself, a minute after its last use."""
+    """Stops the embedded Valkey after the block. Otherwise it would stop a minute after its last use."""
     try:
         yield
     finally:
@@ -146,7 +146,7 @@ def read_back(files: Photographs) -> None:
             raise DemoError(f"{path} is not what was uploaded")
         with Image.open(path) as image:
             image.load()
-    # Tells the index what was used when; otherwise that happens every few seconds, and at exit.
+    # Writes the access times to the index; otherwise this happens every few seconds, and at exit.
     forebay.media_cache.close()
     say(f">>> forebay.local_path('s3://{BUCKET}/{key}')")
     say(f"{path!r}\n")
@@ -156,10 +156,10 @@ def read_back(files: Photographs) -> None:
 
 @contextlib.contextmanager
 def watching(directory: Path) -> Iterator[list[int]]:
-    """Adds up what lies in the cache, partial files too, a hundred times a second.
+    """Adds up the files in the cache, including partial files, a hundred times a second.
 
-    A file may come or go while the others are being looked at. So each sum has two looks behind it: what
-    both of them saw was there at the moment between the two.
+    A file may appear or disappear during one look. Therefore each sum uses two looks: a file that both of
+    them saw existed at the moment between the two.
     """
     sums, over = [0], threading.Event()
 
@@ -178,14 +178,14 @@ def watching(directory: Path) -> Iterator[list[int]]:
 
 
 def check_limit(most: int, limit: int) -> None:
-    """Shows that the cache was never larger than it may be."""
+    """Shows that the cache was never larger than its limit."""
     if most > limit:
         raise DemoError(f"the cache held {most} bytes, and may hold {limit}")
     say(f"\nMeanwhile the cache never held more than {most:,} of the {limit:,} bytes that it may hold.")
 
 
 def check_evicted(read: list[str], new: list[str]) -> None:
-    """Shows what had to go: what was read longest ago."""
+    """Shows that the least recently read photographs were evicted."""
     import forebay
 
     def there(key: str) -> bool:
@@ -202,7 +202,7 @@ def check_evicted(read: list[str], new: list[str]) -> None:
     say(f"The other {len(read) - len(gone)} of Monday and the {len(new)} of Tuesday are there.")
 
 
-# What is left
+# What the demo leaves behind
 
 
 def check_that_nothing_is_left(directory: Path) -> int:
@@ -219,18 +219,18 @@ def check_that_nothing_is_left(directory: Path) -> int:
 
 
 def _traces(process: psutil.Process) -> str:
-    """Where a process works and what it was started with."""
+    """The working directory, the command line and the environment of a process."""
     with contextlib.suppress(psutil.Error):
         if process.pid != os.getpid():
             return " ".join([process.cwd(), *process.cmdline(), *process.environ().values()])
     return ""
 
 
-# How it is told
+# Output
 
 
 class DemoError(Exception):
-    """Something did not go as it should."""
+    """A step of the demo failed."""
 
 
 def title(text: str) -> None:
@@ -249,7 +249,7 @@ def _size(files: Photographs) -> int:
 
 
 def _sizes(cache_dir: Path) -> dict[int, int]:
-    """The size of each file in the cache, by its inode: a file may be moved from one place to another."""
+    """The size of each file in the cache, by its inode, because a file may be renamed meanwhile."""
     sizes = {}
     for directory in (cache_dir / "media", cache_dir / ".forebay" / "tmp"):
         for place, _, names in os.walk(directory):
@@ -261,7 +261,7 @@ def _sizes(cache_dir: Path) -> dict[int, int]:
 
 
 def main() -> int:
-    """Runs the demo; whatever happens, nothing of it stays."""
+    """Runs the demo, and removes everything at its end, also after an error."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory, status, start = Path(tempfile.mkdtemp(prefix="forebay-demo-")), 0, time.perf_counter()
     try:

@@ -1,8 +1,7 @@
-"""Photographs in a bucket to try things with: ``make demo-server``.
+"""A local S3 server with photographs for the examples of the documentation: ``make demo-server``.
 
-An S3 server on this machine, until Ctrl-C, with 60 photographs in the bucket ``photos``:
-``s3://photos/chelsea/0000.jpg`` and so on, which the documentation's examples speak of. On stdout it prints
-what a shell needs to use them.
+It runs until Ctrl-C, and has 60 photographs in the bucket ``photos``: ``s3://photos/chelsea/0000.jpg`` and so
+on. On stdout it prints the ``export`` lines that a shell needs.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def main() -> int:
 
 
 def say(text: str) -> None:
-    """Prints a line for people."""
+    """Prints a line for the user, on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,7 +1,6 @@
-"""Real photographs to fill a bucket with: crops of those that scikit-image and scikit-learn ship.
+"""Real photographs for a bucket: crops of those that scikit-image and scikit-learn ship.
 
-Neither package is imported, so that neither they nor what they depend on needs to work; they are
-installed without their dependencies.
+Neither package is imported, so both can be installed without their dependencies.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def _crop(subject: str, rng: random.Random, *, comment: str) -> bytes:
     left, top = rng.randint(0, whole.width - width), rng.randint(0, whole.height - height)
     crop = whole.crop((left, top, left + width, top + height))
     file = io.BytesIO()
-    # The comment makes each file one of a kind, should two crops be the same.
+    # The comment makes each file unique, even if two crops are the same.
     crop.save(file, "JPEG", quality=rng.randint(80, 95), comment=comment)
     return file.getvalue()
 

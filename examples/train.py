@@ -1,10 +1,10 @@
-"""Trains a small network on remote photographs, through the cache; goes on where it was killed.
+"""Trains a small network on remote photographs, through the cache; resumes after a kill.
 
-    forebay prefetch @manifest.txt --lease 24h                      # if you want all of it there before
-    python examples/train.py manifest.txt --checkpoint run.pt       # again, after a kill: it goes on
+    forebay prefetch @manifest.txt --lease 24h                      # optional: fetches everything first
+    python examples/train.py manifest.txt --checkpoint run.pt       # after a kill, run it again: it resumes
 
-The manifest has one URI on each line; the directory that a photograph is in is its class. How to do the
-same in a program of your own is in `Ahead`, `Photographs` and `Checkpoint`; the rest is any training loop.
+The manifest has one URI on each line; the directory of a photograph is its class. For your own program, use
+`Ahead`, `Photographs` and `Checkpoint`; the rest is an ordinary training loop.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ SIDE = 64
 
 
 class Ahead(Sampler[list[int]]):
-    """Batches of indices, in another order each epoch; that order says what is fetched next.
+    """Training batches of indices, in another order each epoch; the files are fetched in this order.
 
-    A batch is handed out when its files are there. So the processes of the loader find every file, and
-    none of them asks a server for anything.
+    A training batch is returned when its files are cached. Therefore the processes of the loader find every
+    file, and send no requests.
 
     Attributes:
-        epoch, step: where the loop is; ``step`` counts the batches of this epoch that it has done. The
-            loader is some batches further, so it is the loop that counts them.
+        epoch, step: the position of the loop; ``step`` counts the training batches that it has done in this
+            epoch. The loop counts them, because the loader is some training batches ahead.
     """
 
     def __init__(self, uris: list[str], batch_size: int, seed: int) -> None:
@@ -56,7 +56,7 @@ class Ahead(Sampler[list[int]]):
             for first in range(0, len(order), self.batch_size):
                 batch = order[first : first + self.batch_size]
                 for number, index in enumerate(batch, first):
-                    # Waits for it, and fails here if it cannot be had: not in a process of the loader.
+                    # Waits for the file. If it cannot be fetched, this raises the error, not the loader.
                     ahead.path(number, self.uris[index])
                 yield batch
 
@@ -65,12 +65,12 @@ class Ahead(Sampler[list[int]]):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.epoch, self.step = state["epoch"], state["step"]
-        # Another order, or other batches, would give some photographs twice in the epoch and others never.
+        # With another order or batch size, the epoch would have some photographs twice and others never.
         self.seed, self.batch_size = state["seed"], state["batch_size"]
 
 
 class Photographs(Dataset[tuple[torch.Tensor, int]]):
-    """The photographs of a manifest, as tensors, and the numbers of their classes."""
+    """The photographs of a manifest as tensors, with the numbers of their classes."""
 
     def __init__(self, uris: list[str]) -> None:
         self.uris = uris
@@ -90,10 +90,10 @@ class Photographs(Dataset[tuple[torch.Tensor, int]]):
 
 
 class Checkpoint:
-    """The state of a run in a file, which is always a whole one: a kill leaves the one before.
+    """The state of a run in a file. A kill during `save` leaves the previous file complete.
 
     Args:
-        uris: of the run; a checkpoint of others is refused.
+        uris: the URIs of the run; `load` refuses a checkpoint of another list.
     """
 
     def __init__(self, path: Path, uris: list[str], **parts: Any) -> None:
@@ -110,7 +110,7 @@ class Checkpoint:
         new.replace(self.path)
 
     def load(self) -> bool:
-        """Takes the state of the file, if there is one."""
+        """Loads the state from the file, if it exists; returns whether it did."""
         if not self.path.exists():
             return False
         state = torch.load(self.path, map_location="cpu", weights_only=True)
@@ -148,7 +148,7 @@ def train(options: argparse.Namespace) -> None:
         photographs,
         batch_sampler=sampler,
         num_workers=options.loader_processes,
-        # Forked once, before this process has threads and connections.
+        # Processes are forked once, before this process has threads and connections.
         persistent_workers=options.loader_processes > 0,
         pin_memory=device.type == "cuda",
     )

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Slurm's Epilog: ends what prolog.sh has begun. What was fetched stays, and may be evicted again.
+# Slurm's Epilog: cancels the prefetch that prolog.sh started, and ends its lease. Fetched files stay, and may
+# be evicted.
 set -u
 PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 forebay=${FOREBAY_BIN:-/opt/forebay/bin}/forebay
@@ -7,7 +8,7 @@ begun=${FOREBAY_STATE:-/run/forebay}/$SLURM_JOB_ID
 
 as_owner() {
     if [ "$(id -u)" = 0 ]; then
-        # Slurm's own HOME is root's, whose files are not for the owner to read.
+        # HOME is root's here, and the owner may not read root's files.
         runuser -u "$SLURM_JOB_USER" -- env HOME="$(getent passwd "$SLURM_JOB_USER" | cut -d: -f6)" "$@"
     else
         "$@"
@@ -21,7 +22,7 @@ set -a
 set +a
 
 read -r job <"$begun"
-# A lease that cannot be ended now expires when the job's time is over.
+# If the lease cannot be ended now, it expires at the job's time limit.
 as_owner timeout 60 "$forebay" job "$job" --cancel
 as_owner timeout 60 "$forebay" lease end "job-$job"
 rm -f "$begun"

@@ -1,13 +1,13 @@
 #!/bin/bash
-# Slurm's Prolog: has the fleet begin to fetch what a job asks for by its comment,
+# Slurm's Prolog: lets the fleet fetch the manifest that a job names in its comment,
 #
 #     sbatch --comment=forebay=/shared/manifests/train.txt examples/slurm/train.sbatch
 #
-# and keeps it from eviction until the epilog, or until the job's time is over. It does not wait: the
-# job's own script does, and tells its owner what failed. Nor does it fail, as Slurm would drain the node.
+# and keeps the files from eviction until the epilog, or until the job's time limit. It does not wait: the job's
+# script waits, and lists the failures for the job's owner. It never fails, because Slurm would drain the node.
 #
-# In slurm.conf: Prolog=.../prolog.sh and Epilog=.../epilog.sh. On each node /etc/forebay/environment has
-# the settings, as in FIFTYONE_MEDIA_CACHE_REDIS_URL=..., for those to read who may use the cache.
+# In slurm.conf: Prolog=.../prolog.sh and Epilog=.../epilog.sh. On each node, /etc/forebay/environment has the
+# settings, such as FIFTYONE_MEDIA_CACHE_REDIS_URL=...; the users of the cache must be able to read it.
 set -u
 PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 forebay=${FOREBAY_BIN:-/opt/forebay/bin}/forebay
@@ -21,7 +21,7 @@ log() {
 # A manifest is read with the rights of who asked for it.
 as_owner() {
     if [ "$(id -u)" = 0 ]; then
-        # Slurm's own HOME is root's, whose files are not for the owner to read.
+        # HOME is root's here, and the owner may not read root's files.
         runuser -u "$SLURM_JOB_USER" -- env HOME="$(getent passwd "$SLURM_JOB_USER" | cut -d: -f6)" "$@"
     else
         "$@"

@@ -1,0 +1,215 @@
+"""Figures in the prose of the pages are those of the code.
+
+`FIGURES` is the table: for each page the sentences that state a figure, each with the constant or setting
+that the figure must equal. A row fails when the constant changes or moves, and when the sentence is
+rewritten. Measured figures have no constant: they are stated in ``docs/benchmarks.md`` only.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forebay.config import MediaCacheConfig
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+# Sentence, constant ("module:NAME" or "setting:name"), unit. The sentence is a regular expression in
+# which a space matches a line break, too; its group is the figure.
+FIGURES: dict[str, list[tuple[str, str, float]]] = {
+    "docs/life-of-a-sample.md": [
+        (r"claims up to (\S+) objects with one request", "forebay.fetch.fetcher:BATCH", 1),
+        (r"commits up to (\S+) downloads with one request", "forebay.fetch.fetcher:BATCH", 1),
+        (r"when (\S+) s have passed since the last commit", "forebay.fetch.fetcher:_FLUSH_SECONDS", 1),
+        (r"claimed again, at most (\S+) times", "forebay.fetch.fetcher:_LOST_CLAIMS", 1),
+        (r"`claim_ttl_seconds` \((\S+) s\)", "setting:claim_ttl_seconds", 1),
+        (r"Each call is repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
+    ],
+    "docs/jobs-and-dispatch.md": [
+        (r"up to (\S+) samples to fetch: 1 sample", "forebay.jobs.fleet:SINGLES", 1),
+        (r"leaves (\S+) messages for each worker thread", "forebay.jobs.fleet:SHARE", 1),
+        (r"at most (\S+) samples a message", "forebay.jobs.fleet:LARGEST_PACK", 1),
+        (r"sample by sample, for at most (\S+) minutes", "forebay_worker.tasks:_BUDGET_SECONDS", MINUTE),
+        (r"sends a heartbeat every (\S+) s", "forebay_worker.lifecycle:_BEAT_SECONDS", 1),
+        (r"monitor of each worker \(every (\S+) s\)", "forebay_worker.lifecycle:_BEAT_SECONDS", 1),
+        (r"counts as alive for (\S+) s", "forebay.jobs.fleet:ALIVE_SECONDS", 1),
+        (r"has begun or ended a message for (\S+) s", "forebay.jobs.fleet:STUCK_SECONDS", 1),
+        (r"for (\S+) s with an empty queue", "forebay.jobs.dispatcher:STALL_SECONDS", 1),
+        (r"for (\S+) s while other messages wait", "forebay.jobs.dispatcher:STALL_SECONDS", 0.1),
+        (r"monitor notices a loss after (\S+) s", "forebay.jobs.dispatcher:STALL_SECONDS", 1),
+        (r"`worker_timeout_seconds` \((\S+) s\)", "setting:worker_timeout_seconds", 1),
+        (r"`job_ttl_seconds` \((\S+) days\)", "setting:job_ttl_seconds", DAY),
+        (r"calls are repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
+        (r"workers began a message (\S+) times", "forebay_worker.tasks:_PACK_ATTEMPTS", 1),
+        (r"ends a worker (\S+) times", "forebay_worker.tasks:_SAMPLE_ATTEMPTS", 1),
+        (r"visibility timeout \| (\S+) hour", "forebay.jobs.fleet:VISIBILITY_SECONDS", HOUR),
+        (r"shutdown \| (\S+) s in all", "forebay.jobs.fleet:DRAIN_SECONDS+SOFT_SHUTDOWN_SECONDS", 1),
+    ],
+    "docs/eviction-and-leases.md": [
+        (r"`grace_seconds` \((\S+) s\) after each use", "setting:grace_seconds", 1),
+        (r"when nothing has changed for (\S+) s", "forebay.eviction.eviction:_PATIENCE_SECONDS", 1),
+        (r"index and disk, within (\S+) hours", "forebay.volume.maintenance:_SWEEP_SECONDS", HOUR),
+    ],
+    "docs/index-keys-and-scripts.md": [
+        (r"blocks of up to (\S+) MiB", "forebay.volume.session:_LARGEST_BLOCK", MIB),
+        (r"handles up to (\S+) entries", "forebay.index.index:BATCH", 1),
+        (r"entries \(leases: (\S+)\) in a call", "forebay.index.index:LEASE_BATCH", 1),
+    ],
+    "docs/embedded-and-shared-redis.md": [
+        (r"no process has been connected for (\S+) s", "forebay.embedded._start:IDLE_SECONDS", 1),
+        (r"message says \(up to (\S+) s\)", "forebay.embedded._lease:FAR_SECONDS", 1),
+        (r"Calls are repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
+    ],
+    "docs/sources.md": [
+        (r"follows up to (\S+) redirects", "forebay.sources.http:_MOST_REDIRECTS", 1),
+        (r"2 × `range_size_bytes` \((\S+) MiB\)", "setting:range_size_bytes", MIB / 2),
+        (r"a segment of more than (\S+) bytes", "forebay.uri:_MAX_SEGMENT_BYTES", 1),
+        (r"a key of more than (\S+) escaped bytes", "forebay.uri:_MAX_KEY_BYTES", 1),
+    ],
+    "docs/operating.md": [
+        (r"it ends within (\S+) s", "forebay.jobs.fleet:DRAIN_SECONDS+SOFT_SHUTDOWN_SECONDS", 1),
+        (r"enqueues its samples again after (\S+) s", "forebay.jobs.dispatcher:STALL_SECONDS", 1),
+        (r"calls are repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
+        (r"reported for (\S+) minutes", "forebay.jobs.fleet:GONE_SECONDS", MINUTE),
+        (r"progress_age_seconds > (\S+)", "forebay.jobs.fleet:STUCK_SECONDS", 1),
+    ],
+    "docs/compose.md": [
+        (r"sent no heartbeat for (\S+) s", "forebay.jobs.fleet:ALIVE_SECONDS", 1),
+        (r"begun or ended none of them for (\S+) s", "forebay.jobs.fleet:STUCK_SECONDS", 1),
+        (r"needs at most (\S+) s", "forebay.jobs.fleet:DRAIN_SECONDS+SOFT_SHUTDOWN_SECONDS", 1),
+        (r"the (\S+) s without progress", "forebay.jobs.dispatcher:STALL_SECONDS", 1),
+    ],
+    "docs/metrics.md": [
+        (
+            r"`forebay_workers\{state=\"gone\"\} > 0`, for (\S+) minutes",
+            "forebay.jobs.fleet:GONE_SECONDS",
+            MINUTE,
+        ),
+        (r"progress_age_seconds > (\S+)", "forebay.jobs.fleet:STUCK_SECONDS", 1),
+        (r"up to (\S+) sources separately", "forebay.volume.counters:MOST_SOURCES", 1),
+    ],
+    "docs/volumes.md": [(r"has used it for (\S+) s", "forebay.volume.registry:STALE_SECONDS", 1)],
+    "docs/training-jobs.md": [(r"`claim_ttl_seconds`, (\S+) s\)", "setting:claim_ttl_seconds", 1)],
+    "docs/from-boto3.md": [(r"\((\S+) s\) after it was returned", "setting:grace_seconds", 1)],
+    "docs/troubleshooting.md": [
+        (r"circuit breaker: (\S+) objects in a row", "forebay.sources.reach:_OBJECTS", 1),
+        (r"After (\S+) s the server is tried again", "forebay.sources.reach:_PAUSE_SECONDS", 1),
+        (r"`read_timeout_seconds` \((\S+) s\)", "setting:read_timeout_seconds", 1),
+        (r"nothing changed for (\S+) s", "forebay.eviction.eviction:_PATIENCE_SECONDS", 1),
+        (r"a job stops for (\S+) s", "forebay.jobs.dispatcher:STALL_SECONDS", 1),
+        (r"no worker has sent a heartbeat for (\S+) s", "forebay.jobs.fleet:ALIVE_SECONDS", 1),
+    ],
+    "docs/quickstart.md": [(r"(\S+) GiB by default", "setting:cache_size_bytes", GIB)],
+    "docs/fiftyone-api.md": [
+        (r"`download_size_bytes` \((\S+) MiB\)", "setting:download_size_bytes", MIB),
+        (r"if (\S+) objects in a row get no answer", "forebay.sources.reach:_OBJECTS", 1),
+        (r"fail at once for the next (\S+) s", "forebay.sources.reach:_PAUSE_SECONDS", 1),
+        (r"answered within the last (\S+) minutes", "forebay.sources.reach:_TRUST_SECONDS", MINUTE),
+    ],
+    "docs/fiftyone-app.md": [
+        (r"shapes of the last (\S+) images", "forebay.fiftyone.app.headers:_REMEMBERED", 1),
+        (r"receives, (\S+) KiB at first", "forebay.fiftyone.app.bodies:FIRST_BYTES", KIB),
+        (r"at most (\S+) MiB ahead", "forebay.fiftyone.app.bodies:_LARGEST_PIECE", MIB),
+        (r"valid for (\S+) hour", "forebay.fiftyone.app.route:_SIGNED_SECONDS", HOUR),
+        (r"caches media for up to (\S+) hour", "forebay.fiftyone.app.answers:_FRESH_SECONDS", HOUR),
+        (r"stays the same for (\S+) day", "forebay.fiftyone.app.links:_PERIOD_SECONDS", DAY),
+    ],
+    "docs/fiftyone-metadata.md": [
+        (r"it uses (\S+) threads", "forebay.fiftyone.metadata:_THREADS", 1),
+        (r"the first (\S+) KiB", "forebay.headers.opening:FIRST_BYTES", KIB),
+        (r"requests, (\S+) KiB and more each", "forebay.headers.videos:FIRST_BYTES", KIB),
+    ],
+    "docs/fiftyone-storage.md": [
+        (r"but at least (\S+)\.", "forebay.fiftyone.storage.pool:_LEAST", 1),
+        (r"valid for at most (\S+) hours", "forebay.sources.boto:_LONGEST_SIGNATURE", HOUR),
+        (r"valid for at most (\S+) hours", "forebay.sources.gcs:_LONGEST_SIGNATURE", HOUR),
+        (r"Files up to (\S+) MiB are uploaded in one request", "forebay.sources.boto_writer:PART_BYTES", MIB),
+    ],
+    "docs/cvat.md": [
+        (r"reads the first (\S+) KiB of each image", "forebay.cvat.create:_FIRST_BYTES", KIB),
+        (r"in seconds; (\S+) by default", "forebay.fiftyone.cvat_backend:_DEFAULT_TIMEOUT", 1),
+    ],
+    "README.md": [
+        (r"`grace_seconds` \((\S+) s\)", "setting:grace_seconds", 1),
+        (r"differs from that of Redis by more than (\S+) s", "forebay.checks.doctor:_CLOCK_SECONDS", 1),
+        (r"`FOREBAY_EMBEDDED_IDLE_SECONDS` \((\S+)\)", "forebay.embedded._start:IDLE_SECONDS", 1),
+    ],
+    "CHANGELOG.md": [
+        (r"after (\S+) objects in a row", "forebay.sources.reach:_OBJECTS", 1),
+        (r"fail at once for the next (\S+) s", "forebay.sources.reach:_PAUSE_SECONDS", 1),
+        (r"killed worker is reported for (\S+) minutes", "forebay.jobs.fleet:GONE_SECONDS", MINUTE),
+    ],
+}
+ROWS = [(page, *row) for page, rows in FIGURES.items() for row in rows]
+
+
+@pytest.mark.parametrize(("page", "sentence", "constant", "unit"), ROWS, ids=str)
+def test_a_figure_in_prose_is_that_of_the_code(page: str, sentence: str, constant: str, unit: float) -> None:
+    text = (REPOSITORY / page).read_text()
+    found = re.findall(sentence.replace(" ", r"\s+"), text)
+    assert found, f"{page} does not say {sentence!r} any more: change this table with it"
+    assert [number(figure) * unit for figure in found] == [value_of(constant)] * len(found)
+
+
+def test_words_and_separators_are_understood() -> None:
+    assert [number(text) for text in ("four", "65,536", "0.25", "an", "20")] == [4, 65_536, 0.25, 1, 20]
+    with pytest.raises(ValueError, match="several"):
+        number("several")
+
+
+def test_a_constant_of_the_adapter_is_read_without_importing_fiftyone() -> None:
+    before = set(sys.modules)
+    assert constant_of("forebay.fiftyone.app.bodies", "FIRST_BYTES") == 256 << 10
+    assert sys.modules.keys() - before == set()
+
+
+def test_a_changed_constant_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    page, sentence, constant, unit = ROWS[0]
+    module, _, name = constant.partition(":")
+    monkeypatch.setattr(import_module(module), name, 32)
+    with pytest.raises(AssertionError):
+        test_a_figure_in_prose_is_that_of_the_code(page, sentence, constant, unit)
+
+
+def number(text: str) -> float:
+    """A figure, as a page writes it.
+
+    Raises:
+        ValueError: it is not a number.
+    """
+    words = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "ten": 10}
+    return words[text] if text in words else float(text.replace(",", ""))
+
+
+def value_of(constant: str) -> float:
+    """The value of a constant ("module:NAME", or "module:NAME+NAME" for a sum) or a setting's default."""
+    place, _, names = constant.partition(":")
+    if place == "setting":
+        return float(MediaCacheConfig.model_fields[names].default)
+    return sum(float(constant_of(place, name)) for name in names.split("+"))
+
+
+def constant_of(module: str, name: str) -> Any:
+    """The value of a module's constant.
+
+    FiftyOne reads its settings when it is imported, which tests in ``tests/fiftyone`` prepare. So modules of
+    the adapter are read here, and not imported.
+    """
+    if not module.startswith("forebay.fiftyone."):
+        return getattr(import_module(module), name)
+    path = (REPOSITORY / "api").joinpath(*module.split("."))
+    tree = ast.parse(path.with_suffix(".py").read_text())
+    [value] = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]
+    ]
+    return eval(compile(ast.Expression(value), str(path), "eval"), {})
