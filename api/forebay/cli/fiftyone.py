@@ -53,7 +53,7 @@ def default(ctx: typer.Context, json: Json = False) -> int:
 @settings()
 def enable(ctx: typer.Context, json: Json = False) -> int:
     """Let every program of yours that imports FiftyOne use cloud media, the App included."""
-    from forebay.config import fiftyone_modules as fiftyone_config
+    from forebay.config import fiftyone_config
 
     changed = fiftyone_config.enable()
     _tell(changed, "now names" if changed else "already names", json)
@@ -72,7 +72,7 @@ def enable(ctx: typer.Context, json: Json = False) -> int:
 @settings()
 def disable(ctx: typer.Context, json: Json = False) -> int:
     """Leave FiftyOne as it is, without cloud media."""
-    from forebay.config import fiftyone_modules as fiftyone_config
+    from forebay.config import fiftyone_config
 
     changed = fiftyone_config.disable()
     _tell(changed, "no longer names" if changed else "does not name", json)
@@ -88,7 +88,7 @@ def status(ctx: typer.Context, json: Json = False) -> int:
 
 
 def _tell(changed: bool, how: str, json: bool) -> None:
-    from forebay.config import fiftyone_modules as fiftyone_config
+    from forebay.config import fiftyone_config
 
     if json:
         emit({"changed": changed, "config_path": str(fiftyone_config.config_path())})
@@ -108,7 +108,7 @@ def _show(json: bool) -> int:
 
 
 def _enabled(found: _Status) -> str:
-    from forebay.config import fiftyone_modules as fiftyone_config
+    from forebay.config import fiftyone_config
 
     if found.by == "environment":
         return f"yes, by {fiftyone_config.VARIABLE}"
@@ -122,7 +122,7 @@ def _enabled(found: _Status) -> str:
 def _status() -> _Status:
     from importlib import metadata
 
-    from forebay.config import fiftyone_modules as fiftyone_config
+    from forebay.config import fiftyone_config
 
     variable = fiftyone_config.in_environment()
     enabled = fiftyone_config.MODULE in fiftyone_config.modules()
@@ -145,7 +145,7 @@ def _problem() -> str | None:
     """Why the adapter does not fit the FiftyOne of this Python; ``None`` if it does."""
     from importlib import import_module
 
-    from forebay.config import fiftyone_modules as fiftyone_config
+    from forebay.config import fiftyone_config
 
     try:
         # Switches the adapter on in this process, which uses FiftyOne for nothing else.
