@@ -9,17 +9,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from forebay.config.reading import env_name, unknown_setting
-from forebay.config.sizes import parse_size
-from forebay.errors import ConfigError
 
 _SECRET = re.compile(r"secret|passw|token|key|auth|cookie|credential|signature", re.I)
 
 
-def explain(error: ValidationError, origins: dict[str, str], known: Iterable[str]) -> str:
+def explain(
+    error: ValidationError, origins: dict[str, str], given: dict[str, Any], known: Iterable[str]
+) -> str:
     """The first problem of settings, with the origin of the value, the value, and what is allowed.
 
     Args:
         origins: a variable, a file or ``argument``, by the name of the setting.
+        given: the values as they were given, by the name of the setting.
         known: the names of all settings.
     """
     problems = error.errors()
@@ -30,9 +31,10 @@ def explain(error: ValidationError, origins: dict[str, str], known: Iterable[str
         return unknown_setting(repr(name), known)
     # A value that fits none of several types has a problem with each.
     texts = [re.sub(r"^Value error, ", "", p["msg"]) for p in problems if p["loc"][0] == name]
-    allowed = ", or ".join(text[0].lower() + text[1:] for text in texts) + _in_bytes(
-        name, problems[0]["input"]
-    )
+    value = given[name]
+    allowed = ", or ".join(text[0].lower() + text[1:] for text in texts)
+    if problems[0]["type"].endswith("_parsing"):
+        allowed += _unit_hint(name)
     origin = origins[name]
     if origin == "argument":
         where = f"setting {name}"
@@ -40,7 +42,7 @@ def explain(error: ValidationError, origins: dict[str, str], known: Iterable[str
         where = f"environment variable {origin}"
     else:
         where = f"{origin}: {name}"
-    return f"{where}={mask(name, problems[0]['input'])!r} is not allowed: {allowed}"
+    return f"{where}={mask(name, value)!r} is not allowed: {allowed}"
 
 
 def mask(name: str, value: Any) -> Any:
@@ -72,11 +74,10 @@ def _mask_deep(value: Any) -> Any:
     return mask_url(value) if isinstance(value, str) else value
 
 
-def _in_bytes(name: str, value: Any) -> str:
-    """The number to write for a size that was given as ``50GB``; empty where it was not."""
-    if not name.endswith("_bytes") or not isinstance(value, str):
-        return ""
-    try:
-        return f"; {value} are {parse_size(value)}"
-    except ConfigError:
-        return ""
+def _unit_hint(name: str) -> str:
+    """The form that text may have where a setting is a size or a duration; empty for other settings."""
+    if name.endswith("_bytes"):
+        return ", or a size such as 50GB"
+    if name.endswith("_seconds"):
+        return ", or a duration such as 30m"
+    return ""

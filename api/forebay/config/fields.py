@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -17,7 +17,14 @@ from pydantic_settings import (
 
 from forebay.config.explaining import explain, mask
 from forebay.config.reading import config_path, env_name, read_environment, read_file
+from forebay.config.sizes import in_bytes, in_seconds
 from forebay.errors import ConfigError
+
+Bytes = Annotated[int, BeforeValidator(in_bytes)]
+"""A number of bytes, or text such as ``50GB``."""
+
+Seconds = Annotated[float, BeforeValidator(in_seconds)]
+"""A number of seconds, or text such as ``30m``."""
 
 
 class MediaCacheConfig(BaseSettings):
@@ -33,10 +40,10 @@ class MediaCacheConfig(BaseSettings):
     cache_dir: str = Field(
         default="~/fiftyone/__cache__", description="The volume: the directory that holds the cached media."
     )
-    cache_size_bytes: int = Field(
+    cache_size_bytes: Bytes = Field(
         default=137438953472,
         ge=-1,
-        description="The most that media may take, partial files included, in bytes; -1 means no limit.",
+        description="The maximum size of all media, partial files included; -1 means no limit.",
     )
     num_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
@@ -51,8 +58,8 @@ class MediaCacheConfig(BaseSettings):
         default=False,
         description="Whether the App's browser gets signed URLs instead of streams; the buckets need CORS.",
     )
-    download_size_bytes: int = Field(
-        default=134217728, ge=1, description="The size of one batch of a download context, in bytes."
+    download_size_bytes: Bytes = Field(
+        default=134217728, ge=1, description="The size of one batch of a download context."
     )
     aws_config_file: str | None = Field(default=None, description="An AWS config or credentials file.")
     aws_profile: str | None = Field(default=None, description="The AWS profile to use.")
@@ -90,19 +97,19 @@ class MediaCacheConfig(BaseSettings):
     batch_size: int | Literal["auto"] = Field(
         default="auto", description="Samples in one Celery message; 1 sends one task per sample."
     )
-    grace_seconds: float = Field(
+    grace_seconds: Seconds = Field(
         default=2.0, ge=0, le=3600, description="How long an entry is safe from eviction after its last use."
     )
-    claim_ttl_seconds: float = Field(
+    claim_ttl_seconds: Seconds = Field(
         default=30.0,
         ge=1,
         le=3600,
         description="How long the claims of a process outlive its last sign of life.",
     )
-    min_free_bytes: int = Field(
+    min_free_bytes: Bytes = Field(
         default=268435456,
         ge=0,
-        description="Free disk space that a download must leave, or is refused, in bytes.",
+        description="Free disk space that a download must leave, or it is refused.",
     )
     allowed_sources: list[str] = Field(
         default=["s3://", "gs://", "minio://", "https://", "http://"],
@@ -111,13 +118,13 @@ class MediaCacheConfig(BaseSettings):
     max_attempts: int = Field(
         default=5, ge=1, le=100, description="Attempts at one object before it counts as failed."
     )
-    connect_timeout_seconds: float = Field(
+    connect_timeout_seconds: Seconds = Field(
         default=10.0, gt=0, le=600, description="Time-out of a connection attempt."
     )
-    read_timeout_seconds: float = Field(
+    read_timeout_seconds: Seconds = Field(
         default=60.0, gt=0, le=3600, description="Time-out between two packets."
     )
-    range_size_bytes: int = Field(
+    range_size_bytes: Bytes = Field(
         default=8388608,
         ge=1048576,
         description="Objects of at least twice this size are fetched in parallel ranges.",
@@ -126,7 +133,7 @@ class MediaCacheConfig(BaseSettings):
     verify_checksums: bool = Field(
         default=False, description="Whether to check a download against the checksum that its source gives."
     )
-    job_ttl_seconds: float = Field(
+    job_ttl_seconds: Seconds = Field(
         default=604800.0, ge=60, description="How long an ended job is remembered."
     )
     metrics_port: int | None = Field(
@@ -141,7 +148,7 @@ class MediaCacheConfig(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         default="text", description="How logs are written: lines for people, or a JSON object on each line."
     )
-    worker_timeout_seconds: float = Field(
+    worker_timeout_seconds: Seconds = Field(
         default=60.0, ge=1, description="How long a job waits for a fleet whose workers are all gone."
     )
     flower_basic_auth: str | None = Field(
@@ -151,14 +158,15 @@ class MediaCacheConfig(BaseSettings):
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **arguments: Any) -> None:
-        path = config_path()
-        origins = dict.fromkeys(read_file(path, type(self).model_fields), str(path))
-        origins.update((name, env_name(name)) for name in read_environment(type(self).model_fields))
+        path, known = config_path(), type(self).model_fields
+        in_file, in_environment = read_file(path, known), read_environment(known)
+        origins = dict.fromkeys(in_file, str(path))
+        origins.update((name, env_name(name)) for name in in_environment)
         origins.update(dict.fromkeys(arguments, "argument"))
         try:
             super().__init__(**arguments)
         except ValidationError as error:
-            raise ConfigError(explain(error, origins, type(self).model_fields)) from None
+            raise ConfigError(explain(error, origins, in_file | in_environment | arguments, known)) from None
         self._origins = origins
 
     @classmethod
