@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from forebay import logs
 from forebay.config import MediaCacheConfig
-from forebay.config.sizes import human, parse_duration, parse_size
+from forebay.config.sizes import human, in_bytes, parse_duration, parse_size
 from forebay.errors import ConfigError, ForebayError, ObjectNotFoundError
 from forebay.jobs import jobs
 from forebay.jobs import overflow as shortfall
@@ -216,7 +216,7 @@ class MediaCache:
         self,
         uris: Iterable[str],
         batch_size: int | None = None,
-        target_size_bytes: int | None = None,
+        target_size_bytes: int | str | None = None,
         clear: bool = False,
         lookahead: int = 1,
         update: bool = False,
@@ -230,8 +230,8 @@ class MediaCache:
 
         Args:
             batch_size: samples in a batch; by default as many as have about ``target_size_bytes``.
-            target_size_bytes: the size of a batch; ``download_size_bytes`` by default, and never more
-                than the cache can hold of all batches at hand.
+            target_size_bytes: the size of a batch, in bytes or as ``500MB``; ``download_size_bytes`` by
+                default, and never more than the cache can hold of all batches at hand.
             clear: remove each batch from the cache when the loop has left it.
             lookahead: how many batches to fetch ahead.
             update: as `download_media`.
@@ -248,7 +248,7 @@ class MediaCache:
             self,
             _listed(uris),
             batch_size=batch_size,
-            target_size_bytes=target_size_bytes,
+            target_size_bytes=in_bytes(target_size_bytes),
             clear=clear,
             lookahead=lookahead,
             update=update,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal
+from typing import Any
 
 from forebay.errors import ConfigError
 
@@ -51,7 +52,7 @@ def parse_duration(duration: str | float) -> float:
     return seconds
 
 
-def in_bytes(value: object) -> object:
+def in_bytes(value: Any) -> Any:
     """Convert text that is a size, or ``-1`` for no limit, to a number of bytes.
 
     Any other value is returned as it is: its own check reports it with the name of the setting.
@@ -64,7 +65,7 @@ def in_bytes(value: object) -> object:
     return parse_size(value) if has_unit_or_is_integer else value
 
 
-def in_seconds(value: object) -> object:
+def in_seconds(value: Any) -> Any:
     """Convert text with a unit of time, such as ``30m``, to seconds; any other value is returned as it is."""
     match = _DURATION.match(value) if isinstance(value, str) else None
     return float(match[1]) * _SECONDS[match[2].lower()] if match and match[2] else value
