@@ -134,7 +134,7 @@ class MediaCache:
         skip_failures: bool = True,
         wait: bool = True,
         lease: float | str | None = None,
-        batch_size: int | Literal["auto"] | None = None,
+        message_size: int | Literal["auto"] | None = None,
         progress: ProgressOption = None,
     ) -> Job:
         """Brings samples into the cache.
@@ -146,7 +146,7 @@ class MediaCache:
             wait: false to return at once. The fleet goes on with the job; threads of this process do as
                 long as it lives, and whoever waits for the job afterwards goes on with the rest.
             lease: how long to keep the samples from eviction, in seconds or as ``24h``.
-            batch_size: samples in one message to the fleet; by default as configured.
+            message_size: samples in one message to the fleet; by default as configured.
             progress: as `get_local_paths`.
 
         Returns:
@@ -157,7 +157,7 @@ class MediaCache:
             NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
         """
         uris = _listed(uris)
-        handle = self.create_job(uris, update=update, lease=lease, batch_size=batch_size)
+        handle = self.create_job(uris, update=update, lease=lease, message_size=message_size)
         handle.start()
         if wait:
             with reporter(progress) as show:
@@ -171,7 +171,7 @@ class MediaCache:
         uris: Iterable[str],
         update: bool = False,
         lease: float | str | None = None,
-        batch_size: int | Literal["auto"] | None = None,
+        message_size: int | Literal["auto"] | None = None,
     ) -> Job:
         """Writes a job down, and does not start it: what `download_media` does first.
 
@@ -197,7 +197,7 @@ class MediaCache:
                 present=len(uris) - len(missing) - len(broken),
                 failed=broken,
                 dispatch=dispatch,
-                pack_size=self._pack_size(batch_size, len(missing), threads),
+                pack_size=self._pack_size(message_size, len(missing), threads),
                 update=update,
                 lease=name,
                 label=_label(missing),
@@ -411,13 +411,13 @@ class MediaCache:
 
         keep(self.volume, name, entries, ttl)
 
-    def _pack_size(self, batch_size: int | Literal["auto"] | None, samples: int, threads: int) -> int:
+    def _pack_size(self, message_size: int | Literal["auto"] | None, samples: int, threads: int) -> int:
         from forebay.jobs.fleet import pack_size
 
-        wanted = self.config.batch_size if batch_size is None else batch_size
+        wanted = self.config.message_size if message_size is None else message_size
         if wanted != "auto" and not (isinstance(wanted, int) and 1 <= wanted <= 1000):
             raise ConfigError(
-                f"batch_size={wanted!r} is not allowed: must be 'auto' or a number from 1 to 1000"
+                f"message_size={wanted!r} is not allowed: must be 'auto' or a number from 1 to 1000"
             )
         return pack_size(wanted, samples, threads)
 

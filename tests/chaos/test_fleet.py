@@ -87,7 +87,7 @@ def test_redis_is_killed_and_comes_back(make_cache: MakeCache, valkey: Valkey, u
 def test_messages_are_lost(make_cache: MakeCache, uris: list[str]) -> None:
     cache = make_cache(dispatch="fleet", num_workers=2)
     with worker(cache):
-        job = cache.download_media(uris, wait=False, batch_size=10)
+        job = cache.download_media(uris, wait=False, message_size=10)
         eventually(lambda: job.status().downloaded > 20)
 
         with cache.dispatcher.app.connection_for_write() as connection:
@@ -120,7 +120,7 @@ def test_a_worker_that_is_told_to_end_gives_back_what_it_has_not_done(
 ) -> None:
     cache = make_cache(dispatch="fleet", num_workers=2)
     with worker(cache, name="first") as first:
-        job = cache.download_media(uris, wait=False, batch_size=100)
+        job = cache.download_media(uris, wait=False, message_size=100)
         eventually(lambda: job.status().downloaded > 50)
         first.terminate()
         eventually(lambda: not any(w.name == "first@test" for w in fleet.workers(cache.volume.index)))
@@ -183,7 +183,7 @@ def test_a_sample_that_takes_workers_down_fails_in_the_end_and_alone(
     # Whoever asks for that one object is killed, again and again.
     for attempt in range(1, 6):
         with worker(cache, name=f"w{attempt}") as victim:
-            job = job or cache.download_media(uris[:8], wait=False, batch_size=8)
+            job = job or cache.download_media(uris[:8], wait=False, message_size=8)
             cache.dispatcher.enqueue(job.id)
             eventually(lambda n=attempt: s3_proxy.count("GET", poison) >= n, 20)
             victim.kill()

@@ -159,7 +159,7 @@ def test_a_celery_worker_fetches_with_every_pool(
     uris = photos(s3_server, s3_bucket, 50)
 
     with worker(cache, *(["--pool", pool] if pool != "prefork" else ["--pool", "processes"])):
-        status = cache.download_media(uris, batch_size=1).wait(60).status()
+        status = cache.download_media(uris, message_size=1).wait(60).status()
 
     assert (status.dispatch, status.downloaded, status.failed) == ("fleet", 50, 0)
     assert proxied.count("GET") == 50

@@ -231,7 +231,7 @@ def test_a_job_that_cannot_be_made_leaves_no_lease(web: Any, http_server: HTTPSe
     uri = http_server.put("/a.bin", b"a")
 
     with pytest.raises(ConfigError):
-        cache.download_media([uri], lease="24h", batch_size=5000)
+        cache.download_media([uri], lease="24h", message_size=5000)
 
     assert cache.volume.index.leases() == []
     assert cache.download_media(["s3://[bucket/key.jpg", uri], lease="24h").status().downloaded == 1

@@ -92,8 +92,8 @@ class TestNames:
             ("FIFTYONE_MEDIA_CACHE_APP_IMAGES", "true", "cache_app_images", True),
             ("FIFTYONE_MEDIA_CACHE_DOWNLOAD_SIZE_BYTES", "1000", "download_size_bytes", 1000),
             ("FIFTYONE_MEDIA_CACHE_AWS_PROFILE", "me", "aws_profile", "me"),
-            ("FIFTYONE_MEDIA_CACHE_BATCH_SIZE", "auto", "batch_size", "auto"),
-            ("FIFTYONE_MEDIA_CACHE_BATCH_SIZE", "8", "batch_size", 8),
+            ("FIFTYONE_MEDIA_CACHE_MESSAGE_SIZE", "auto", "message_size", "auto"),
+            ("FIFTYONE_MEDIA_CACHE_MESSAGE_SIZE", "8", "message_size", 8),
             (
                 "FIFTYONE_MEDIA_CACHE_ALLOWED_SOURCES",
                 "s3://a/, gs://b/",
@@ -231,12 +231,12 @@ class TestMessages:
             ),
             ("dispatch", "cloud", "input should be 'auto', 'local' or 'fleet'"),
             (
-                "batch_size",
+                "message_size",
                 "all",
                 "input should be a valid integer, unable to parse string as an integer, "
                 "or input should be 'auto'",
             ),
-            ("batch_size", "0", "must be 'auto' or a number from 1 to 1000"),
+            ("message_size", "0", "must be 'auto' or a number from 1 to 1000"),
             (
                 "volume",
                 "a/b",

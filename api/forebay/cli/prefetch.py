@@ -58,7 +58,7 @@ def prefetch(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", metavar="", help="Only say how much it is, and how much is missing.")
     ] = False,
-    batch_size: Annotated[
+    message_size: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Samples in one message to the fleet.")
     ] = None,
     json: Json = False,
@@ -76,8 +76,8 @@ def prefetch(
     wanted = targets.read_targets(uris, column)
     if lease is not None:
         parse_duration(lease)
-    if batch_size is not None:
-        state.given["batch_size"] = batch_size
+    if message_size is not None:
+        state.given["message_size"] = message_size
     if names is not None:
         return _several(
             state, names, wanted, include, exclude, wait=wait, lease=lease, update=update, json=json

@@ -94,7 +94,7 @@ class MediaCacheConfig(BaseSettings):
         default="auto",
         description="Who downloads: this process's threads, the Celery fleet, or whichever there is.",
     )
-    batch_size: int | Literal["auto"] = Field(
+    message_size: int | Literal["auto"] = Field(
         default="auto", description="Samples in one Celery message; 1 sends one task per sample."
     )
     grace_seconds: Seconds = Field(
@@ -204,9 +204,9 @@ class MediaCacheConfig(BaseSettings):
             )
         return value
 
-    @field_validator("batch_size")
+    @field_validator("message_size")
     @classmethod
-    def _positive_batch(cls, value: int | str) -> int | str:
+    def _positive_message_size(cls, value: int | str) -> int | str:
         if isinstance(value, int) and not 1 <= value <= 1000:
             raise ValueError("must be 'auto' or a number from 1 to 1000")
         return value

@@ -5,7 +5,7 @@ that are and where, or which one. The samples and how they end are in the ledger
 is therefore only a delay, one that is delivered twice does nothing the second time, and no message holds
 a secret.
 
-How many samples a pack has, with ``batch_size="auto"``: one, up to `SINGLES` samples; beyond, as many
+How many samples a pack has, with ``message_size="auto"``: one, up to `SINGLES` samples; beyond, as many
 as leave `SHARE` packs for each worker thread, and `LARGEST_PACK` at most.
 """
 
@@ -108,10 +108,10 @@ def forget_gone(index: Index) -> None:
             retire(index, worker.name)
 
 
-def pack_size(batch_size: int | Literal["auto"], samples: int, threads: int) -> int:
+def pack_size(message_size: int | Literal["auto"], samples: int, threads: int) -> int:
     """How many samples go into one message; the rule is in the module's documentation."""
-    if batch_size != "auto":
-        return batch_size
+    if message_size != "auto":
+        return message_size
     if samples <= SINGLES:
         return 1
     return max(1, min(LARGEST_PACK, samples // (SHARE * max(1, threads))))

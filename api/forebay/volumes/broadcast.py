@@ -108,7 +108,7 @@ def create(
     *,
     update: bool = False,
     lease: float | str | None = None,
-    batch_size: int | None = None,
+    message_size: int | None = None,
     skipped: Mapping[str, str] | None = None,
 ) -> Broadcast:
     """Writes a job down in each volume, and starts none.
@@ -116,7 +116,7 @@ def create(
     Args:
         caches: the volumes' caches, by name.
         skipped: volumes that were left out, and why.
-        update, lease, batch_size: as `MediaCache.download_media`.
+        update, lease, message_size: as `MediaCache.download_media`.
 
     Raises:
         NoWorkersError: one of the volumes cannot be filled; then there is no job in any.
@@ -124,7 +124,7 @@ def create(
     jobs: dict[str, Job] = {}
     try:
         for name, cache in caches.items():
-            jobs[name] = cache.create_job(uris, update=update, lease=lease, batch_size=batch_size)
+            jobs[name] = cache.create_job(uris, update=update, lease=lease, message_size=message_size)
     except BaseException:
         for name, job in jobs.items():
             status = job.status()

@@ -172,7 +172,7 @@ class Volumes:
         skip_failures: bool = True,
         wait: bool = True,
         lease: float | str | None = None,
-        batch_size: int | None = None,
+        message_size: int | None = None,
         progress: ProgressOption = None,
     ) -> Broadcast:
         """Brings samples into several volumes, each by its own workers: one job for each.
@@ -183,7 +183,7 @@ class Volumes:
             skip_failures: false to cancel all the jobs and raise at the first failure.
             wait: false to return at once.
             lease: how long each volume keeps the samples, in seconds or as ``24h``.
-            batch_size: samples in one message to the fleet.
+            message_size: samples in one message to the fleet.
             progress: that of all volumes together.
 
         Returns:
@@ -195,7 +195,7 @@ class Volumes:
         """
         caches, skipped = self.choose(volumes)
         jobs = broadcast.create(
-            caches, list(uris), update=update, lease=lease, batch_size=batch_size, skipped=skipped
+            caches, list(uris), update=update, lease=lease, message_size=message_size, skipped=skipped
         )
         jobs.start()
         if wait:
