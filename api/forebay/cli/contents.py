@@ -13,10 +13,14 @@ import typer
 from forebay.cli import targets
 from forebay.cli.output import Json, clock, count, emit, put, say, warn
 from forebay.cli.state import State, settings
+from forebay.config.sizes import human, parse_size
+from forebay.eviction.eviction import clear as clear_entries
+from forebay.manifests.listing import is_prefix
+from forebay.uri import entry_of, is_local, uri_of
+from forebay.volume.contents import CachedObject, cached_objects
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
-    from forebay.volume.contents import CachedObject
 
 _BAR_WIDTH = 40
 
@@ -53,9 +57,6 @@ def ls(
     json: Json = False,
 ) -> int:
     """List what is cached: size, last use, URI. A * marks what a lease keeps."""
-    from forebay.config.sizes import human
-    from forebay.volume.contents import cached_objects
-
     found = cached_objects(State.of(ctx).known_cache().volume, prefix)
     descending = reverse if sort is Order.uri else not reverse
 
@@ -82,8 +83,6 @@ def stats(ctx: typer.Context, json: Json = False) -> int:
     if json:
         emit(found)
         return 0
-    from forebay.config.sizes import human
-
     put(f"{found['cache_dir']} (volume {cache.config.volume})")
     if found["cache_size"] >= 0:
         full = min(found["load_factor"], 1.0)
@@ -173,9 +172,6 @@ def clear(
     json: Json = False,
 ) -> int:
     """Remove files from the cache. The objects at their sources stay as they are."""
-    from forebay.config.sizes import human
-    from forebay.eviction.eviction import clear as clear_entries
-
     if bool(uris) == everything:
         raise typer.BadParameter("name what to remove, or give --all")
     wanted = targets.read_targets(uris or [], column)
@@ -210,10 +206,6 @@ def clear(
 
 def _cached(cache: MediaCache, wanted: list[str]) -> dict[str, int]:
     """What is cached of URIs and below prefixes: entry and size."""
-    from forebay.manifests.listing import is_prefix
-    from forebay.uri import entry_of, is_local
-    from forebay.volume.contents import cached_objects
-
     prefixes = [uri.rstrip("/") + "/" for uri in wanted if is_prefix(uri)]
     named = [entry_of(uri) for uri in wanted if not is_prefix(uri) and not is_local(uri)]
     found: dict[str, CachedObject] = {}
@@ -231,9 +223,6 @@ def evict(
     json: Json = False,
 ) -> int:
     """Evict what was used least recently, until the cache holds no more than a size."""
-    from forebay.config.sizes import human, parse_size
-    from forebay.uri import uri_of
-
     state = State.of(ctx)
     limit = parse_size(to)
     cache = state.known_cache()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from importlib import import_module, metadata
 from typing import Literal
 
 import typer
 
 from forebay.cli.output import Json, emit, put, say, warn
 from forebay.cli.state import settings
+from forebay.config import fiftyone_config
 
 _HELP = "Let FiftyOne use cloud media: enable, disable, status."
 
@@ -53,8 +55,6 @@ def default(ctx: typer.Context, json: Json = False) -> int:
 @settings()
 def enable(ctx: typer.Context, json: Json = False) -> int:
     """Let every program of yours that imports FiftyOne use cloud media, the App included."""
-    from forebay.config import fiftyone_config
-
     changed = fiftyone_config.enable()
     _tell(changed, "now names" if changed else "already names", json)
     named = fiftyone_config.in_environment()
@@ -72,8 +72,6 @@ def enable(ctx: typer.Context, json: Json = False) -> int:
 @settings()
 def disable(ctx: typer.Context, json: Json = False) -> int:
     """Leave FiftyOne as it is, without cloud media."""
-    from forebay.config import fiftyone_config
-
     changed = fiftyone_config.disable()
     _tell(changed, "no longer names" if changed else "does not name", json)
     if fiftyone_config.MODULE in (fiftyone_config.in_environment() or []):
@@ -88,8 +86,6 @@ def status(ctx: typer.Context, json: Json = False) -> int:
 
 
 def _tell(changed: bool, how: str, json: bool) -> None:
-    from forebay.config import fiftyone_config
-
     if json:
         emit({"changed": changed, "config_path": str(fiftyone_config.config_path())})
     else:
@@ -108,8 +104,6 @@ def _show(json: bool) -> int:
 
 
 def _enabled(found: _Status) -> str:
-    from forebay.config import fiftyone_config
-
     if found.by == "environment":
         return f"yes, by {fiftyone_config.VARIABLE}"
     if found.by == "file":
@@ -120,10 +114,6 @@ def _enabled(found: _Status) -> str:
 
 
 def _status() -> _Status:
-    from importlib import metadata
-
-    from forebay.config import fiftyone_config
-
     variable = fiftyone_config.in_environment()
     enabled = fiftyone_config.MODULE in fiftyone_config.modules()
     try:
@@ -143,10 +133,6 @@ def _status() -> _Status:
 
 def _problem() -> str | None:
     """Why the adapter does not fit the FiftyOne of this Python; ``None`` if it does."""
-    from importlib import import_module
-
-    from forebay.config import fiftyone_config
-
     try:
         # Switches the adapter on in this process, which uses FiftyOne for nothing else.
         import_module(fiftyone_config.MODULE)

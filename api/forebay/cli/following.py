@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from forebay import logs
 from forebay.cli.output import count, emit, put, say, span, writes_json
+from forebay.config.sizes import human
 from forebay.errors import IndexUnavailableError
+from forebay.jobs.detached import go_on
 from forebay.manifests.listing import looks_like_prefix
 
 if TYPE_CHECKING:
@@ -132,8 +135,6 @@ def leave(state: State, cache: MediaCache, job: Job, json: bool) -> int:
     status = job.status()
     log = None
     if status.pending and status.dispatch == "local":
-        from forebay.jobs.detached import go_on
-
         process, log = go_on(cache.volume, job.id, state.environment())
         say(f"process {process} fetches them in the background; its output goes to {log}")
     else:
@@ -151,8 +152,6 @@ def describe(
     job: Job, status: JobStatus | None = None, failures: list[Failure] | None = None
 ) -> dict[str, Any]:
     """A job for JSON."""
-    from dataclasses import asdict
-
     status = status or job.status()
     failures = job.failures() if failures is None and status.failed else failures or []
     return status.as_dict() | {"failures": [asdict(failure) for failure in failures]}
@@ -164,8 +163,6 @@ def summary(status: JobStatus, since: tuple[JobStatus, float] | None = None) -> 
     Args:
         since: as in `report`; what was downloaded before counts as having been there.
     """
-    from forebay.config.sizes import human
-
     before, seconds = since or (None, status.elapsed_seconds)
     earlier, earlier_bytes = (before.downloaded, before.bytes) if before else (0, 0)
     there, downloaded = status.cached + earlier, status.downloaded - earlier

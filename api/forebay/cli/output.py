@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from forebay.logs import JsonLines, clean, told
+
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON on stdout, for programs.")]
 
 
@@ -50,8 +52,6 @@ def say(text: str = "", level: int = logging.INFO) -> None:
 
 
 def _as_json(level: int, text: str) -> str:
-    from forebay.logs import JsonLines
-
     return JsonLines().format(logging.LogRecord("forebay.cli", level, "", 0, text, None, None))
 
 
@@ -81,8 +81,6 @@ class _Handler(logging.Handler):
     """Writes to what is stderr at the moment: a progress bar takes its place meanwhile."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        from forebay.logs import JsonLines, clean, told
-
         _keep_order()
         text = (
             JsonLines().format(record)

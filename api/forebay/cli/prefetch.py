@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -11,10 +12,13 @@ from forebay import logs
 from forebay.cli import following, targets, volumes
 from forebay.cli.output import Json, count, emit, put, say, warn
 from forebay.cli.state import State, settings
+from forebay.config.sizes import human, parse_duration
+from forebay.errors import ObjectNotFoundError, UriError
+from forebay.manifests.listing import Listing, is_prefix
+from forebay.uri import redact
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
-    from forebay.manifests.listing import Listing
 
 _EPILOG = """
 [bold]Examples[/]
@@ -67,8 +71,6 @@ def prefetch(
 
     With --volume a,b or --volume all, into several, each by its own workers.
     """
-    from forebay.config.sizes import parse_duration
-
     state = State.of(ctx)
     names = state.volumes()
     if names is not None and dry_run:
@@ -122,10 +124,7 @@ def _several(
 
 
 def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> int:
-    from dataclasses import asdict
-
     from forebay.checks.audit import estimate
-    from forebay.config.sizes import human
 
     with targets.Counter("asking for sizes", "object") as counter:
         found = estimate(cache, listing, update=update, asked=counter.show)
@@ -153,10 +152,6 @@ def get(
     json: Json = False,
 ) -> int:
     """Print the path of a cached file; download it first where it is missing."""
-    from forebay.errors import UriError
-    from forebay.manifests.listing import is_prefix
-    from forebay.uri import redact
-
     if is_prefix(uri):
         shown = redact(uri)
         raise UriError(
@@ -164,8 +159,6 @@ def get(
         )
     path = State.of(ctx).cache().local_path(uri)
     if not os.path.exists(path):
-        from forebay.errors import ObjectNotFoundError
-
         raise ObjectNotFoundError(uri, "there is no such local file")
     if json:
         emit({"uri": redact(uri), "path": path})

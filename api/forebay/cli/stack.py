@@ -15,8 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from forebay import embedded
 from forebay.cli.flower import check_port
 from forebay.cli.output import complain, emit, say, warn
+from forebay.config import mask_url
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
@@ -104,7 +106,6 @@ class Stack:
         time.sleep(_LOOK_SECONDS)
 
     def _start(self, cache: MediaCache) -> None:
-        from forebay.config import mask_url
         from forebay.jobs.fleet import workers
 
         if self._flower and self._flower_port is not None:
@@ -189,8 +190,6 @@ class Stack:
 
 
 def _stop_index(cache_dir: str) -> None:
-    from forebay import embedded
-
     status = embedded.status(cache_dir)
     if status is not None and status.clients:
         say("other programs still use the embedded index: it stops when they are done")

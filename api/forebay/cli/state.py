@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar, g
 import typer
 
 from forebay.cli.output import log_to_stderr, write_as
+from forebay.config import env_name, mask_url
+from forebay.config.sizes import parse_size
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
@@ -100,8 +102,6 @@ class State:
         Raises:
             ConfigError: the size is none.
         """
-        from forebay.config.sizes import parse_size
-
         settings = dict(self.given)
         if "cache_size" in settings:
             text = settings.pop("cache_size")
@@ -123,8 +123,6 @@ class State:
 
     def environment(self) -> dict[str, str]:
         """The variables that give another process the same settings."""
-        from forebay.config import env_name
-
         return {env_name(name): str(value) for name, value in self.settings().items()}
 
     def config(self) -> MediaCacheConfig:
@@ -194,8 +192,6 @@ class State:
 
     def command(self, *arguments: str) -> str:
         """A command to copy, with the same settings; a password in them is left out."""
-        from forebay.config import mask_url
-
         words = ["forebay", *arguments]
         for name, value in self.given.items():
             option = {"cache_size_bytes": "cache_size"}.get(name, name)

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forebay.cli.output import count, say, writes_json
+from forebay.errors import UriError
+from forebay.manifests.listing import Filter, Listing, check_target, expand, is_prefix
+from forebay.manifests.manifest import STDIN, read_manifest
+from forebay.uri import is_local
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
-    from forebay.manifests.listing import Listing
 
 _TELL_SECONDS = 5.0
 
@@ -51,11 +54,6 @@ def read_targets(targets: Sequence[str], column: str | None) -> list[str]:
         ManifestError: a manifest has a broken line.
         UriError: an argument is no remote URI.
     """
-    from forebay.errors import UriError
-    from forebay.manifests.listing import check_target
-    from forebay.manifests.manifest import STDIN, read_manifest
-    from forebay.uri import is_local
-
     uris: list[str] = []
     for target in targets:
         if target == STDIN or target.startswith("@"):
@@ -80,9 +78,6 @@ def expand_targets(
         UriError: none of the URIs is wanted.
         SourceError: a prefix cannot be listed, or there is nothing below it.
     """
-    from forebay.errors import UriError
-    from forebay.manifests.listing import Filter, expand, is_prefix
-
     filters = Filter(include or (), exclude or ())
     with Counter("listing", "object", shown=any(map(is_prefix, targets))) as counter:
         listing = expand(cache.sources, targets, filters, found=counter.show)

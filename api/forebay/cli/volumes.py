@@ -12,6 +12,7 @@ from forebay import logs
 from forebay.cli import following
 from forebay.cli.output import Json, ago, count, emit, put, say, table, warn, writes_json
 from forebay.cli.state import State, settings
+from forebay.config.sizes import human
 
 if TYPE_CHECKING:
     from forebay.volumes.broadcast import Broadcast
@@ -68,8 +69,6 @@ def volumes(
 
 
 def _row(status: VolumeStatus) -> list[str]:
-    from forebay.config.sizes import human
-
     limited = status.limit > 0
     return [
         status.name,

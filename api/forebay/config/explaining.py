@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from forebay.config.reading import env_name, unknown_setting
+
+if TYPE_CHECKING:  # pydantic takes 0.15 s to import: see `forebay.config`
+    from pydantic import ValidationError
 
 _SECRET = re.compile(r"secret|passw|token|key|auth|cookie|credential|signature", re.I)
 

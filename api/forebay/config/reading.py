@@ -11,11 +11,12 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-from pydantic.fields import FieldInfo
+from typing import TYPE_CHECKING, Any
 
 from forebay.errors import ConfigError
+
+if TYPE_CHECKING:  # pydantic takes 0.15 s to import: see `forebay.config`
+    from pydantic.fields import FieldInfo
 
 ENV_PREFIX = "FIFTYONE_MEDIA_CACHE_"
 CONFIG_PATH_VARIABLE = ENV_PREFIX + "CONFIG_PATH"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal
 from typing import Any
 
 from forebay.errors import ConfigError
@@ -34,9 +33,10 @@ def parse_size(size: str | int) -> int:
     match = _SIZE.match(str(size)) if isinstance(size, str | int) and not isinstance(size, bool) else None
     if match is None:
         raise ConfigError(f"{size!r} is not a size; expected for instance 500MB, 50GB or a number of bytes")
-    # A float would round large sizes.
-    number = Decimal(match[1]) if "." in match[1] else int(match[1])
-    return int(number * 1024 ** ["", "K", "M", "G", "T", "P"].index(match[2].upper()))
+    whole, _, fraction = match[1].partition(".")
+    unit = 1024 ** ["", "K", "M", "G", "T", "P"].index(match[2].upper())
+    # In integers: a float would round large sizes.
+    return int(int(whole + fraction) * unit // 10 ** len(fraction))
 
 
 def parse_duration(duration: str | float) -> float:
