@@ -1,4 +1,4 @@
-"""``forebay ls``, ``stats``, ``verify``, ``clear`` and ``evict``: what is in the cache."""
+"""``forebay ls``, ``stats``, ``verify``, ``clear`` and ``evict``: the contents of the cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BAR_WIDTH = 40
 
 
 class Order(str, Enum):
-    """What ``ls`` sorts by."""
+    """The sort keys of ``ls``."""
 
     uri = "uri"
     size = "size"
@@ -205,7 +205,7 @@ def clear(
 
 
 def _cached(cache: MediaCache, wanted: list[str]) -> dict[str, int]:
-    """What is cached of URIs and below prefixes: entry and size."""
+    """The size by entry of each cached object that a URI or prefix names."""
     prefixes = [uri.rstrip("/") + "/" for uri in wanted if is_prefix(uri)]
     named = [entry_of(uri) for uri in wanted if not is_prefix(uri) and not is_local(uri)]
     found: dict[str, CachedObject] = {}

@@ -1,4 +1,4 @@
-"""``forebay fiftyone``: whether FiftyOne loads the adapter, and so knows cloud media."""
+"""``forebay fiftyone``: enables or disables the adapter, which lets FiftyOne use cloud media."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True)
 class _Status:
-    """How it stands.
+    """The state of the adapter.
 
     Attributes:
         enabled: whether FiftyOne loads the adapter when it is imported.
-        by: what says so, or why it does not although the file says so.
+        by: the source of the setting: the environment variable or the file.
         config_path: FiftyOne's configuration file.
         fiftyone: the version that is installed.
-        fits: whether the adapter fits it.
+        fits: whether the adapter supports this version.
         problem: why it does not.
     """
 
@@ -132,7 +132,7 @@ def _status() -> _Status:
 
 
 def _problem() -> str | None:
-    """Why the adapter does not fit the FiftyOne of this Python; ``None`` if it does."""
+    """Why the adapter does not support the FiftyOne of this Python; ``None`` if it does."""
     try:
         # Switches the adapter on in this process, which uses FiftyOne for nothing else.
         import_module(fiftyone_config.MODULE)

@@ -1,4 +1,4 @@
-"""``forebay lease``: what keeps entries from eviction for a while."""
+"""``forebay lease``: keeps entries from eviction until the lease expires."""
 
 from __future__ import annotations
 

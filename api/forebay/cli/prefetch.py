@@ -131,7 +131,7 @@ def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> i
     if json:
         emit(asdict(found))
     else:
-        following.list_failures(found.failures, most=following.MOST_FAILURES)
+        following.list_failures(found.failures, max_failures=following.MAX_FAILURES)
         put(f"{count(found.total, 'object')}, {human(found.bytes)}")
         put(f"  cached     {found.cached:>9,}  {human(found.cached_bytes):>8}")
         put(f"  to fetch   {found.missing:>9,}  {human(found.missing_bytes):>8}")

@@ -63,7 +63,7 @@ def worker(
     if concurrency is not None:
         state.given["num_workers"] = concurrency
     config = state.config()
-    # The application reads its settings from there, and so do the children of a prefork pool.
+    # The application and the children of a prefork pool read their settings from the environment.
     os.environ.update(state.environment())
     application: Any = importlib.import_module("forebay_worker.app").app
     application.conf.worker_pool = pool.value

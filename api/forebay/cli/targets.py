@@ -1,4 +1,4 @@
-"""From what was named on the command line to URIs."""
+"""Turns the targets named on the command line into URIs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Exclude = Annotated[
 
 
 def read_targets(targets: Sequence[str], column: str | None) -> list[str]:
-    """The URIs and prefixes that arguments stand for; nothing is listed yet.
+    """The URIs and prefixes that the arguments name; reads manifests, and lists no prefix yet.
 
     Raises:
         ManifestError: a manifest has a broken line.
@@ -72,7 +72,7 @@ def read_targets(targets: Sequence[str], column: str | None) -> list[str]:
 def expand_targets(
     cache: MediaCache, targets: Sequence[str], include: Sequence[str] | None, exclude: Sequence[str] | None
 ) -> Listing:
-    """Lists the prefixes among URIs, and says meanwhile how far it is.
+    """List the prefixes among the URIs, and show the progress.
 
     Raises:
         UriError: none of the URIs is wanted.
@@ -87,7 +87,7 @@ def expand_targets(
 
 
 class Counter:
-    """Says how far something is that cannot tell how much there is."""
+    """Shows the progress of an operation whose total is unknown."""
 
     def __init__(self, doing: str, noun: str, *, shown: bool = True) -> None:
         self._doing = doing

@@ -104,7 +104,7 @@ class MediaCacheConfig(BaseSettings):
         default=30.0,
         ge=1,
         le=3600,
-        description="How long the claims of a process outlive its last sign of life.",
+        description="How long the claims of a process outlive its last heartbeat.",
     )
     min_free_bytes: Bytes = Field(
         default=268435456,

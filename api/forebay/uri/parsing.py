@@ -62,7 +62,7 @@ def is_local(uri: str) -> bool:
 
 
 def local_file(uri: str) -> str:
-    """The path behind a local ``uri``: itself, or what a ``file://`` URL names."""
+    """The path of a local ``uri``: the URI itself, or the path in a ``file://`` URL."""
     if not uri[:7].lower().startswith("file://"):
         return uri
     return os.fsdecode(unquote_to_bytes(urlsplit(uri).path))

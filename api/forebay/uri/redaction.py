@@ -1,4 +1,4 @@
-"""Redacts URIs: what may be logged, sent and shown of one that may hold a password or a signature."""
+"""Redacts URIs, so that no password or signature is logged, sent or shown."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def redact(uri: str) -> str:
     authority, slash, path = rest.partition("/")
     authority = authority.rpartition("@")[2]
     if ":" in authority and (store or not _HOST_AND_PORT.match(authority)):
-        # The beginning of a password with a slash in it, for all one can tell.
+        # This may be the beginning of a password that has a slash in it.
         return f"{match[0]}…"
     return match[0] + authority + slash + path + ("?…" if query else "")
