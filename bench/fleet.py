@@ -39,7 +39,7 @@ class Course:
     """What was measured in one run, a value for each moment.
 
     Attributes:
-        batch_size: as it was set.
+        message_size: as it was set.
         samples: how many the job had.
         rate: samples a second, from the first to the last.
         flower_seconds: how long Flower's page of tasks took at the end.
@@ -49,7 +49,7 @@ class Course:
             Redis writes its append-only file anew, although it shares nearly all of it.
     """
 
-    batch_size: str
+    message_size: str
     samples: int
     rate: float = 0.0
     flower_seconds: float = 0.0
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=100_000)
     parser.add_argument("--size", type=int, default=1000, help="of an object, in bytes")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batch-size", nargs="+", default=["1", "auto"])
+    parser.add_argument("--message-size", nargs="+", default=["1", "auto"])
     parser.add_argument("--plot", type=Path, default=Path("docs/images/fleet-memory.png"))
     options = parser.parse_args()
     forget_settings()
@@ -71,23 +71,23 @@ def main() -> None:
         corpus = Corpus.make(place / "root", "photos", options.samples, options.size)
         with serving(place / "root", place / "nginx", corpus) as endpoint:
             courses = []
-            for batch_size in options.batch_size:
-                here = place / batch_size
+            for message_size in options.message_size:
+                here = place / message_size
                 here.mkdir()
-                courses.append(_run(here, corpus, endpoint, batch_size, options.workers))
+                courses.append(_run(here, corpus, endpoint, message_size, options.workers))
                 _tell(courses[-1])
     _draw(courses, options.workers, options.plot)
     print(json.dumps([asdict(course) for course in courses]))
 
 
-def _run(place: Path, corpus: Corpus, endpoint: str, batch_size: str, workers: int) -> Course:
+def _run(place: Path, corpus: Corpus, endpoint: str, message_size: str, workers: int) -> Course:
     (flower_port,) = free_ports()
     with valkey(place / "valkey") as redis, contextlib.ExitStack() as services:
         settings = {
             "FIFTYONE_MEDIA_CACHE_REDIS_URL": redis.url,
             "FIFTYONE_MEDIA_CACHE_DIR": str(place / "cache"),
             "FIFTYONE_MEDIA_CACHE_NUM_WORKERS": "8",
-            "FIFTYONE_MEDIA_CACHE_BATCH_SIZE": batch_size,
+            "FIFTYONE_MEDIA_CACHE_MESSAGE_SIZE": message_size,
             "FIFTYONE_MEDIA_CACHE_DISPATCH": "fleet",
         }
         environment = {**ENVIRONMENT, "AWS_ENDPOINT_URL_S3": endpoint, **settings}
@@ -111,7 +111,7 @@ def _run(place: Path, corpus: Corpus, endpoint: str, batch_size: str, workers: i
             )
         )
         families["Flower"].append(flower.pid)
-        course = _watch(volumes, corpus, families, batch_size)
+        course = _watch(volumes, corpus, families, message_size)
         began = time.monotonic()
         page = requests.get(f"{address}/tasks", timeout=60)
         page.raise_for_status()
@@ -128,9 +128,9 @@ def _worker_is_alive(volumes: Volumes, count: int):
     return ready
 
 
-def _watch(volumes: Volumes, corpus: Corpus, families: dict[str, list[int]], batch_size: str) -> Course:
+def _watch(volumes: Volumes, corpus: Corpus, families: dict[str, list[int]], message_size: str) -> Course:
     """Makes the job, and measures until a while after its end."""
-    course = Course(batch_size, len(corpus.md5), rss={name: [] for name in families})
+    course = Course(message_size, len(corpus.md5), rss={name: [] for name in families})
     command = [_COMMAND, "prefetch", f"@{corpus.write_list(corpus.root.parent / 'uris')}", "--json"]
     began = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as prefetch:
@@ -162,7 +162,7 @@ def _rss(pid: int) -> int:
 
 
 def _tell(course: Course) -> None:
-    print(f"batch size {course.batch_size}: {course.samples:,} samples, {course.rate:,.0f}/s")
+    print(f"message size {course.message_size}: {course.samples:,} samples, {course.rate:,.0f}/s")
     print(f"Flower's page of tasks: {course.flower_seconds:.2f} s")
     for name, mb in course.rss.items():
         print(f"{name:<8} {mb[0]:5.0f} MB at first, {max(mb):5.0f} at most, {mb[-1]:5.0f} at the end")
@@ -183,7 +183,7 @@ def _draw(courses: list[Course], workers: int, path: Path) -> None:
             label = f"{workers} workers together" if name == "workers" else name
             axis.plot(course.seconds, values, color=colors[name], label=label)
         axis.set(xlabel="seconds", ylim=(0, None))
-        axis.set_title(f"batch size {course.batch_size}: {course.rate:,.0f} samples/s", fontsize=10)
+        axis.set_title(f"message size {course.message_size}: {course.rate:,.0f} samples/s", fontsize=10)
         ended = axis.twinx()
         ended.fill_between(course.seconds, [n / 1000 for n in course.ended], color="#dddddd", zorder=0)
         ended.set(ylim=(0, 1.05 * course.samples / 1000))

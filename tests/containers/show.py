@@ -21,7 +21,7 @@ from tests.containers.compose import COMPOSE, REPOSITORY, Compose, new_env, valu
 from tests.containers.engine import engine
 
 PROFILES = {"COMPOSE_PROFILES": "demo,monitoring"}
-SETTINGS = {"FIFTYONE_MEDIA_CACHE_BATCH_SIZE": "10", "FIFTYONE_MEDIA_CACHE_SIZE_BYTES": "150000000"}
+SETTINGS = {"FIFTYONE_MEDIA_CACHE_MESSAGE_SIZE": "10", "FIFTYONE_MEDIA_CACHE_SIZE_BYTES": "150000000"}
 COUNT = 2000
 # The rest are lines that an engine without a firewall says about itself.
 _NOISE = ("IPv4 forwarding is disabled", " Running")

@@ -543,10 +543,18 @@ def test_download_context_has_each_batch_at_hand(samples: Any) -> None:
 
 @pytest.mark.parametrize(
     "sizes",
-    [{}, {"target_size_bytes": 100_000}, {"target_size_bytes": -1}, {"batch_size": 1}, {"batch_size": 100}],
+    [
+        {},
+        {"target_size_bytes": 100_000},
+        {"target_size_bytes": "100KB"},
+        {"target_size_bytes": -1},
+        {"target_size_bytes": "-1"},
+        {"batch_size": 1},
+        {"batch_size": 100},
+    ],
     ids=str,
 )
-def test_download_context_in_batches_of_any_size(samples: Any, sizes: dict[str, int]) -> None:
+def test_download_context_in_batches_of_any_size(samples: Any, sizes: dict[str, Any]) -> None:
     """So many samples, so many bytes, everything at once; ``download_size_bytes`` by default."""
     with samples.download_context(**sizes):
         assert all(Path(sample.local_path).exists() for sample in samples)

@@ -115,8 +115,8 @@ class TestSettings:
             ),
             (["--lease", "1y"], "'1y' is not a duration; expected for instance 90s, 30m, 24h or 7d"),
             (
-                ["--batch-size", "0"],
-                "setting batch_size='0' is not allowed: must be 'auto' or a number from 1 to 1000",
+                ["--message-size", "0"],
+                "setting message_size='0' is not allowed: must be 'auto' or a number from 1 to 1000",
             ),
         ],
     )

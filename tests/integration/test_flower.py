@@ -123,7 +123,7 @@ def test_a_message_of_a_large_job(
     valkey: Valkey,
 ) -> None:
     uris = s3_server.put_many(s3_bucket, {f"{n}.jpg": b"x" * 1000 for n in range(5)})
-    cache = make_cache(dispatch="fleet", batch_size=3)
+    cache = make_cache(dispatch="fleet", message_size=3)
     with worker(cache):
         listens(flower, valkey)
         job = cache.download_media(uris)
@@ -146,7 +146,7 @@ def test_a_message_that_is_begun_again_says_so(
 ) -> None:
     # Given a job of which one sample failed, and is there now
     uris = [s3_server.put(s3_bucket, "there.jpg", b"x"), f"s3://{s3_bucket}/late.jpg"]
-    cache = make_cache(dispatch="fleet", max_attempts=1, batch_size=2)
+    cache = make_cache(dispatch="fleet", max_attempts=1, message_size=2)
     with worker(cache):
         listens(flower, valkey)
         job = cache.download_media(uris)
@@ -179,7 +179,7 @@ def test_it_remembers_as_many_tasks_as_it_is_told(
     forebay: Forebay, make_cache: MakeCache, s3_server: S3Server, s3_bucket: str, valkey: Valkey
 ) -> None:
     uris = s3_server.put_many(s3_bucket, {f"{n}.jpg": b"x" for n in range(30)})
-    cache = make_cache(dispatch="fleet", batch_size=1)
+    cache = make_cache(dispatch="fleet", message_size=1)
     with running_flower(forebay, "--max-tasks", "10") as flower, worker(cache):
         listens(flower, valkey)
         cache.download_media(uris)

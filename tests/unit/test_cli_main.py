@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import typer
+import typer.main
 
 from forebay.cli import contents, jobs, prefetch
-from forebay.cli.main import run
+from forebay.cli.commands import COMMANDS
+from forebay.cli.main import app, run
 from forebay.cli.output import ago, count, span
 from forebay.cli.state import State
 from forebay.config import MediaCacheConfig
@@ -120,6 +125,54 @@ def test_every_command_has_json_and_a_short_help(module: Any) -> None:
         assert command.callback is not None
         assert "json" in command.callback.__annotations__
         assert len((command.callback.__doc__ or "").splitlines()[0]) <= 110
+
+
+def test_the_table_of_commands_says_what_they_say_of_themselves() -> None:
+    commands: Any = typer.main.get_command(app)
+    assert list(commands.commands) == list(COMMANDS)
+    for name, listed in COMMANDS.items():
+        assert commands.commands[name].name == name
+        assert commands.commands[name].help.splitlines()[0] == listed.summary
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["--help"], {}),
+        (["--version"], {}),
+        (["prefetched"], {}),
+        ([], {"_FOREBAY_COMPLETE": "complete_bash", "COMP_WORDS": "forebay pre", "COMP_CWORD": "1"}),
+    ],
+    ids=["help", "version", "a typo", "completion"],
+)
+def test_commands_are_listed_without_importing_one(arguments: list[str], environment: dict[str, str]) -> None:
+    code = (
+        "import atexit, sys\n"
+        "def tell():\n"
+        "    print(sorted({'forebay.cli.prefetch', 'forebay.cli.contents', 'forebay.cache', 'redis'}"
+        " & set(sys.modules)))\n"
+        "atexit.register(tell)\n"
+        "from forebay.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    if environment:
+        assert done.stdout.splitlines()[0] == "prefetch"
+
+
+def test_the_help_of_a_command_needs_no_cache() -> None:
+    code = (
+        "import sys; import forebay.cli.prefetch, forebay.cli.contents\n"
+        "print(sorted({'pydantic', 'redis', 'celery', 'rich.progress', 'forebay.cache'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(

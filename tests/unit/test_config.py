@@ -92,8 +92,8 @@ class TestNames:
             ("FIFTYONE_MEDIA_CACHE_APP_IMAGES", "true", "cache_app_images", True),
             ("FIFTYONE_MEDIA_CACHE_DOWNLOAD_SIZE_BYTES", "1000", "download_size_bytes", 1000),
             ("FIFTYONE_MEDIA_CACHE_AWS_PROFILE", "me", "aws_profile", "me"),
-            ("FIFTYONE_MEDIA_CACHE_BATCH_SIZE", "auto", "batch_size", "auto"),
-            ("FIFTYONE_MEDIA_CACHE_BATCH_SIZE", "8", "batch_size", 8),
+            ("FIFTYONE_MEDIA_CACHE_MESSAGE_SIZE", "auto", "message_size", "auto"),
+            ("FIFTYONE_MEDIA_CACHE_MESSAGE_SIZE", "8", "message_size", 8),
             (
                 "FIFTYONE_MEDIA_CACHE_ALLOWED_SOURCES",
                 "s3://a/, gs://b/",
@@ -165,7 +165,39 @@ class TestValues:
 
     def test_no_limit(self) -> None:
         assert MediaCacheConfig(cache_size_bytes=-1).limit is None
+        assert MediaCacheConfig(cache_size_bytes="-1").limit is None
         assert MediaCacheConfig(cache_size_bytes=7).limit == 7
+
+    @pytest.mark.parametrize("field", [f for f in MediaCacheConfig.model_fields if f.endswith("_bytes")])
+    @pytest.mark.parametrize(
+        ("text", "size"),
+        [
+            ("50GB", 50 * 1024**3),
+            ("1.5TiB", 1536 * 1024**3),
+            ("128 mb", 128 * 1024**2),
+            ("2000000", 2_000_000),
+            (2_000_000, 2_000_000),
+        ],
+    )
+    def test_a_size_with_its_unit_wherever_it_comes_from(
+        self, monkeypatch: pytest.MonkeyPatch, settings_file: Path, field: str, text: str | int, size: int
+    ) -> None:
+        assert getattr(MediaCacheConfig(**{field: text}), field) == size
+        settings_file.write_text(json.dumps({field: text}))
+        assert getattr(MediaCacheConfig(), field) == size
+        settings_file.write_text("{}")
+        monkeypatch.setenv(env_name(field), str(text))
+        assert getattr(MediaCacheConfig(), field) == size
+
+    @pytest.mark.parametrize("field", [f for f in MediaCacheConfig.model_fields if f.endswith("_seconds")])
+    @pytest.mark.parametrize(
+        ("text", "seconds"), [("60s", 60.0), ("1m", 60.0), ("1.5 M", 90.0), ("75.5", 75.5)]
+    )
+    def test_a_duration_with_its_unit(self, field: str, text: str, seconds: float) -> None:
+        assert getattr(MediaCacheConfig(**{field: text}), field) == seconds
+
+    def test_no_duration_at_all(self) -> None:
+        assert MediaCacheConfig(grace_seconds="0s").grace_seconds == 0
 
     def test_settings_do_not_change(self) -> None:
         with pytest.raises(ValueError, match="frozen"):
@@ -199,12 +231,12 @@ class TestMessages:
             ),
             ("dispatch", "cloud", "input should be 'auto', 'local' or 'fleet'"),
             (
-                "batch_size",
+                "message_size",
                 "all",
                 "input should be a valid integer, unable to parse string as an integer, "
                 "or input should be 'auto'",
             ),
-            ("batch_size", "0", "must be 'auto' or a number from 1 to 1000"),
+            ("message_size", "0", "must be 'auto' or a number from 1 to 1000"),
             (
                 "volume",
                 "a/b",
@@ -213,8 +245,23 @@ class TestMessages:
             ),
             (
                 "cache_size_bytes",
-                "1.5GB",
-                "input should be a valid integer, unable to parse string as an integer; 1.5GB are 1610612736",
+                "1.5XB",
+                "input should be a valid integer, unable to parse string as an integer, "
+                "or a size such as 50GB",
+            ),
+            (
+                "cache_size_bytes",
+                "-1GB",
+                "input should be a valid integer, unable to parse string as an integer, "
+                "or a size such as 50GB",
+            ),
+            ("range_size_bytes", "512KB", "input should be greater than or equal to 1048576"),
+            ("claim_ttl_seconds", "2h", "input should be less than or equal to 3600"),
+            (
+                "claim_ttl_seconds",
+                "1 week",
+                "input should be a valid number, unable to parse string as a number, "
+                "or a duration such as 30m",
             ),
             ("redis_url", "host:6379", "must be a Redis URL (redis://, rediss://, unix://, redis+socket://)"),
             ("redis_url", "redis://host:port", "its host or port cannot be read"),

@@ -38,7 +38,7 @@ def long_table() -> str:
             f"`{name}`",
             f"`{env_name(name)}`",
             _default(field),
-            _allowed(schema[name]),
+            _allowed(schema[name], name),
             field.description,
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
@@ -68,6 +68,11 @@ def test_what_is_allowed_is_put_into_words(schema: dict[str, Any], words: str) -
     assert _allowed(schema) == words
 
 
+def test_a_setting_with_a_unit_says_so() -> None:
+    assert _allowed({"type": "integer", "minimum": -1}, "cache_size_bytes") == "a size, at least -1"
+    assert _allowed({"type": "number", "minimum": 60}, "job_ttl_seconds") == "a duration, at least 60"
+
+
 @pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
 def test_a_page_names_every_other_variable(page: Path) -> None:
     text, code = page.read_text(), ""
@@ -88,7 +93,7 @@ def _default(field: FieldInfo) -> str:
     return f"`{field.default if isinstance(field.default, str) else json.dumps(field.default)}`"
 
 
-def _allowed(schema: dict[str, Any]) -> str:
+def _allowed(schema: dict[str, Any], name: str = "") -> str:
     if "anyOf" in schema:
         return ", or ".join(_allowed(kind) for kind in schema["anyOf"] if kind.get("type") != "null")
     values = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
@@ -102,7 +107,8 @@ def _allowed(schema: dict[str, Any]) -> str:
         "array": "a list",
         "object": "an object",
     }
-    words = [kinds[schema["type"]]]
+    kind = "a size" if name.endswith("_bytes") else "a duration" if name.endswith("_seconds") else None
+    words = [kind or kinds[schema["type"]]]
     least, most = schema.get("minimum"), schema.get("maximum")
     if least is not None and most is not None:
         words.append(f"{least} to {most}")

@@ -49,7 +49,12 @@ def test_each_step_of_a_walk_exists(walk: str) -> None:
 
 @pytest.mark.parametrize("walk", WALKS)
 def test_no_walk_passes_a_room_twice(walk: str) -> None:
-    rooms = [room for room, _ in groupby(file.parent if file.parent.name != "forebay" else file for file, _ in steps(walk))]
+    rooms = [
+        room
+        for room, _ in groupby(
+            file.parent if file.parent.name != "forebay" else file for file, _ in steps(walk)
+        )
+    ]
     assert len(rooms) == len(set(rooms))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from forebay.cli import fiftyone as cli
 from forebay.cli.main import run
-from forebay.config import fiftyone_modules as fiftyone_config
+from forebay.config import fiftyone_config
 from forebay.errors import ConfigError
 
 

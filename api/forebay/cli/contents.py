@@ -1,4 +1,4 @@
-"""``forebay ls``, ``stats``, ``verify``, ``clear`` and ``evict``: what is in the cache."""
+"""``forebay ls``, ``stats``, ``verify``, ``clear`` and ``evict``: the contents of the cache."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ import typer
 from forebay.cli import targets
 from forebay.cli.output import Json, clock, count, emit, put, say, warn
 from forebay.cli.state import State, settings
+from forebay.config.sizes import human, parse_size
+from forebay.manifests.listing import is_prefix
+from forebay.uri import entry_of, is_local, uri_of
+from forebay.volume.contents import CachedObject
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
-    from forebay.volume.contents import CachedObject
 
 _BAR_WIDTH = 40
 
 
 class Order(str, Enum):
-    """What ``ls`` sorts by."""
+    """The sort keys of ``ls``."""
 
     uri = "uri"
     size = "size"
@@ -53,8 +56,6 @@ def ls(
     json: Json = False,
 ) -> int:
     """List what is cached: size, last use, URI. A * marks what a lease keeps."""
-    from forebay.config.sizes import human
-
     found = State.of(ctx).known_cache().contents(prefix)
     descending = reverse if sort is Order.uri else not reverse
 
@@ -81,8 +82,6 @@ def stats(ctx: typer.Context, json: Json = False) -> int:
     if json:
         emit(found)
         return 0
-    from forebay.config.sizes import human
-
     put(f"{found['cache_dir']} (volume {cache.config.volume})")
     if found["cache_size"] >= 0:
         full = min(found["load_factor"], 1.0)
@@ -170,8 +169,6 @@ def clear(
     json: Json = False,
 ) -> int:
     """Remove files from the cache. The objects at their sources stay as they are."""
-    from forebay.config.sizes import human
-
     if bool(uris) == everything:
         raise typer.BadParameter("name what to remove, or give --all")
     wanted = targets.read_targets(uris or [], column)
@@ -206,9 +203,6 @@ def clear(
 
 def _cached(cache: MediaCache, wanted: list[str]) -> dict[str, int]:
     """What is cached of URIs and below prefixes: entry and size."""
-    from forebay.manifests.listing import is_prefix
-    from forebay.uri import entry_of, is_local
-
     prefixes = [uri.rstrip("/") + "/" for uri in wanted if is_prefix(uri)]
     named = [entry_of(uri) for uri in wanted if not is_prefix(uri) and not is_local(uri)]
     found: dict[str, CachedObject] = {}
@@ -226,9 +220,6 @@ def evict(
     json: Json = False,
 ) -> int:
     """Evict what was used least recently, until the cache holds no more than a size."""
-    from forebay.config.sizes import human, parse_size
-    from forebay.uri import uri_of
-
     state = State.of(ctx)
     limit = parse_size(to)
     cache = state.known_cache()

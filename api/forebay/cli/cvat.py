@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import closing
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -9,6 +13,9 @@ import typer
 from forebay.cli.output import Json, count, emit, put, say, warn
 from forebay.cli.state import State, settings
 from forebay.cli.targets import Column, Counter, read_targets
+from forebay.cvat import storages
+from forebay.cvat.create import create_manifest
+from forebay.cvat.videos import create_video_manifest, is_video
 
 _HELP = "Annotate with CVAT where the media lie: manifest, attach."
 
@@ -64,12 +71,6 @@ def manifest(
     json: Json = False,
 ) -> int:
     """Write the manifest by which CVAT knows a bucket's images, from their header bytes alone."""
-    from contextlib import closing
-    from dataclasses import asdict
-
-    from forebay.cvat.create import create_manifest
-    from forebay.cvat.videos import create_video_manifest, is_video
-
     state: State = ctx.obj
     uris = read_targets(targets, column)
     with closing(state.cache()) as cache, Counter("reading headers", "image") as counter:
@@ -166,11 +167,6 @@ def attach(
 
     You log in with FIFTYONE_CVAT_USERNAME and FIFTYONE_CVAT_PASSWORD, or CVAT_ACCESS_TOKEN.
     """
-    import os
-    import sys
-    from dataclasses import asdict
-
-    from forebay.cvat import storages
     from forebay.cvat.server import Server
 
     state: State = ctx.obj

@@ -1,14 +1,16 @@
-"""``forebay fiftyone``: whether FiftyOne loads the adapter, and so knows cloud media."""
+"""``forebay fiftyone``: enables or disables the adapter, which lets FiftyOne use cloud media."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from importlib import import_module, metadata
 from typing import Literal
 
 import typer
 
 from forebay.cli.output import Json, emit, put, say, warn
 from forebay.cli.state import settings
+from forebay.config import fiftyone_config
 
 _HELP = "Let FiftyOne use cloud media: enable, disable, status."
 
@@ -25,14 +27,14 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True)
 class _Status:
-    """How it stands.
+    """The state of the adapter.
 
     Attributes:
         enabled: whether FiftyOne loads the adapter when it is imported.
-        by: what says so, or why it does not although the file says so.
+        by: the source of the setting: the environment variable or the file.
         config_path: FiftyOne's configuration file.
         fiftyone: the version that is installed.
-        fits: whether the adapter fits it.
+        fits: whether the adapter supports this version.
         problem: why it does not.
     """
 
@@ -53,8 +55,6 @@ def default(ctx: typer.Context, json: Json = False) -> int:
 @settings()
 def enable(ctx: typer.Context, json: Json = False) -> int:
     """Let every program of yours that imports FiftyOne use cloud media, the App included."""
-    from forebay.config import fiftyone_modules as fiftyone_config
-
     changed = fiftyone_config.enable()
     _tell(changed, "now names" if changed else "already names", json)
     named = fiftyone_config.in_environment()
@@ -72,8 +72,6 @@ def enable(ctx: typer.Context, json: Json = False) -> int:
 @settings()
 def disable(ctx: typer.Context, json: Json = False) -> int:
     """Leave FiftyOne as it is, without cloud media."""
-    from forebay.config import fiftyone_modules as fiftyone_config
-
     changed = fiftyone_config.disable()
     _tell(changed, "no longer names" if changed else "does not name", json)
     if fiftyone_config.MODULE in (fiftyone_config.in_environment() or []):
@@ -88,8 +86,6 @@ def status(ctx: typer.Context, json: Json = False) -> int:
 
 
 def _tell(changed: bool, how: str, json: bool) -> None:
-    from forebay.config import fiftyone_modules as fiftyone_config
-
     if json:
         emit({"changed": changed, "config_path": str(fiftyone_config.config_path())})
     else:
@@ -108,8 +104,6 @@ def _show(json: bool) -> int:
 
 
 def _enabled(found: _Status) -> str:
-    from forebay.config import fiftyone_modules as fiftyone_config
-
     if found.by == "environment":
         return f"yes, by {fiftyone_config.VARIABLE}"
     if found.by == "file":
@@ -120,10 +114,6 @@ def _enabled(found: _Status) -> str:
 
 
 def _status() -> _Status:
-    from importlib import metadata
-
-    from forebay.config import fiftyone_modules as fiftyone_config
-
     variable = fiftyone_config.in_environment()
     enabled = fiftyone_config.MODULE in fiftyone_config.modules()
     try:
@@ -142,11 +132,7 @@ def _status() -> _Status:
 
 
 def _problem() -> str | None:
-    """Why the adapter does not fit the FiftyOne of this Python; ``None`` if it does."""
-    from importlib import import_module
-
-    from forebay.config import fiftyone_modules as fiftyone_config
-
+    """Why the adapter does not support the FiftyOne of this Python; ``None`` if it does."""
     try:
         # Switches the adapter on in this process, which uses FiftyOne for nothing else.
         import_module(fiftyone_config.MODULE)

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from forebay.cli.state import State
 
 _PASSWORD = "FIFTYONE_MEDIA_CACHE_FLOWER_BASIC_AUTH"
-# What a user asks of a task: which job and samples, how it ended and why, who did it and when.
+# The columns answer: which job and samples, which result and why, which worker and when.
 _COLUMNS = "name,args,kwargs,state,result,exception,retries,received,runtime,worker,uuid"
 # Workers that ended are shown for an hour; each one that is started anew has a new name.
 _OFFLINE_SECONDS = 3600
 
 
 def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: str | None) -> int:
-    """Runs Flower in this process until it is told to end.
+    """Run Flower in this process until a signal ends it.
 
     Args:
         address: where it listens.
@@ -51,7 +51,7 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
     check_port(address, port)
     app = celery_app(config, broker_url(config, index))
     if config.flower_basic_auth is not None:
-        # As an argument, everybody on this machine could read it.
+        # The arguments of a process are visible to every user of the machine.
         os.environ["FLOWER_BASIC_AUTH"] = config.flower_basic_auth
     options = [f"--address={address}", f"--port={port}", f"--max-tasks={max_tasks}", "--persistent=false"]
     options += [f"--tasks-columns={_COLUMNS}", f"--purge-offline-workers={_OFFLINE_SECONDS}"]
@@ -63,7 +63,7 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
 
 
 def check_port(address: str, port: int) -> None:
-    """Makes sure that Flower can listen somewhere, which it finds out only after it has said where it is.
+    """Check that Flower can listen at an address: it prints the address before it tries.
 
     Raises:
         ConfigError: it cannot.
@@ -81,7 +81,7 @@ def check_port(address: str, port: int) -> None:
 
 
 def _only_here(address: str) -> bool:
-    """Whether only programs of this machine can reach an address."""
+    """Whether an address is a loopback address, which only this machine can reach."""
     if address == "localhost":
         return True
     try:

@@ -1,13 +1,15 @@
-"""Following a job from the command line: until it has ended, or without waiting for that."""
+"""Follows a job from the command line to its end, or leaves it running."""
 
 from __future__ import annotations
 
 import logging
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from forebay import logs
 from forebay.cli.output import count, emit, put, say, span, writes_json
+from forebay.config.sizes import human
 from forebay.errors import IndexUnavailableError
 from forebay.manifests.listing import looks_like_prefix
 
@@ -17,13 +19,13 @@ if TYPE_CHECKING:
     from forebay.jobs.handle import Job
     from forebay.jobs.status import Failure, JobStatus
 
-# How many failures are listed at the end; `forebay job` lists all.
-MOST_FAILURES = 20
+# Failures listed at the end; `forebay job` lists all.
+MAX_FAILURES = 20
 INTERRUPTED = 130
 
 
 def introduce(job: Job, where: str = "") -> JobStatus:
-    """Says what a job has before it, and who does it; returns how it is now.
+    """Print the number of samples of a job and who fetches them; return its status.
 
     Args:
         where: put before it.
@@ -39,10 +41,10 @@ def introduce(job: Job, where: str = "") -> JobStatus:
 
 
 def follow(state: State, job: Job, json: bool, *, before: JobStatus | None = None) -> int:
-    """Waits for a job's end with a progress bar, and reports how it ended.
+    """Wait for a job's end with a progress bar, and report the result.
 
     Args:
-        before: how it was when it was started again.
+        before: its status when it was restarted.
 
     Returns:
         the exit status.
@@ -68,7 +70,7 @@ def follow(state: State, job: Job, json: bool, *, before: JobStatus | None = Non
             say(f"job {job.id} stops, and what is downloaded stays; to go on when Redis is back: {retry}")
         raise
     since = (before, time.monotonic() - began) if before is not None else None
-    return report(state, job, json, most=MOST_FAILURES, since=since)
+    return report(state, job, json, max_failures=MAX_FAILURES, since=since)
 
 
 def report(
@@ -76,14 +78,14 @@ def report(
     job: Job,
     json: bool,
     *,
-    most: int | None = None,
+    max_failures: int | None = None,
     since: tuple[JobStatus, float] | None = None,
 ) -> int:
-    """Says how a job is, or how it ended.
+    """Print the status of a job, or its result.
 
     Args:
-        most: how many failures to list; all by default.
-        since: how it was when it was started again, and how many seconds ago that was.
+        max_failures: how many failures to list; all by default.
+        since: its status when it was restarted, and the seconds since then.
 
     Returns:
         the exit status.
@@ -94,7 +96,7 @@ def report(
     if json:
         emit(describe(job, status, failures) | {"abandoned": stopped})
     else:
-        list_failures(failures, most=most, all_of_them=state.command("job", job.id))
+        list_failures(failures, max_failures=max_failures, all_of_them=state.command("job", job.id))
         put(summary(status, since))
         if status.state == "cancelled" or stopped:
             say(f"to go on with it: {state.command('job', job.id, '--retry')}")
@@ -104,20 +106,23 @@ def report(
 
 
 def list_failures(
-    failures: list[Failure], *, most: int | None = None, all_of_them: str = "", where: str = ""
+    failures: list[Failure], *, max_failures: int | None = None, all_of_them: str = "", where: str = ""
 ) -> None:
-    """Lists what failed, and why.
+    """List the samples that failed, with the reasons.
 
     Args:
-        most: how many; all by default.
+        max_failures: how many; all by default.
         all_of_them: the command that lists all.
         where: put after the first word.
     """
-    for failure in failures[:most]:
+    for failure in failures[:max_failures]:
         with logs.about(failure.uri, logs.sample):
             say(f"failed{where}: {failure.uri}: {failure.reason}{_attempts(failure)}", logging.WARNING)
-    if most is not None and len(failures) > most:
-        say(f"and {len(failures) - most:,} more{where}{all_of_them and f': {all_of_them}'}", logging.WARNING)
+    if max_failures is not None and len(failures) > max_failures:
+        say(
+            f"and {len(failures) - max_failures:,} more{where}{all_of_them and f': {all_of_them}'}",
+            logging.WARNING,
+        )
     for failure in failures:
         if failure.reason.startswith("no such object") and looks_like_prefix(failure.uri):
             say(f"a prefix ends in /: {failure.uri}/ stands for all objects below it")
@@ -125,7 +130,7 @@ def list_failures(
 
 
 def leave(state: State, cache: MediaCache, job: Job, json: bool) -> int:
-    """Has a job done without waiting for it, and prints its id.
+    """Start a job, print its id, and do not wait for it.
 
     Returns:
         the exit status.
@@ -154,8 +159,6 @@ def describe(
     job: Job, status: JobStatus | None = None, failures: list[Failure] | None = None
 ) -> dict[str, Any]:
     """A job for JSON."""
-    from dataclasses import asdict
-
     status = status or job.status()
     failures = job.failures() if failures is None and status.failed else failures or []
     return status.as_dict() | {"failures": [asdict(failure) for failure in failures]}
@@ -165,10 +168,8 @@ def summary(status: JobStatus, since: tuple[JobStatus, float] | None = None) -> 
     """A job in one line.
 
     Args:
-        since: as in `report`; what was downloaded before counts as having been there.
+        since: as in `report`; samples downloaded before then count as cached.
     """
-    from forebay.config.sizes import human
-
     before, seconds = since or (None, status.elapsed_seconds)
     earlier, earlier_bytes = (before.downloaded, before.bytes) if before else (0, 0)
     there, downloaded = status.cached + earlier, status.downloaded - earlier

@@ -10,6 +10,7 @@ from forebay import logs
 from forebay.cli import following
 from forebay.cli.output import Json, ago, emit, put, say, table
 from forebay.cli.state import State, settings
+from forebay.config.sizes import human
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +22,6 @@ def register(app: typer.Typer) -> None:
 @settings("volume")
 def jobs(ctx: typer.Context, json: Json = False) -> int:
     """List the prefetch jobs of the volume, oldest first; with --volume a,b or all, those of several."""
-    from forebay.config.sizes import human
     from forebay.jobs.ledger import abandoned
 
     state = State.of(ctx)

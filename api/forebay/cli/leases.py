@@ -1,4 +1,4 @@
-"""``forebay lease``: what keeps entries from eviction for a while."""
+"""``forebay lease``: keeps entries from eviction until the lease expires."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import typer
 from forebay.cli import targets
 from forebay.cli.output import Json, count, emit, put, say, span, table
 from forebay.cli.state import State, settings
+from forebay.config.sizes import parse_duration
+from forebay.volume.leases import Lease, find_lease
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The lease's name.", show_default=False)]
 Time = Annotated[str, typer.Option("--for", metavar="TIME", help="How long, from now on: 90s, 30m, 24h, 7d.")]
@@ -84,8 +86,6 @@ def add(
     json: Json = False,
 ) -> int:
     """Keep objects, cached or not yet, from eviction; prints the lease's name."""
-    from forebay.config.sizes import parse_duration
-
     wanted, seconds = targets.read_targets(uris, column), parse_duration(ttl)
     cache = State.of(ctx).reachable_cache()
     listing = targets.expand_targets(cache, wanted, include, exclude)
@@ -101,9 +101,6 @@ def add(
 @settings()
 def renew(ctx: typer.Context, name: Name, ttl: Time, json: Json = False) -> int:
     """Let a lease last longer, or shorter."""
-    from forebay.config.sizes import parse_duration
-    from forebay.volume.leases import Lease, find_lease
-
     seconds = parse_duration(ttl)
     index = State.of(ctx).reachable_cache(known=True).engine.open_index()
     lease = find_lease(index, name)
@@ -118,8 +115,6 @@ def renew(ctx: typer.Context, name: Name, ttl: Time, json: Json = False) -> int:
 @settings()
 def end(ctx: typer.Context, name: Name, json: Json = False) -> int:
     """End a lease now: what no other lease keeps may be evicted again."""
-    from forebay.volume.leases import Lease, find_lease
-
     index = State.of(ctx).reachable_cache(known=True).engine.open_index()
     lease = find_lease(index, name)
     Lease(name, index).end()

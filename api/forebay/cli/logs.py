@@ -13,10 +13,10 @@ _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
 def log_worker(format: logs.Format, stream: TextIO, verbose: int) -> None:
-    """Sets up a worker's log, instead of Celery.
+    """Set up a worker's log in place of Celery's own.
 
     Args:
-        verbose: 1 for what Celery does, 2 for everything.
+        verbose: 1 for Celery's messages, 2 for everything.
     """
     from celery import signals
 
@@ -31,15 +31,15 @@ def log_worker(format: logs.Format, stream: TextIO, verbose: int) -> None:
             logging.getLogger(name).setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
         logs.quieten()
 
-    # Celery says a few things there, past every log: that it ends, and how.
+    # Celery prints messages about its shutdown there, past every log.
     sys.__stdout__ = _Nowhere() if format == "json" else sys.__stderr__  # type: ignore[misc,assignment]
-    # Meant for those who accept pickles; nothing but JSON is accepted here.
+    # The warning concerns pickle; only JSON is accepted here.
     warnings.filterwarnings("ignore", message=".*superuser privileges")
     signals.setup_logging.connect(set_up, weak=False)
 
 
 class _Nowhere:
-    """A stream for what is not JSON; Celery leaves one alone that has no descriptor."""
+    """Discards text that is not JSON; without a file descriptor, so that Celery does not replace it."""
 
     def write(self, text: str) -> int:
         return len(text)

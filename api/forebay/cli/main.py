@@ -1,4 +1,4 @@
-"""The application: its options, how it ends, and what becomes of errors.
+"""The application: its options, and how errors become messages and exit statuses.
 
 Exit status: 0 all is there, 1 something failed, 2 wrong usage or settings, 130 interrupted.
 """
@@ -12,24 +12,28 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
-import typer.core
 import typer.main
 
-from forebay.cli import contents, cvat, fiftyone, jobs, leases, metrics, prefetch, services, setup, volumes
+from forebay._version import __version__
+from forebay.cli.commands import COMMANDS
+from forebay.cli.lazy import LazyGroup
 from forebay.cli.output import complain, say, write_as
 from forebay.cli.state import LOG_FORMAT, State, settings
+from forebay.errors import ForebayError
 
-# The base class of typer's usage errors, wherever this version of it keeps that.
+# The base class of Typer's usage errors; its module depends on Typer's version.
 _UsageError: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
 
 
-class _Group(typer.core.TyperGroup):
+class _Group(LazyGroup):
+    lazy = COMMANDS
+
     def invoke(self, ctx: Any) -> Any:
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever reads our output has had enough of it.
+            # The reader of our output has closed it, as `head` does.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(128 + signal.SIGPIPE) from None
         except KeyboardInterrupt:
@@ -52,14 +56,10 @@ app = typer.Typer(
     invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
-for module in (prefetch, contents, jobs, leases, setup, services, volumes, metrics, fiftyone, cvat):
-    module.register(app)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from forebay._version import __version__
-
         print(f"forebay {__version__}")
         raise typer.Exit
 
@@ -82,29 +82,27 @@ def root(
 
 
 def main() -> NoReturn:
-    """Runs the command that ``sys.argv`` asks for, and exits."""
+    """Run the command that ``sys.argv`` asks for, and exit."""
 
     def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    # A batch system ends a job in this way: what is claimed and reserved is given back at once.
+    # Batch systems end a job by SIGTERM. As an interrupt, it releases claims and reservations at once.
     signal.signal(signal.SIGTERM, interrupt)
     sys.exit(run())
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command.
+    """Run one command.
 
     Args:
-        arguments: those of the command line, by default.
+        arguments: by default, those of ``sys.argv``.
 
     Returns:
         the exit status.
     """
-    from forebay.errors import ForebayError
-
     state = State()
-    # A command that is not understood never gets to its options.
+    # A usage error is reported before the options, --log-format among them, are read.
     write_as(os.environ.get(LOG_FORMAT, ""))
     try:
         command = typer.main.get_command(app)

@@ -1,4 +1,4 @@
-"""``forebay metrics``: what a volume's fleet does, for Prometheus."""
+"""``forebay metrics``: the metrics of a volume's fleet, for Prometheus."""
 
 from __future__ import annotations
 

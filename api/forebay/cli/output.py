@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, everything else on stderr."""
+"""Prints for commands: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import Annotated, Any
 
 import typer
 
+from forebay.logs import JsonLines, clean, told
+
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON on stdout, for programs.")]
 
 
 def emit(value: Any, *, one_of_many: bool = False) -> None:
-    """Prints a JSON document, or one of many lines."""
+    """Print a JSON document, or one line of many."""
     text = json.dumps(value, ensure_ascii=False, indent=None if one_of_many else 2)
     # Names that are not valid UTF-8 go out as the bytes that they are.
     sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
@@ -25,7 +27,7 @@ def emit(value: Any, *, one_of_many: bool = False) -> None:
 
 @dataclass
 class _Style:
-    """How stderr is written."""
+    """The format of stderr."""
 
     json: bool = False
 
@@ -34,42 +36,40 @@ _style = _Style()
 
 
 def write_as(format: str) -> None:
-    """Writes what goes to stderr as ``text`` or as ``json``."""
+    """Set the format of stderr: ``text`` or ``json``."""
     _style.json = format == "json"
 
 
 def writes_json() -> bool:
-    """Whether stderr is for programs, so that nothing moves there."""
+    """Whether stderr is JSON, for programs, so that no progress bar may be drawn there."""
     return _style.json
 
 
 def say(text: str = "", level: int = logging.INFO) -> None:
-    """Prints a line for people, beside the result; as JSON, with its level and what `forebay.logs` knows."""
+    """Print a line for people on stderr; as JSON, with its level and the fields of `forebay.logs`."""
     _keep_order()
     print(_as_json(level, text) if _style.json else text, file=sys.stderr, flush=True)
 
 
 def _as_json(level: int, text: str) -> str:
-    from forebay.logs import JsonLines
-
     return JsonLines().format(logging.LogRecord("forebay.cli", level, "", 0, text, None, None))
 
 
 def complain(text: str) -> None:
-    """Prints an error."""
+    """Print an error."""
     _mark("error:", typer.colors.RED, text)
 
 
 def warn(text: str) -> None:
-    """Prints a warning."""
+    """Print a warning."""
     _mark("warning:", typer.colors.YELLOW, text)
 
 
 def log_to_stderr(verbose: int) -> None:
-    """Shows what the library logs.
+    """Show the log of the library on stderr.
 
     Args:
-        verbose: 0 for warnings, 1 for what it does, 2 for everything.
+        verbose: 0 for warnings, 1 for messages, 2 for everything.
     """
     logger = logging.getLogger("forebay")
     logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
@@ -78,11 +78,9 @@ def log_to_stderr(verbose: int) -> None:
 
 
 class _Handler(logging.Handler):
-    """Writes to what is stderr at the moment: a progress bar takes its place meanwhile."""
+    """Writes to the current ``sys.stderr``, which a progress bar replaces while it is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        from forebay.logs import JsonLines, clean, told
-
         _keep_order()
         text = (
             JsonLines().format(record)
@@ -103,18 +101,18 @@ def _mark(word: str, color: str, text: str) -> None:
 
 
 def _keep_order() -> None:
-    """Sends off what was printed before, so that both streams in one file are in order."""
+    """Flush stdout, so that lines keep their order where both streams go to one file."""
     with contextlib.suppress(OSError, AttributeError):
         sys.stdout.flush()
 
 
 def put(text: str) -> None:
-    """Prints a line of the result."""
+    """Print a line of the result."""
     sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Prints rows in columns.
+    """Print rows in columns.
 
     Args:
         right: the titles of the columns that are aligned to the right.
@@ -139,8 +137,8 @@ def span(seconds: float) -> str:
     """A duration: ``0.4 s``, ``12 s``, ``3 min``, ``5 h``, ``2 days``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    for size, name, most in ((1, "s", 90), (60, "min", 90), (3600, "h", 48)):
-        if seconds / size < most:
+    for size, name, max_count in ((1, "s", 90), (60, "min", 90), (3600, "h", 48)):
+        if seconds / size < max_count:
             return f"{seconds / size:.0f} {name}"
     return f"{seconds / 86400:.0f} days"
 

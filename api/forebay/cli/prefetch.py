@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -11,10 +12,13 @@ from forebay import logs
 from forebay.cli import following, targets, volumes
 from forebay.cli.output import Json, count, emit, put, say, warn
 from forebay.cli.state import State, settings
+from forebay.config.sizes import human, parse_duration
+from forebay.errors import ObjectNotFoundError, UriError
+from forebay.manifests.listing import Listing, is_prefix
+from forebay.uri import redact
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
-    from forebay.manifests.listing import Listing
 
 _EPILOG = """
 [bold]Examples[/]
@@ -58,7 +62,7 @@ def prefetch(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", metavar="", help="Only say how much it is, and how much is missing.")
     ] = False,
-    batch_size: Annotated[
+    message_size: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Samples in one message to the fleet.")
     ] = None,
     json: Json = False,
@@ -67,8 +71,6 @@ def prefetch(
 
     With --volume a,b or --volume all, into several, each by its own workers.
     """
-    from forebay.config.sizes import parse_duration
-
     state = State.of(ctx)
     names = state.volumes()
     if names is not None and dry_run:
@@ -76,8 +78,8 @@ def prefetch(
     wanted = targets.read_targets(uris, column)
     if lease is not None:
         parse_duration(lease)
-    if batch_size is not None:
-        state.given["batch_size"] = batch_size
+    if message_size is not None:
+        state.given["message_size"] = message_size
     if names is not None:
         return _several(
             state, names, wanted, include, exclude, wait=wait, lease=lease, update=update, json=json
@@ -122,17 +124,14 @@ def _several(
 
 
 def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> int:
-    from dataclasses import asdict
-
     from forebay.checks.audit import estimate
-    from forebay.config.sizes import human
 
     with targets.Counter("asking for sizes", "object") as counter:
         found = estimate(cache, listing, update=update, asked=counter.show)
     if json:
         emit(asdict(found))
     else:
-        following.list_failures(found.failures, most=following.MOST_FAILURES)
+        following.list_failures(found.failures, max_failures=following.MAX_FAILURES)
         put(f"{count(found.total, 'object')}, {human(found.bytes)}")
         put(f"  cached     {found.cached:>9,}  {human(found.cached_bytes):>8}")
         put(f"  to fetch   {found.missing:>9,}  {human(found.missing_bytes):>8}")
@@ -153,10 +152,6 @@ def get(
     json: Json = False,
 ) -> int:
     """Print the path of a cached file; download it first where it is missing."""
-    from forebay.errors import UriError
-    from forebay.manifests.listing import is_prefix
-    from forebay.uri import redact
-
     if is_prefix(uri):
         shown = redact(uri)
         raise UriError(
@@ -164,8 +159,6 @@ def get(
         )
     path = State.of(ctx).cache().local_path(uri)
     if not os.path.exists(path):
-        from forebay.errors import ObjectNotFoundError
-
         raise ObjectNotFoundError(uri, "there is no such local file")
     if json:
         emit({"uri": redact(uri), "path": path})

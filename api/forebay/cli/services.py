@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forebay.cli.flower import run as run_flower
 from forebay.cli.logs import log_worker
 from forebay.cli.output import Json, count, say
+from forebay.cli.stack import Stack
 from forebay.cli.state import State, settings
+from forebay.config import mask_url
 
 if TYPE_CHECKING:
     from forebay.config import MediaCacheConfig
@@ -60,7 +63,7 @@ def worker(
     if concurrency is not None:
         state.given["num_workers"] = concurrency
     config = state.config()
-    # The application reads its settings from there, and so do the children of a prefork pool.
+    # The application and the children of a prefork pool read their settings from the environment.
     os.environ.update(state.environment())
     application: Any = importlib.import_module("forebay_worker.app").app
     application.conf.worker_pool = pool.value
@@ -71,8 +74,6 @@ def worker(
 
 
 def _tell_when_ready(config: MediaCacheConfig) -> None:
-    from forebay.config import mask_url
-
     signals: Any = importlib.import_module("celery.signals")
 
     def ready(sender: Any, **_: Any) -> None:
@@ -105,9 +106,7 @@ def flower(
     FIFTYONE_MEDIA_CACHE_FLOWER_BASIC_AUTH=user:password asks for a password; other addresses than those
     of this machine need one.
     """
-    from forebay.cli.flower import run
-
-    return run(State.of(ctx), address=address, port=port, max_tasks=max_tasks, url_prefix=url_prefix)
+    return run_flower(State.of(ctx), address=address, port=port, max_tasks=max_tasks, url_prefix=url_prefix)
 
 
 @settings("volume", "redis_url", "cache_dir", "cache_size")
@@ -127,8 +126,6 @@ def up(
     json: Json = False,
 ) -> int:
     """Start all that one machine needs: the embedded index, a worker, and Flower. Ctrl-C stops it all."""
-    from forebay.cli.stack import Stack
-
     state = State.of(ctx)
     if concurrency is not None:
         state.given["num_workers"] = concurrency

@@ -13,6 +13,7 @@ import typer
 
 from forebay.cli.output import Json, emit, say, table
 from forebay.cli.state import State, settings
+from forebay.config import config_path
 
 _COLORS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "wrong": typer.colors.RED}
 
@@ -26,8 +27,6 @@ def register(app: typer.Typer) -> None:
 @settings(everything=True)
 def config(ctx: typer.Context, json: Json = False) -> int:
     """Print every setting, its value, and where it came from; secrets are masked."""
-    from forebay.config import config_path
-
     state = State.of(ctx)
     found = state.config()
     values, origins = found.masked(), found.origins()

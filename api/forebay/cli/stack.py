@@ -1,4 +1,4 @@
-"""Everything that one machine needs, started and stopped together: ``forebay up``."""
+"""``forebay up``: starts and stops the index, a worker and Flower of one machine together."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from forebay import embedded
 from forebay.cli.flower import check_port
 from forebay.cli.output import complain, emit, say, warn
+from forebay.config import mask_url
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
@@ -75,7 +77,7 @@ class Stack:
         self._signals = 0
 
     def run(self) -> int:
-        """Starts everything, and stops it when told to by a signal; a second one hurries it.
+        """Start everything, and stop it at a signal; a second signal kills what is left.
 
         Returns:
             the exit status: 0, or 1 when the worker ended by itself.
@@ -104,8 +106,6 @@ class Stack:
         time.sleep(_LOOK_SECONDS)
 
     def _start(self, cache: MediaCache) -> None:
-        from forebay.config import mask_url
-
         if self._flower and self._flower_port is not None:
             check_port(_FLOWER_ADDRESS, self._flower_port)
         config, index = cache.config, cache.engine.open_index()
@@ -141,7 +141,7 @@ class Stack:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
-            # What they print is no result of this command.
+            # Their output is not the result of this command.
             stdout=sys.stderr.fileno(),
             stderr=sys.stderr.fileno(),
             env={**os.environ, **self._state.environment()},
@@ -188,8 +188,6 @@ class Stack:
 
 
 def _stop_index(cache_dir: str) -> None:
-    from forebay import embedded
-
     status = embedded.status(cache_dir)
     if status is not None and status.clients:
         say("other programs still use the embedded index: it stops when they are done")
@@ -198,7 +196,7 @@ def _stop_index(cache_dir: str) -> None:
 
 
 def _end_with_parent() -> None:
-    """Has the kernel end this process when its parent is killed, where it can (Linux)."""
+    """On Linux, have the kernel send SIGTERM to this process when its parent is killed."""
     if _PRCTL is not None:
         _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -209,7 +207,7 @@ _PRCTL = getattr(ctypes.CDLL(None), "prctl", None) if sys.platform == "linux" el
 
 
 def _free_port(wanted: int) -> int:
-    """``wanted`` if nobody listens there, else a port that is free."""
+    """``wanted`` if the port is free, else another free port."""
     for port in (wanted, 0):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

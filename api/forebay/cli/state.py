@@ -1,4 +1,4 @@
-"""What the commands share: the settings given on the command line, and what is made of them."""
+"""The options that all commands share, and the configuration and caches made from them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 import typer
 
 from forebay.cli.output import log_to_stderr, write_as
+from forebay.config import env_name, mask_url
+from forebay.config.sizes import parse_size
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
@@ -87,21 +89,19 @@ class State:
         return state
 
     def take(self, options: dict[str, Any]) -> None:
-        """Takes note of options that were given."""
+        """Record the options that were given."""
         self.verbose += options.pop("verbose")
         log_to_stderr(self.verbose)
         self.given.update((name, value) for name, value in options.items() if value is not None)
-        # Before the settings are read, which may fail.
+        # Before the settings are read: an error in them is reported in this format.
         write_as(self.given.get("log_format") or os.environ.get(LOG_FORMAT, ""))
 
     def settings(self) -> dict[str, Any]:
         """The settings that were given, as arguments of `MediaCacheConfig`.
 
         Raises:
-            ConfigError: the size is none.
+            ConfigError: ``--cache-size`` is not a size.
         """
-        from forebay.config.sizes import parse_size
-
         settings = dict(self.given)
         if "cache_size" in settings:
             text = settings.pop("cache_size")
@@ -109,9 +109,9 @@ class State:
         return settings
 
     def volumes(self) -> list[str] | Literal["all"] | None:
-        """The volumes that were given, where ``--volume`` names several; ``None`` where it does not.
+        """The names in ``--volume`` if it names several volumes, else ``None``.
 
-        Whoever asks takes them off the settings, which are those of one volume.
+        The option is consumed: the settings that remain are those of a single volume.
         """
         given = str(self.given.get("volume", ""))
         if given != "all" and "," not in given:
@@ -122,9 +122,7 @@ class State:
         return list(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
 
     def environment(self) -> dict[str, str]:
-        """The variables that give another process the same settings."""
-        from forebay.config import env_name
-
+        """The environment variables that give another process the same settings."""
         return {env_name(name): str(value) for name, value in self.settings().items()}
 
     def config(self) -> MediaCacheConfig:
@@ -150,7 +148,7 @@ class State:
         return MediaCache(self.config())
 
     def known_cache(self) -> MediaCache:
-        """The cache, for a command that only looks.
+        """The cache of a volume that exists, so that a typo in a read-only command does not create one.
 
         Raises:
             ConfigError: a setting is not allowed.
@@ -165,10 +163,10 @@ class State:
         return MediaCache(config)
 
     def reachable_cache(self, *, known: bool = False) -> MediaCache:
-        """The cache, or of a volume that another machine has, what can be asked of it from here.
+        """The cache; for a volume on another machine, one that answers only queries of its index.
 
         Args:
-            known: refuse a volume that Redis does not know, as `known_cache` does.
+            known: raise for a volume that Redis does not know, as `known_cache` does.
 
         Raises:
             ConfigError: a setting is not allowed.
@@ -182,7 +180,7 @@ class State:
         return volumes.cache(volumes.config.volume)
 
     def looked_at(self) -> dict[str, MediaCache] | None:
-        """The volumes that are to be looked at, by name, where ``--volume`` names several, as `volumes` does.
+        """The caches by volume name if ``--volume`` names several (see `volumes`), else ``None``.
 
         Raises:
             ConfigError, VolumeError: as `forebay.volumes.volumes.Volumes.look`.
@@ -193,9 +191,7 @@ class State:
         return None if names is None else Volumes(self.config()).look(names)
 
     def command(self, *arguments: str) -> str:
-        """A command to copy, with the same settings; a password in them is left out."""
-        from forebay.config import mask_url
-
+        """A ``forebay`` command line to copy, with the same settings and passwords masked."""
         words = ["forebay", *arguments]
         for name, value in self.given.items():
             option = {"cache_size_bytes": "cache_size"}.get(name, name)
@@ -205,7 +201,7 @@ class State:
 
 
 def settings(*shown: str, everything: bool = False) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Gives a command the options that override settings.
+    """Add to a command the options that override settings.
 
     They work before the command and after it. Only the help of ``forebay`` itself shows all of them.
 

@@ -1,4 +1,4 @@
-"""From what was named on the command line to URIs."""
+"""Turns the targets named on the command line into URIs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forebay.cli.output import count, say, writes_json
+from forebay.errors import UriError
+from forebay.manifests.listing import Filter, Listing, check_target, expand, is_prefix
+from forebay.manifests.manifest import STDIN, read_manifest
+from forebay.uri import is_local
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
-    from forebay.manifests.listing import Listing
 
 _TELL_SECONDS = 5.0
 
@@ -45,17 +48,12 @@ Exclude = Annotated[
 
 
 def read_targets(targets: Sequence[str], column: str | None) -> list[str]:
-    """The URIs and prefixes that arguments stand for; nothing is listed yet.
+    """The URIs and prefixes that the arguments name; reads manifests, and lists no prefix yet.
 
     Raises:
         ManifestError: a manifest has a broken line.
         UriError: an argument is no remote URI.
     """
-    from forebay.errors import UriError
-    from forebay.manifests.listing import check_target
-    from forebay.manifests.manifest import STDIN, read_manifest
-    from forebay.uri import is_local
-
     uris: list[str] = []
     for target in targets:
         if target == STDIN or target.startswith("@"):
@@ -74,15 +72,12 @@ def read_targets(targets: Sequence[str], column: str | None) -> list[str]:
 def expand_targets(
     cache: MediaCache, targets: Sequence[str], include: Sequence[str] | None, exclude: Sequence[str] | None
 ) -> Listing:
-    """Lists the prefixes among URIs, and says meanwhile how far it is.
+    """List the prefixes among the URIs, and show the progress.
 
     Raises:
         UriError: none of the URIs is wanted.
         SourceError: a prefix cannot be listed, or there is nothing below it.
     """
-    from forebay.errors import UriError
-    from forebay.manifests.listing import Filter, expand, is_prefix
-
     filters = Filter(include or (), exclude or ())
     with Counter("listing", "object", shown=any(map(is_prefix, targets))) as counter:
         listing = expand(cache.engine.sources, targets, filters, found=counter.show)
@@ -92,7 +87,7 @@ def expand_targets(
 
 
 class Counter:
-    """Says how far something is that cannot tell how much there is."""
+    """Shows the progress of an operation whose total is unknown."""
 
     def __init__(self, doing: str, noun: str, *, shown: bool = True) -> None:
         self._doing = doing

@@ -1,4 +1,4 @@
-"""``forebay volumes``, and what ``forebay prefetch`` says of several volumes."""
+"""``forebay volumes``, and the output of ``forebay prefetch`` for several volumes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from forebay import logs
 from forebay.cli import following
 from forebay.cli.output import Json, ago, count, emit, put, say, table, warn, writes_json
 from forebay.cli.state import State, settings
+from forebay.config.sizes import human
 
 if TYPE_CHECKING:
     from forebay.volumes.broadcast import Broadcast
@@ -68,8 +69,6 @@ def volumes(
 
 
 def _row(status: VolumeStatus) -> list[str]:
-    from forebay.config.sizes import human
-
     limited = status.limit > 0
     return [
         status.name,
@@ -85,7 +84,7 @@ def _row(status: VolumeStatus) -> list[str]:
 
 
 def introduce(jobs: Broadcast) -> None:
-    """Says what each volume has before it, and which are left out."""
+    """Print the number of samples for each volume, and the volumes that are left out."""
     for volume, why in jobs.skipped.items():
         warn(f"volume {volume} is left out: {why}")
     for volume, job in jobs.jobs.items():
@@ -94,7 +93,7 @@ def introduce(jobs: Broadcast) -> None:
 
 
 def leave(state: State, jobs: Broadcast, json: bool) -> int:
-    """Has the jobs done without waiting for them, and prints volume and id of each.
+    """Start the jobs, print the volume and id of each, and do not wait for them.
 
     Returns:
         the exit status.
@@ -110,7 +109,7 @@ def leave(state: State, jobs: Broadcast, json: bool) -> int:
 
 
 def follow(state: State, jobs: Broadcast, json: bool) -> int:
-    """Waits for the jobs' end with one progress bar, and reports how each ended.
+    """Wait for the jobs' end with one progress bar, and report the result of each.
 
     Returns:
         the exit status.
@@ -139,7 +138,7 @@ def _report(state: State, jobs: Broadcast, json: bool) -> int:
             of_all = _command(state, volume, jobs.jobs[volume].id)
             with logs.about(jobs.jobs[volume].id):
                 following.list_failures(
-                    failures, most=following.MOST_FAILURES, all_of_them=of_all, where=f" on {volume}"
+                    failures, max_failures=following.MAX_FAILURES, all_of_them=of_all, where=f" on {volume}"
                 )
         for volume, error in jobs.errors.items():
             say(f"failed on {volume}: {error}", logging.WARNING)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
+from typing import Any
 
 from forebay.errors import ConfigError
 
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([smhd]?)\s*\Z", re.IGNORECASE)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([KMGTP]?)(i?)B?\s*\Z", re.IGNORECASE)
+_SIZE = re.compile(r"\s*([0-9]{0,30}\.?[0-9]{1,30})\s*([KMGTP]?)(i?)B?\s*\Z", re.IGNORECASE)
+_NO_LIMIT = "-1"
 
 
 def human(size: float) -> str:
@@ -21,25 +24,48 @@ def human(size: float) -> str:
     return f"{size:.0f}{unit}" if unit == "B" else f"{size:.1f}{unit}"
 
 
-def parse_size(text: str) -> int:
-    """The bytes that ``50GB``, ``1.5 MiB`` or ``1048576`` stand for; every unit is a power of 1,024.
+def parse_size(size: str | int) -> int:
+    """Convert ``50GB``, ``1.5 MiB`` or ``1048576`` to bytes; every unit is a power of 1,024.
 
     Raises:
-        ConfigError: the text is no size.
+        ConfigError: it is not a size.
     """
-    match = _SIZE.match(text)
+    match = _SIZE.match(str(size)) if isinstance(size, str | int) and not isinstance(size, bool) else None
     if match is None:
-        raise ConfigError(f"{text!r} is not a size; expected for instance 500MB, 50GB or a number of bytes")
-    return int(float(match[1]) * 1024 ** ["", "K", "M", "G", "T", "P"].index(match[2].upper()))
+        raise ConfigError(f"{size!r} is not a size; expected for instance 500MB, 50GB or a number of bytes")
+    whole, _, fraction = match[1].partition(".")
+    unit = 1024 ** ["", "K", "M", "G", "T", "P"].index(match[2].upper())
+    # In integers: a float would round large sizes.
+    return int(int(whole + fraction) * unit // 10 ** len(fraction))
 
 
-def parse_duration(text: str | float) -> float:
-    """The seconds that ``24h``, ``30m``, ``1.5d``, ``90s`` or ``90`` stand for.
+def parse_duration(duration: str | float) -> float:
+    """Convert ``24h``, ``30m``, ``1.5d``, ``90s`` or ``90`` to seconds.
 
     Raises:
-        ConfigError: the text is no duration.
+        ConfigError: it is not a duration, or not a positive and finite one.
     """
-    match = _DURATION.match(str(text))
-    if match is None or not float(match[1]):
-        raise ConfigError(f"{text!r} is not a duration; expected for instance 90s, 30m, 24h or 7d")
-    return float(match[1]) * _SECONDS[match[2].lower()]
+    match = _DURATION.match(str(duration))
+    seconds = float(match[1]) * _SECONDS[match[2].lower()] if match else 0.0
+    if not seconds or math.isinf(seconds):
+        raise ConfigError(f"{duration!r} is not a duration; expected for instance 90s, 30m, 24h or 7d")
+    return seconds
+
+
+def in_bytes(value: Any) -> Any:
+    """Convert text that is a size, or ``-1`` for no limit, to a number of bytes.
+
+    Any other value is returned as it is: its own check reports it with the name of the setting.
+    """
+    if not isinstance(value, str):
+        return value
+    if value.strip() == _NO_LIMIT:
+        return int(_NO_LIMIT)
+    has_unit_or_is_integer = _SIZE.match(value) and not re.fullmatch(r"\s*[0-9]*\.[0-9]+\s*", value)
+    return parse_size(value) if has_unit_or_is_integer else value
+
+
+def in_seconds(value: Any) -> Any:
+    """Convert text with a unit of time, such as ``30m``, to seconds; any other value is returned as it is."""
+    match = _DURATION.match(value) if isinstance(value, str) else None
+    return float(match[1]) * _SECONDS[match[2].lower()] if match and match[2] else value

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from numbers import Real
 from typing import Any
 
+from forebay.config.sizes import in_bytes
 from forebay.errors import DownloadError
 from forebay.fiftyone import hooks, plans
 from forebay.fiftyone.gather import MediaFields, Slices, has_remote, media_of
@@ -116,7 +117,7 @@ def get_local_paths(
 def download_context(
     self: Any,
     batch_size: int | None = None,
-    target_size_bytes: int | None = None,
+    target_size_bytes: int | str | None = None,
     media_fields: MediaFields = None,
     group_slices: Slices = None,
     include_assets: bool = True,
@@ -132,8 +133,8 @@ def download_context(
 
     Args:
         batch_size: samples in a batch; by default as many as have ``target_size_bytes``.
-        target_size_bytes: bytes in a batch; by default ``download_size_bytes`` of the media cache's
-            configuration; negative, such as -1, for everything in one batch.
+        target_size_bytes: bytes in a batch, or as ``500MB``; by default ``download_size_bytes`` of the
+            media cache's configuration; negative, such as -1, for everything in one batch.
         clear: remove each batch from the cache when the loop has left it.
         media_fields: as `download_media`, and so are the others.
 
@@ -141,8 +142,9 @@ def download_context(
         ConfigError: a size of batches is not allowed.
         DownloadError: a file could not be downloaded, and ``skip_failures`` is false.
     """
-    everything = isinstance(target_size_bytes, Real) and target_size_bytes < 0
-    check_sizes(batch_size, None if everything else target_size_bytes)
+    target: Any = in_bytes(target_size_bytes)
+    everything = isinstance(target, Real) and target < 0
+    check_sizes(batch_size, None if everything else target)
     if update and include_assets:
         download_scenes(self, update=True, skip_failures=skip_failures, progress=False)
     media = media_of(self, media_fields, group_slices, include_assets)
@@ -153,7 +155,7 @@ def download_context(
             media_cache,
             media,
             batch_size=max(1, steps) if everything and batch_size is None else batch_size,
-            target_size_bytes=None if everything else target_size_bytes,
+            target_size_bytes=None if everything else target,
             clear=clear,
             update=update,
             strict=not skip_failures,

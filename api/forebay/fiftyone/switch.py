@@ -7,8 +7,8 @@ import os
 from functools import cache
 from importlib import metadata
 
-from forebay.config import fiftyone_modules as fiftyone_config
-from forebay.config.fiftyone_modules import MODULE
+from forebay.config import fiftyone_config
+from forebay.config.fiftyone_config import MODULE
 from forebay.errors import ConfigError
 from forebay.fiftyone import cvat, hooks
 

@@ -102,7 +102,7 @@ class JobMaker:
         return missing
 
     def _message_size(self, wanted: MessageSize, samples: int, threads: int) -> int:
-        configured = self._dispatcher.config.batch_size if wanted is None else wanted
+        configured = self._dispatcher.config.message_size if wanted is None else wanted
         if configured != "auto" and not (isinstance(configured, int) and 1 <= configured <= 1000):
             raise ConfigError(
                 f"message_size={configured!r} is not allowed: must be 'auto' or a number from 1 to 1000"

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from numbers import Integral, Real
 
-from forebay.config.sizes import parse_size
+from forebay.config.sizes import in_bytes
 from forebay.engine import Engine
 from forebay.errors import ConfigError, ForebayError
 from forebay.index import Index
@@ -88,8 +88,7 @@ class LookAhead:
         lookahead: int = 1,
         update: bool = False,
     ) -> None:
-        if isinstance(target_size_bytes, str):
-            target_size_bytes = parse_size(target_size_bytes)
+        target_size_bytes = in_bytes(target_size_bytes)
         check_sizes(batch_size, target_size_bytes)
         self.failures: dict[str, str] = {}
         self.for_children = False

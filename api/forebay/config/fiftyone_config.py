@@ -1,7 +1,8 @@
-"""FiftyOne's own settings, as far as they name the modules that it imports when it starts.
+"""FiftyOne's own configuration: the list of modules that it imports when it starts.
 
-They are ``module_path`` in its configuration file, a list, and the variable ``FIFTYONE_MODULE_PATH``,
-which wins over the file. Nothing here imports FiftyOne or the adapter.
+The adapter is switched on by its name in that list: ``module_path`` in FiftyOne's file, or the variable
+``FIFTYONE_MODULE_PATH``, which beats the file. This is not in `forebay.fiftyone`, because the command line
+must edit the list without importing FiftyOne or the adapter.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ def config_path() -> Path:
 
 
 def in_environment() -> list[str] | None:
-    """The modules that the variable names; ``None`` when it is not set, or empty, and the file counts."""
+    """The modules named by the variable; ``None`` if it is unset or empty, so that the file applies."""
     value = os.environ.get(VARIABLE)
     return value.split(":") if value else None
 
 
 def in_file() -> list[str]:
-    """The modules that the file names.
+    """The modules named by the file.
 
     Raises:
-        ConfigError: the file cannot be read, or is not what FiftyOne would understand.
+        ConfigError: the file cannot be read, or FiftyOne could not parse it.
     """
     return _modules(_read())
 
@@ -46,20 +47,20 @@ def modules() -> list[str]:
     """The modules that FiftyOne imports when it starts in this environment.
 
     Raises:
-        ConfigError: as `in_file`, where the file counts.
+        ConfigError: as `in_file`, if the file applies.
     """
     named = in_environment()
     return in_file() if named is None else named
 
 
 def enable() -> bool:
-    """Enters the adapter into the file, after the modules that are there; everything else stays.
+    """Add the adapter to the file, after the modules that are there, and change nothing else.
 
     Returns:
-        whether it was not there yet.
+        whether the file changed.
 
     Raises:
-        ConfigError: the file cannot be read or written; it is as it was.
+        ConfigError: the file cannot be read or written; it is unchanged.
     """
     settings = _read()
     named = _modules(settings)
@@ -70,13 +71,13 @@ def enable() -> bool:
 
 
 def disable() -> bool:
-    """Takes the adapter out of the file; everything else stays.
+    """Remove the adapter from the file, and change nothing else.
 
     Returns:
-        whether it was there.
+        whether the file changed.
 
     Raises:
-        ConfigError: the file cannot be read or written; it is as it was.
+        ConfigError: the file cannot be read or written; it is unchanged.
     """
     settings = _read()
     named = _modules(settings)
@@ -123,7 +124,7 @@ def _modules(settings: dict[str, Any]) -> list[str]:
 def _write(settings: dict[str, Any]) -> None:
     partial = None
     try:
-        # A link stays one: what it leads to is replaced.
+        # A symbolic link is kept: its target is replaced.
         path = config_path().resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
