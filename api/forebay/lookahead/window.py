@@ -88,8 +88,8 @@ class LookAhead:
         lookahead: int = 1,
         update: bool = False,
     ) -> None:
-        target_size_bytes = in_bytes(target_size_bytes)
-        check_sizes(batch_size, target_size_bytes)
+        target_bytes: int | None = in_bytes(target_size_bytes)
+        check_sizes(batch_size, target_bytes)
         self.failures: dict[str, str] = {}
         self.for_children = False
         self._engine = engine
@@ -99,7 +99,7 @@ class LookAhead:
         self._clear = clear
         self._update = update
         limit = engine.config.limit
-        target = target_size_bytes or engine.config.download_size_bytes
+        target = target_bytes or engine.config.download_size_bytes
         # All batches at hand, and the one before, must find room beside each other.
         self._target = target if limit is None else max(1, min(target, limit // (self._lookahead + 2)))
         self._finder = Finder(engine, self._give_way, update=update, remember=clear)
