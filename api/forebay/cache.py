@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from forebay.jobs.dispatcher import Dispatcher
     from forebay.jobs.jobs import Job, JobStatus
     from forebay.lookahead.context import DownloadContext
-    from forebay.sources.registry import Sources
+    from forebay.sources.sources import Sources
     from forebay.volume.leases import Lease, LeaseStatus
 
 log = logging.getLogger(__name__)
@@ -359,7 +359,7 @@ class MediaCache:
     @cached_property
     def sources(self) -> Sources:
         """Where bytes come from."""
-        from forebay.sources.registry import Sources
+        from forebay.sources.sources import Sources
 
         return Sources(self.config)
 

@@ -169,10 +169,10 @@ class Remote:
     def _keep(self, uri: str, info: ObjectInfo, file: BinaryIO) -> bool:
         """Takes what was written into the cache; false where there is no room for it."""
         from forebay.fetch.fetcher import Fetcher, Outcome
-        from forebay.sources.written import Written
+        from forebay.sources.uploaded import UploadedFile
 
         outcomes: list[Outcome] = []
-        Fetcher(self._cache.volume, Written(info, file)).fetch([(0, uri)], outcomes.extend, update=True)
+        Fetcher(self._cache.volume, UploadedFile(info, file)).fetch([(0, uri)], outcomes.extend, update=True)
         error = outcomes[0].error
         if isinstance(error, CacheFullError):
             log.warning("%s was written, but is not in the cache: %s", parse(uri).redacted, error)

@@ -26,7 +26,7 @@ from forebay.volume.counters import Ended
 from forebay.volume.session import ended_here
 
 if TYPE_CHECKING:
-    from forebay.sources.base import Lookup
+    from forebay.sources.base import SourceLookup
     from forebay.volume.volume import Volume
 
 BATCH = 128
@@ -96,7 +96,7 @@ class Fetcher:
         sources: where from.
     """
 
-    def __init__(self, volume: Volume, sources: Lookup) -> None:
+    def __init__(self, volume: Volume, sources: SourceLookup) -> None:
         self._volume = volume
         self._sources = sources
 
@@ -136,7 +136,7 @@ class _Run:
     def __init__(
         self,
         volume: Volume,
-        sources: Lookup,
+        sources: SourceLookup,
         report: Callable[[list[Outcome]], None],
         update: bool,
         cancelled: Callable[[], bool],
@@ -307,14 +307,14 @@ class _Run:
             raise
         except ForebayError as error:
             _note(item, transfer)
-            self._sources.note(item.uri, error)
+            self._sources.record(item.uri, error)
             self._fail(item, error)
         except BaseException:
             self._drop(item)
             raise
         else:
             _note(item, transfer)
-            self._sources.note(item.uri, None)
+            self._sources.record(item.uri, None)
             work = self._work
             with work.lock:
                 work.done.append((item, download))

@@ -32,7 +32,7 @@ from forebay.uri import MediaURI, uri_of
 from forebay.volume.volume import prepare
 
 if TYPE_CHECKING:
-    from forebay.sources.base import Buffer, Lookup, ObjectInfo, Opened, Source
+    from forebay.sources.base import Buffer, ObjectInfo, ObjectStream, Source, SourceLookup
     from forebay.volume.volume import Volume
 
 # How much is reserved at a time for an object whose size its source does not tell.
@@ -87,7 +87,7 @@ class Transfer:
         self.first_byte = 0.0
         self.seconds = 0.0
 
-    def run(self, sources: Lookup) -> Download | None:
+    def run(self, sources: SourceLookup) -> Download | None:
         """Transfers the object; tries until that works, fails for good, or has been tried often enough.
 
         Returns:
@@ -137,7 +137,7 @@ class Transfer:
             return self._old, os.stat(path).st_mtime
         return None
 
-    def _open(self, source: Source, kept: tuple[Entry, float] | None) -> Opened:
+    def _open(self, source: Source, kept: tuple[Entry, float] | None) -> ObjectStream:
         if kept is None:
             return source.open(self._uri)
         entry, modified = kept
@@ -145,7 +145,7 @@ class Transfer:
             return source.open(self._uri, if_none_match=entry.etag)
         return source.open(self._uri, if_modified_since=modified)
 
-    def _store(self, source: Source, opened: Opened) -> Download:
+    def _store(self, source: Source, opened: ObjectStream) -> Download:
         info = opened.info
         temporary = self._volume.temporary(self._token)
         try:
@@ -189,7 +189,7 @@ class Transfer:
 
     # Bytes
 
-    def _write(self, descriptor: int, source: Source, opened: Opened) -> int:
+    def _write(self, descriptor: int, source: Source, opened: ObjectStream) -> int:
         size = opened.info.size
         # Without an etag, ranges of two versions of an object might be put together.
         in_ranges = opened.info.ranges and opened.info.etag
@@ -206,7 +206,7 @@ class Transfer:
             raise TransientSourceError(self._uri.redacted, reason, "truncated")
         return written
 
-    def _write_ranges(self, descriptor: int, source: Source, opened: Opened, size: int) -> int:
+    def _write_ranges(self, descriptor: int, source: Source, opened: ObjectStream, size: int) -> int:
         """Fetches a large object in parallel ranges into a preallocated file."""
         part, etag = self._volume.config.range_size_bytes, opened.info.etag
         opened.close()

@@ -14,7 +14,7 @@ from forebay.uri import entry_of, parse, redact
 
 if TYPE_CHECKING:
     from forebay.sources.base import ObjectInfo
-    from forebay.sources.registry import Sources
+    from forebay.sources.sources import Sources
 
 _STORE = re.compile(r"(s3|gs|minio)://[^/]*(/|\Z)", re.IGNORECASE)
 _LISTINGS = 8

@@ -19,7 +19,7 @@ class FastWriter(FastReader):
         """Writes an object.
 
         Returns:
-            what the source says of it; with an ``md5`` only where its etag is the one of the data.
+            its metadata; with an ``md5`` only where its etag is that of the data.
         """
         from dataclasses import replace
 
