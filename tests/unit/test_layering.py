@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # Each may import from its own layer and from those above it in this list. What is not in it (the
 # command line, the adapter for FiftyOne) may import everything, and nothing here may import it.
 LAYERS = (
-    {"_version", "errors"},
+    {"_version", "backoff", "errors", "processes"},
     {"retry", "config", "logs", "uri", "threads"},
     {"index", "sources", "embedded"},
     # the volume, and what keeps index and disk together

@@ -26,6 +26,7 @@ import os
 import time
 from typing import NamedTuple
 
+from forebay import processes
 from forebay.embedded import _data, _lock
 from forebay.embedded._settings import LEASE
 
@@ -60,8 +61,8 @@ class Lease:
         self._token = os.urandom(16).hex()
         self._record: dict[str, object] = {
             "host": host,
-            "boot": _kernel_run(),
-            "lock": f"{_network_namespace()}/{_lock.name_of('.')}",
+            "boot": processes.boot_id(),
+            "lock": f"{processes.network_namespace()}/{_lock.name_of('.')}",
             "pid": os.getpid(),
             "token": self._token,
         }
@@ -187,20 +188,3 @@ def _read(path: str) -> dict[str, object] | None:
 def _unlink(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)
-
-
-def _kernel_run() -> str:
-    """What tells this run of this kernel from every other; empty where that cannot be known."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def _network_namespace() -> int:
-    """The namespace within which the lock holds."""
-    try:
-        return os.stat("/proc/self/ns/net").st_ino
-    except OSError:
-        return 0

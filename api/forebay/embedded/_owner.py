@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-from forebay.embedded import _machine
+from forebay import processes
 from forebay.errors import VolumeError
 
 _FIELDS = {"kind", "index_id", "host", "url_masked", "created"}
@@ -32,7 +32,7 @@ class Owner:
 
     kind: Literal["embedded", "redis"]
     index_id: str
-    host: str = field(default_factory=_machine.name)
+    host: str = field(default_factory=processes.machine_name)
     url_masked: str = ""
     created: float = field(default_factory=time.time)
     volume: str = ""

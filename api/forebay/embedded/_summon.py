@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from forebay.embedded import _machine
+from forebay import processes
 from forebay.embedded._place import Place
 from forebay.embedded._settings import LEASE, LOG
 from forebay.errors import IndexUnavailableError, VolumeError
@@ -58,7 +58,7 @@ def _run(place: Place, idle_seconds: float, deadline: float) -> dict[str, Any]:
     from forebay.embedded import _binary
 
     log_path = os.path.join(place.directory, LOG)
-    arguments = [place.directory, _binary.find(), _machine.name(), str(idle_seconds)]
+    arguments = [place.directory, _binary.find(), processes.machine_name(), str(idle_seconds)]
     arguments.append(str(max(0.0, deadline - time.monotonic())))
     # Nothing of this process goes along: no descriptor, no terminal, no secret from the environment.
     with (
@@ -101,7 +101,7 @@ def _cannot_start(place: Place, reason: str) -> IndexUnavailableError:
 def _in_use_elsewhere(place: Place, report: dict[str, Any]) -> VolumeError:
     lease = os.path.join(place.directory, LEASE)
     host = report["host"]
-    if host == _machine.name():
+    if host == processes.machine_name():
         host += ", this machine, through another mount or container"
     return VolumeError(
         f"the volume {place.cache_dir} is in use on {host} (last sign of life "

@@ -24,6 +24,7 @@ import socket
 import time
 from typing import Any
 
+from forebay.backoff import Backoff
 from forebay.embedded import _data, _lock
 from forebay.embedded._lease import BEAT_SECONDS, Lease
 from forebay.embedded._process import Server, Signals
@@ -138,15 +139,14 @@ def _launch(binary: str, lease: Lease, signals: Signals) -> Server:
     """Runs the server until it answers, or has ended."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(SOCKET)
-    server, pause = Server(binary), 0.002
+    server, backoff = Server(binary), Backoff(0.002, 0.2, factor=1.1)
     while server.runs() and ping(SOCKET, _ANSWER_SECONDS) != "+PONG":
         if signals.stopping:
             server.stop()
         elif not lease.beat():
             server.kill()
         # Loading much data takes a while; nothing ends it but SIGTERM.
-        signals.wait(pause)
-        pause = min(pause * 1.1, 0.2)
+        signals.wait(backoff.next())
     return server
 
 
