@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from forebay.errors import CacheFullError, ObjectNotFoundError
-from forebay.retry import persistently
+from forebay.retry import retry_transient
 from forebay.uri import MediaURI, parse, parse_object
 
 if TYPE_CHECKING:
@@ -181,4 +181,4 @@ class Remote:
         return error is None
 
     def _persistently(self, attempt: Callable[[], _T]) -> _T:
-        return persistently(attempt, self._cache.config.max_attempts)
+        return retry_transient(attempt, self._cache.config.max_attempts)

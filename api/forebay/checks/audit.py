@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from forebay.errors import ForebayError, ObjectNotFoundError, SourceError, TransientSourceError
+from forebay.errors import ForebayError, ObjectNotFoundError, SourceError
 from forebay.fetch.transfer import unchanged
 from forebay.index import Entry
 from forebay.jobs.jobs import Failure
+from forebay.retry import retry_transient
 from forebay.threads import map_in_threads
 from forebay.uri import entry_of, is_local, local_file, parse, redact
 
@@ -199,16 +198,7 @@ def _ask(
 
 def _head(cache: MediaCache, uri: str) -> ObjectInfo:
     parsed = parse(uri)
-    attempt = 0
-    while True:
-        attempt += 1
-        try:
-            return cache.sources.for_uri(parsed).head(parsed)
-        except TransientSourceError as error:
-            if attempt >= cache.config.max_attempts:
-                error.attempts = attempt
-                raise
-            time.sleep(random.uniform(0.5, 1.0) * min(0.1 * 2**attempt, 10.0))
+    return retry_transient(lambda: cache.sources.for_uri(parsed).head(parsed), cache.config.max_attempts)
 
 
 def _is_current(info: ObjectInfo | ForebayError, copy: _Copy) -> bool:

@@ -26,7 +26,7 @@ from forebay.errors import (
 )
 from forebay.fetch.reasons import reason_of
 from forebay.index import Download, Entry, SessionLostError
-from forebay.retry import persistently
+from forebay.retry import retry_transient
 from forebay.threads import run_in_threads
 from forebay.uri import MediaURI, uri_of
 from forebay.volume.volume import prepare
@@ -108,11 +108,11 @@ class Transfer:
         self, attempt: Callable[[], _T], worthwhile: Callable[[TransientSourceError], bool]
     ) -> _T:
         """Repeats an attempt that failed for the moment, with growing and random pauses between."""
-        return persistently(
+        return retry_transient(
             attempt,
             self._volume.config.max_attempts,
-            worthwhile,
-            lambda error: self.retries.append(reason_of(error)),
+            should_retry=worthwhile,
+            on_retry=lambda error: self.retries.append(reason_of(error)),
         )
 
     def _attempt(self, source: Source) -> Download | None:

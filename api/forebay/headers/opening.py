@@ -7,7 +7,7 @@ import os
 
 from forebay.cache import MediaCache
 from forebay.headers.ranges import RangeFile, RemoteBytes
-from forebay.retry import persistently
+from forebay.retry import retry_transient
 from forebay.uri import is_local, local_file, parse_object
 
 FIRST_BYTES = 8 << 10
@@ -63,7 +63,7 @@ def size_of(cache: MediaCache, uri: str) -> int:
                 raise
     parsed = parse_object(uri)
     source = cache.sources.for_uri(parsed)
-    size = persistently(lambda: source.head(parsed), cache.config.max_attempts).size
+    size = retry_transient(lambda: source.head(parsed), cache.config.max_attempts).size
     if size is not None:
         return size
     with cache.open(uri) as file:

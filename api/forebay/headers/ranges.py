@@ -11,7 +11,7 @@ from typing import IO, TypeVar
 
 from forebay.cache import MediaCache
 from forebay.errors import ObjectChangedError
-from forebay.retry import persistently
+from forebay.retry import retry_transient
 from forebay.sources.base import Buffer
 from forebay.uri import MediaURI
 
@@ -48,7 +48,7 @@ class RemoteBytes:
         self._source = cache.sources.for_uri(uri)
         self._lock = threading.Lock()
         self._whole: IO[bytes] | None = None
-        beginning = self._persistently(lambda: self._source.read_start(uri, first))
+        beginning = self._retry(lambda: self._source.read_start(uri, first))
         self._info = beginning.info
         self._starts = [0]
         self._pieces = {0: beginning.data}
@@ -91,9 +91,7 @@ class RemoteBytes:
         limit = self._starts[later] if later < len(self._starts) else self.size
         # After a large block, such as a camera's preview picture, the reader wants to see what follows.
         end = min(position + (self._step if wanted < self._step else wanted + self._first), limit)
-        data = self._persistently(
-            lambda: self._source.read_range(self.uri, position, end, etag=self._info.etag)
-        )
+        data = self._retry(lambda: self._source.read_range(self.uri, position, end, etag=self._info.etag))
         insort(self._starts, position)
         self._pieces[position] = data
         self._last = end
@@ -103,11 +101,11 @@ class RemoteBytes:
         self._whole = self._cache.open(self.uri.raw)
         return os.fstat(self._whole.fileno()).st_size
 
-    def _persistently(self, attempt: Callable[[], _T]) -> _T:
-        return persistently(
+    def _retry(self, attempt: Callable[[], _T]) -> _T:
+        return retry_transient(
             attempt,
             self._cache.config.max_attempts,
-            lambda error: not error.exhausted and not isinstance(error, ObjectChangedError),
+            should_retry=lambda error: not error.exhausted and not isinstance(error, ObjectChangedError),
         )
 
 
