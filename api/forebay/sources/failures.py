@@ -48,7 +48,7 @@ def error_code(body: str) -> str:
     return match[1] if match else ""
 
 
-def refusal(  # noqa: PLR0911 - one for each kind of answer
+def refusal(
     uri: MediaURI, status: int, code: str = "", *, credentials: str = "", to: str = "read"
 ) -> SourceError:
     """The error for an answer whose status is not a success.
@@ -59,6 +59,14 @@ def refusal(  # noqa: PLR0911 - one for each kind of answer
         credentials: the credentials that were sent, in words and without secrets.
         to: the operation: ``read``, ``write``, ``delete`` or ``list``.
     """
+    error = _refusal(uri, status, code, credentials, to)
+    error.status = status
+    return error
+
+
+def _refusal(  # noqa: PLR0911 - one for each kind of answer
+    uri: MediaURI, status: int, code: str, credentials: str, to: str
+) -> SourceError:
     where = uri.redacted
     answer = _in_words(status, code)
     if status == 304:
