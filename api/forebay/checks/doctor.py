@@ -9,11 +9,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
+from forebay import embedded
 from forebay.cache import MediaCache
 from forebay.config import mask_url
 from forebay.config.sizes import human
 from forebay.errors import ForebayError, IndexUnavailableError, VolumeError
+from forebay.index.connection import Connection
+from forebay.jobs import fleet
+from forebay.manifests.listing import is_prefix
 from forebay.uri import is_local, parse
+from forebay.volume.volume import prepare
+from forebay.volumes.volumes import Volumes
 
 State = Literal["ok", "warning", "wrong"]
 
@@ -74,7 +80,6 @@ def _fine(found: Iterable[Finding]) -> bool:
 
 
 def _volume(cache: MediaCache) -> Iterator[Finding]:
-    from forebay.volume.volume import prepare
 
     config, layout = cache.config, cache.volume.layout
     try:
@@ -124,13 +129,10 @@ def _space(cache: MediaCache, used: int) -> Finding:
 
 
 def _redis(cache: MediaCache) -> Iterator[Finding]:
-    from forebay.index.connection import Connection
 
     config = cache.config
     try:
         if config.redis_url is None:
-            from forebay import embedded
-
             url, what = embedded.ensure_running(config.cache_dir), "the embedded index"
         else:
             url, what = config.redis_url, f"Redis at {mask_url(config.redis_url)}"
@@ -169,7 +171,6 @@ def _redis(cache: MediaCache) -> Iterator[Finding]:
 
 def _unnamed(cache: MediaCache) -> str:
     """Why looking must not make the volume; empty where it is there, or may be made."""
-    from forebay.volumes.volumes import Volumes
 
     with closing(Volumes(cache.config)) as volumes:
         try:
@@ -200,8 +201,6 @@ def _index(cache: MediaCache) -> Iterator[Finding]:
 
 
 def _broker(cache: MediaCache) -> Iterator[Finding]:
-    from forebay.index.connection import Connection
-    from forebay.jobs import fleet
 
     url = fleet.broker_url(cache.config, cache.volume.index.connection.url)
     connection = Connection(url, queue=True)
@@ -217,7 +216,6 @@ def _broker(cache: MediaCache) -> Iterator[Finding]:
 
 
 def _workers(cache: MediaCache) -> Iterator[Finding]:
-    from forebay.jobs import fleet
 
     known = fleet.workers(cache.volume.index)
     alive = [worker for worker in known if worker.alive]
@@ -249,7 +247,6 @@ def _workers(cache: MediaCache) -> Iterator[Finding]:
 
 
 def _source(cache: MediaCache, uri: str) -> Finding:
-    from forebay.manifests.listing import is_prefix
 
     try:
         if is_local(uri):

@@ -6,15 +6,14 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from prometheus_client import CollectorRegistry, core, generate_latest, start_http_server
+from prometheus_client.core import Metric as Family
 
 from forebay.errors import ConfigError
 from forebay.metrics.catalogue import Metric
 from forebay.metrics.observe import Observed
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.core import Metric as Family
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +49,6 @@ class Collector:
 
 def registry(*collectors: Collector) -> CollectorRegistry:
     """A registry of nothing but these."""
-    from prometheus_client import CollectorRegistry
-
     made = CollectorRegistry()
     for collector in collectors:
         made.register(collector)
@@ -60,8 +57,6 @@ def registry(*collectors: Collector) -> CollectorRegistry:
 
 def text(registry: CollectorRegistry) -> str:
     """All metrics in Prometheus's text format."""
-    from prometheus_client import generate_latest
-
     return generate_latest(registry).decode()
 
 
@@ -77,8 +72,6 @@ def serve(registry: CollectorRegistry, host: str, port: int) -> tuple[Any, int]:
     Raises:
         ConfigError: the address cannot be used.
     """
-    from prometheus_client import start_http_server
-
     try:
         server, _ = start_http_server(port, addr=host, registry=registry)
     except OSError as error:
@@ -101,8 +94,6 @@ def parse_address(address: str) -> tuple[str, int]:
 
 
 def _family(metric: Metric) -> Any:
-    from prometheus_client import core
-
     kinds = {
         "counter": core.CounterMetricFamily,
         "gauge": core.GaugeMetricFamily,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from botocore.credentials import Credentials
     from botocore.session import Session
 
+# botocore is imported in the functions that need it: see above.
 _DEFAULT_REGION = "us-east-1"
 _SIMPLE = frozenset(
     {

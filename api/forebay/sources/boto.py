@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from forebay.sources.s3_access import S3Access
 
+# botocore is imported in the functions that need it: it takes 100 ms, and obstore mostly does without.
 _CHUNK_BYTES = 1 << 20
 _MAX_SIGNATURE_SECONDS = 7 * 24 * 3600
 _SIGNED = {"GET": "get_object", "HEAD": "head_object", "PUT": "put_object", "DELETE": "delete_object"}

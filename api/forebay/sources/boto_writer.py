@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from forebay.sources.s3_access import S3Access
 
+# s3transfer and botocore are imported in the functions that need them: they take 100 ms.
 PART_BYTES = 16 << 20
 # One request can copy 5 GiB, but answers only when it is done.
 _COPY_PART_BYTES = 256 << 20

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# obstore is imported in the functions that need it, which a forked child never calls; see `per_process`.
+
 # Smaller bodies come in one piece, which saves the round through a stream: about 30 µs.
 _WHOLE_BYTES = 8 << 20
 _CHUNK_BYTES = 1 << 20

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from obstore.store import GCSStore
     from requests import Response, Session
 
+# google's packages and requests are imported in the functions that need them: they take 200 ms, and
+# google-cloud-storage is an extra, whose absence `gcs_access` reports.
 _MAX_SIGNATURE_SECONDS = 7 * 24 * 3600
 _FIELDS = "items(name,size,md5Hash,updated,contentType),prefixes,nextPageToken"
 # Objects stored with Content-Encoding: gzip are sent as they are stored only to those who accept gzip;

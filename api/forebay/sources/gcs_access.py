@@ -28,6 +28,7 @@ from forebay.errors import ConfigError, SourceError
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
+# google-auth is imported in the functions that need it, as it comes with an extra.
 _SCOPE = "https://www.googleapis.com/auth/devstorage."
 _OPTIONS = frozenset({"anonymous", "user_project", "client_options", "project"})
 # obstore asks for a new token when less than 5 minutes are left.

@@ -15,6 +15,8 @@ from forebay.sources.gcs_access import GCSAccess, gcs_access
 from forebay.sources.writing import check_arrived, content_type, damaged, md5_of
 from forebay.uri import MediaURI
 
+# google's packages are imported in the functions that need them, as they come with an extra.
+
 
 def gcs_writer(config: MediaCacheConfig) -> GoogleWriter:
     """The writer of ``gs://`` URIs.

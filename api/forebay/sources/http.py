@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from requests import Response, Session
     from requests.cookies import RequestsCookieJar
 
+# requests is imported in the functions that need it: it takes 100 ms, and no fork may happen meanwhile.
 _MAX_REDIRECTS = 10
 _OPTIONS = frozenset({"headers", "auth", "verify", "cert", "proxies"})
 _HOST = re.compile(r"[^\x00-\x20\x7f/\\?#@%:\[\]]+(?::\d+)?|\[[0-9a-fA-F:.]+\](?::\d+)?")

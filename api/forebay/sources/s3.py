@@ -22,6 +22,7 @@ from forebay.sources.s3_writer import S3Writer
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
+# obstore is imported in the function that needs it, which a forked child never calls; see `per_process`.
 _REGION = re.compile(r"<Region>\s*([a-z0-9-]{1,40})\s*</Region>")
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from botocore.session import Session
     from mypy_boto3_s3 import S3Client
 
+# botocore is imported in the functions that need it: it takes 100 ms, and obstore mostly does without.
+
 # The regions whose endpoints are s3.<region>.amazonaws.com.
 _ORDINARY_REGION = re.compile(r"(af|ap|ca|eu|il|me|mx|sa|us)(-gov)?-[a-z]+-\d+")
 _DNS_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
