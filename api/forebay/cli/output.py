@@ -50,9 +50,9 @@ def say(text: str = "", level: int = logging.INFO) -> None:
 
 
 def _as_json(level: int, text: str) -> str:
-    from forebay.logs import JsonLines
+    from forebay.logs import JsonFormatter
 
-    return JsonLines().format(logging.LogRecord("forebay.cli", level, "", 0, text, None, None))
+    return JsonFormatter().format(logging.LogRecord("forebay.cli", level, "", 0, text, None, None))
 
 
 def complain(text: str) -> None:
@@ -81,13 +81,13 @@ class _Handler(logging.Handler):
     """Writes to what is stderr at the moment: a progress bar takes its place meanwhile."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        from forebay.logs import JsonLines, clean, told
+        from forebay.logs import JsonFormatter, clean, with_subject
 
         _keep_order()
         text = (
-            JsonLines().format(record)
+            JsonFormatter().format(record)
             if _style.json
-            else clean(f"{record.levelname.lower()}: {told(record)}")
+            else clean(f"{record.levelname.lower()}: {with_subject(record)}")
         )
         print(text, file=sys.stderr, flush=True)
 

@@ -124,11 +124,11 @@ def _several(
 def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> int:
     from dataclasses import asdict
 
-    from forebay.checks.audit import estimate
+    from forebay.checks.audit import estimate_prefetch
     from forebay.config.sizes import human
 
     with targets.Counter("asking for sizes", "object") as counter:
-        found = estimate(cache, listing, update=update, asked=counter.show)
+        found = estimate_prefetch(cache, listing, update=update, asked=counter.show)
     if json:
         emit(asdict(found))
     else:

@@ -1,4 +1,4 @@
-"""What the header of an image says."""
+"""The format and size of an image, from its header."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import IO, cast
 from PIL import Image
 
 from forebay.cache import MediaCache
-from forebay.headers.opening import MediaFile, open_media
+from forebay.headers.media_files import MediaFile, open_media
 from forebay.headers.webp import is_webp, read_webp
 
 _ORIENTATION = 0x0112
@@ -19,7 +19,7 @@ _GROWTH = 8
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """One image.
+    """The header of one image.
 
     Attributes:
         format: Pillow's name of its format, such as ``JPEG``.
@@ -44,7 +44,7 @@ class ImageInfo:
 
 
 def image_info(cache: MediaCache, uri: str) -> ImageInfo:
-    """What the header of the image at ``uri`` says; usually one request for its first 8 KiB.
+    """Reads the header of the image at ``uri``, usually with one request for its first 8 KiB.
 
     Raises:
         UriError, SourceError, FileNotFoundError: as `open_media`.

@@ -1,4 +1,4 @@
-"""What Redis knows of a volume right now, as values of the metrics in `forebay.metrics.catalogue`."""
+"""Reads the values of the metrics in `forebay.metrics.catalogue` from a volume's index."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RESULTS = ("downloaded", "cached", "failed")
-# A job that has ended is shown for a while, so that the last look at it finds it complete.
+# A job that has ended is shown for this long, so that Prometheus gets its final counts.
 _ENDED_SECONDS = 600.0
-_MOST_JOBS = 50
+_MAX_JOBS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class MetricValue:
     """One value of a metric.
 
     Attributes:
@@ -48,36 +48,36 @@ class Observed:
     buckets: tuple[float, ...] = ()
 
 
-def counted(counters: Mapping[str, Mapping[str, float]]) -> Iterator[Observed]:
-    """What processes have counted.
+def counter_values(counters: Mapping[str, Mapping[str, float]]) -> Iterator[MetricValue]:
+    """The values of the counters.
 
     Args:
-        counters: the amounts, by source (or ``""``) and counter.
+        counters: the counts, by source (or ``""``) and the counter's name.
     """
     by_labels = {"objects": c.OBJECTS, "bytes": c.BYTES, "failures": c.FAILURES, "retries": c.RETRIES}
     for source, counts in counters.items():
         for counter, amount in sorted(counts.items()):
             name, _, label = counter.partition("|")
             if name in by_labels:
-                yield Observed(by_labels[name], (source, label), amount)
+                yield MetricValue(by_labels[name], (source, label), amount)
         for name, metric in (("first_byte", c.FIRST_BYTE), ("object", c.OBJECT)):
             if f"{name}|sum" in counts:
                 each, total = histogram(counts, name, metric.buckets)
-                yield Observed(metric, (source,), total, tuple(each))
+                yield MetricValue(metric, (source,), total, tuple(each))
     common = counters.get("", {})
     for result in ("hit", "miss"):
-        yield Observed(c.LOOKUPS, (result,), common.get(f"lookups|{result}", 0.0))
-    yield Observed(c.EVICTED_OBJECTS, (), common.get("evicted_objects", 0.0))
-    yield Observed(c.EVICTED_BYTES, (), common.get("evicted_bytes", 0.0))
+        yield MetricValue(c.LOOKUPS, (result,), common.get(f"lookups|{result}", 0.0))
+    yield MetricValue(c.EVICTED_OBJECTS, (), common.get("evicted_objects", 0.0))
+    yield MetricValue(c.EVICTED_BYTES, (), common.get("evicted_bytes", 0.0))
     each, total = histogram(common, "evicted_age", c.EVICTED_AGE.buckets)
-    yield Observed(c.EVICTED_AGE, (), total, tuple(each))
+    yield MetricValue(c.EVICTED_AGE, (), total, tuple(each))
 
 
-def observed(index: Index, config: MediaCacheConfig, app: Celery) -> Iterator[Observed]:
-    """Everything there is to say of a volume.
+def volume_values(index: Index, config: MediaCacheConfig, app: Celery) -> Iterator[MetricValue]:
+    """All values of a volume.
 
     Raises:
-        IndexUnavailableError: its index cannot be asked.
+        IndexUnavailableError: its Redis does not answer.
     """
     k = index.keys
     record, sessions, leases, claims, workers, jobs, (seconds, _) = index.connection.pipeline(
@@ -90,73 +90,73 @@ def observed(index: Index, config: MediaCacheConfig, app: Celery) -> Iterator[Ob
         ("time",),
     )
     counters = index.counters()
-    yield Observed(c.UP, (), 1.0)
-    yield from counted(counters)
+    yield MetricValue(c.UP, (), 1.0)
+    yield from counter_values(counters)
     yield from _cache(index, counters.get("", {}), Record(**json.loads(record)) if record else None)
-    yield Observed(c.LEASES, (), sum(expiry > seconds for _, expiry in leases))
-    yield Observed(c.SESSIONS, (), sum(expiry > seconds for _, expiry in sessions))
-    yield Observed(c.CLAIMS, (), claims)
+    yield MetricValue(c.LEASES, (), sum(expiry > seconds for _, expiry in leases))
+    yield MetricValue(c.SESSIONS, (), sum(expiry > seconds for _, expiry in sessions))
+    yield MetricValue(c.CLAIMS, (), claims)
     yield from _queue(app, config)
     yield from _jobs(index, jobs)
     yield from _workers(workers)
 
 
-def _cache(index: Index, counts: Mapping[str, float], record: Record | None) -> Iterator[Observed]:
+def _cache(index: Index, counts: Mapping[str, float], record: Record | None) -> Iterator[MetricValue]:
     totals = index.totals()
-    yield Observed(c.CACHE_BYTES, (), totals.published)
-    yield Observed(c.CACHE_OBJECTS, (), totals.count)
-    yield Observed(c.LEASED, (), totals.leased)
-    yield Observed(c.RESERVED, (), totals.reserved)
-    yield Observed(c.UNINDEXED, (), totals.unindexed)
+    yield MetricValue(c.CACHE_BYTES, (), totals.published)
+    yield MetricValue(c.CACHE_OBJECTS, (), totals.count)
+    yield MetricValue(c.LEASED, (), totals.leased)
+    yield MetricValue(c.RESERVED, (), totals.reserved)
+    yield MetricValue(c.UNINDEXED, (), totals.unindexed)
     if record is not None:
-        yield Observed(c.CACHE_LIMIT, (), record.limit if record.limit >= 0 else math.inf)
-        yield Observed(c.SEEN_AGE, (), _age(record.seen))
+        yield MetricValue(c.CACHE_LIMIT, (), record.limit if record.limit >= 0 else math.inf)
+        yield MetricValue(c.SEEN_AGE, (), _age(record.seen))
     hits, misses = counts.get("lookups|hit", 0.0), counts.get("lookups|miss", 0.0)
     if hits + misses:
-        yield Observed(c.HIT_RATIO, (), hits / (hits + misses))
+        yield MetricValue(c.HIT_RATIO, (), hits / (hits + misses))
 
 
-def _queue(app: Celery, config: MediaCacheConfig) -> Iterator[Observed]:
+def _queue(app: Celery, config: MediaCacheConfig) -> Iterator[MetricValue]:
     try:
         waiting, age = fleet.queue_length(app, config), fleet.queue_age(app, config)
     except IndexUnavailableError as error:
-        # The queue may be on another Redis, and without it there is still much to say.
+        # The queue may be on another Redis; the other values are still known.
         log.warning("%s", error)
         return
-    yield Observed(c.QUEUE, (), waiting)
-    yield Observed(c.QUEUE_AGE, (), age or 0.0)
+    yield MetricValue(c.QUEUE, (), waiting)
+    yield MetricValue(c.QUEUE_AGE, (), age or 0.0)
 
 
-def _jobs(index: Index, jobs: list[str]) -> Iterator[Observed]:
+def _jobs(index: Index, jobs: list[str]) -> Iterator[MetricValue]:
     found = index.connection.pipeline(*(("hgetall", index.keys.job(job)) for job in jobs)) if jobs else []
     fields = {job: values for job, values in zip(jobs, found, strict=True) if "created" in values}
     statuses = [JobStatus.parse(job, values) for job, values in fields.items()]
     for state in ("running", "done", "cancelled"):
-        yield Observed(c.JOBS, (state,), sum(status.state == state for status in statuses))
+        yield MetricValue(c.JOBS, (state,), sum(status.state == state for status in statuses))
     shown = [
         status
         for status in statuses
         if status.state == "running" or _age(fields[status.id]["updated"]) < _ENDED_SECONDS
     ]
-    for status in shown[-_MOST_JOBS:]:
+    for status in shown[-_MAX_JOBS:]:
         for state in (*_RESULTS, "pending"):
-            yield Observed(c.JOB_SAMPLES, (status.id, state), getattr(status, state))
-        yield Observed(c.JOB_BYTES, (status.id,), status.bytes)
+            yield MetricValue(c.JOB_SAMPLES, (status.id, state), getattr(status, state))
+        yield MetricValue(c.JOB_BYTES, (status.id,), status.bytes)
         if status.state == "running":
-            yield Observed(c.JOB_AGE, (status.id,), _age(fields[status.id]["updated"]))
+            yield MetricValue(c.JOB_AGE, (status.id,), _age(fields[status.id]["updated"]))
 
 
-def _workers(found: Mapping[str, str]) -> Iterator[Observed]:
+def _workers(found: Mapping[str, str]) -> Iterator[MetricValue]:
     workers = [fleet.Worker(**json.loads(text)) for _, text in sorted(found.items())]
     alive = sum(worker.alive for worker in workers)
-    yield Observed(c.WORKERS, ("alive",), alive)
-    yield Observed(c.WORKERS, ("gone",), len(workers) - alive)
+    yield MetricValue(c.WORKERS, ("alive",), alive)
+    yield MetricValue(c.WORKERS, ("gone",), len(workers) - alive)
     for worker in workers:
-        yield Observed(c.WORKER_SAMPLES, (worker.name,), worker.done)
-        yield Observed(c.WORKER_SEEN, (worker.name,), _age(worker.seen))
+        yield MetricValue(c.WORKER_SAMPLES, (worker.name,), worker.done)
+        yield MetricValue(c.WORKER_SEEN, (worker.name,), _age(worker.seen))
         if worker.alive:
-            yield Observed(c.WORKER_SLOTS, (worker.name,), worker.concurrency)
-            yield Observed(c.WORKER_PROGRESS, (worker.name,), _age(worker.progress))
+            yield MetricValue(c.WORKER_SLOTS, (worker.name,), worker.concurrency)
+            yield MetricValue(c.WORKER_PROGRESS, (worker.name,), _age(worker.progress))
 
 
 def _age(when: Any) -> float:

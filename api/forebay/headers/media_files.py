@@ -1,4 +1,4 @@
-"""Opening media to look into them, wherever they are."""
+"""Opens a media file for reading its header: a local file, a cached copy or a remote object."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MediaFile = LocalFile | RangeFile
 
 
 def open_media(cache: MediaCache, uri: str, *, first_bytes: int = FIRST_BYTES) -> MediaFile:
-    """Opens a media file to look into it: a local one, a cached copy, or the remote object.
+    """Opens a media file to read parts of it: a local file, a cached copy, or the remote object.
 
     Args:
         first_bytes: as in `RemoteBytes`.
@@ -42,14 +42,14 @@ def open_media(cache: MediaCache, uri: str, *, first_bytes: int = FIRST_BYTES) -
         try:
             return LocalFile(io.FileIO(path))
         except FileNotFoundError:
-            # Evicted in the moment between the two.
+            # Evicted since the path was looked up.
             if is_local(uri):
                 raise
-    return RangeFile(RemoteBytes(cache, parse_object(uri), first=first_bytes))
+    return RangeFile(RemoteBytes(cache, parse_object(uri), first_bytes=first_bytes))
 
 
 def size_of(cache: MediaCache, uri: str) -> int:
-    """The size of a media file in bytes; its content is read only where the server does not tell.
+    """The size of a media file in bytes; the object is downloaded only where the server does not tell it.
 
     Raises:
         UriError, SourceError, FileNotFoundError: as `open_media`.
@@ -71,5 +71,5 @@ def size_of(cache: MediaCache, uri: str) -> int:
 
 
 def existing_path(cache: MediaCache, uri: str) -> str | None:
-    """Where a media file lies on this machine, and a cached one counts as used; ``None`` if it does not."""
+    """The path of a local or cached media file; ``None`` if it is neither. A cached one counts as used."""
     return local_file(uri) if is_local(uri) else cache.volume.use(parse_object(uri).entry)
