@@ -24,7 +24,7 @@ from forebay.index.connection import Connection
 from forebay.jobs.creation import JobMaker
 from forebay.jobs.dispatcher import Dispatcher
 from forebay.jobs.ledger import new_id
-from forebay.sources.registry import Sources
+from forebay.sources.sources import Sources
 from forebay.uri import entry_of, is_local, local_file
 from forebay.volume.counters import Counters
 from forebay.volume.files import AbsentFiles, Files

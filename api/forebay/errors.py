@@ -1,17 +1,28 @@
-"""Everything that Forebay raises.
+"""All errors that Forebay raises.
 
-Each message says what happened, to which URI or setting, and what to do about it, so that a caller
-can show it as it stands. ``exit_status`` is what the command line exits with when the error ends a
-command.
+Each message says what happened, to which URI or setting, and what to do about it, so that a caller can
+show it unchanged. Data that a program needs (sizes, counts, the URI) are attributes beside the message;
+an attribute is ``None``, or empty, where the code that raised the error did not know it. ``exit_status`` is
+the status with which the command line exits when the error ends a command.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Protocol
+
 
 class ForebayError(Exception):
-    """Base class of every error of Forebay."""
+    """Base class of all errors of Forebay.
+
+    Attributes:
+        exit_status: the status with which a command exits.
+        kind: one word for the cause, by which failures are counted; one of the reasons that
+            `forebay.metrics.catalogue.REASONS` lists.
+    """
 
     exit_status = 1
+    kind = "other"
 
 
 class ConfigError(ForebayError):
@@ -21,9 +32,10 @@ class ConfigError(ForebayError):
 
 
 class UriError(ForebayError, ValueError):
-    """A URI cannot be understood, or its scheme is not supported."""
+    """A URI cannot be parsed, or its scheme is not supported."""
 
     exit_status = 2
+    kind = "bad_uri"
 
 
 class ManifestError(ForebayError, ValueError):
@@ -33,7 +45,7 @@ class ManifestError(ForebayError, ValueError):
 
 
 class IndexUnavailableError(ForebayError):
-    """Redis cannot be reached, refuses the password, or may evict keys by itself."""
+    """Redis cannot be reached, refuses the password, or is configured to evict keys by itself."""
 
     exit_status = 2
 
@@ -45,11 +57,37 @@ class VolumeError(ForebayError):
 
 
 class CacheFullError(ForebayError):
-    """No space can be made: what fills the cache is leased, or the disk is at its floor."""
+    """No space can be made: the entries are leased or claimed, or the disk is at its floor.
+
+    Attributes:
+        needed: the space that was asked for, in bytes.
+        limit: the size of the cache, in bytes; ``None`` also where it has no limit.
+        held: how much of the cache leases, claims and reservations keep from eviction, in bytes.
+    """
+
+    kind = "cache_full"
+
+    def __init__(
+        self, message: str, *, needed: int | None = None, limit: int | None = None, held: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.needed = needed
+        self.limit = limit
+        self.held = held
 
 
 class ObjectTooLargeError(CacheFullError):
-    """The object alone is larger than the cache; refused before it is downloaded."""
+    """The object alone is larger than the cache; refused before it is downloaded.
+
+    Attributes:
+        size: of the object, in bytes; the same as ``needed``.
+    """
+
+    kind = "too_large"
+
+    def __init__(self, message: str, *, size: int | None = None, limit: int | None = None) -> None:
+        super().__init__(message, needed=size, limit=limit)
+        self.size = size
 
 
 class NoWorkersError(ForebayError):
@@ -59,35 +97,89 @@ class NoWorkersError(ForebayError):
 
 
 class JobNotFoundError(ForebayError, LookupError):
-    """No job with this id is known (it may have expired)."""
+    """No job with this id is known; it may have expired.
+
+    Attributes:
+        job: the id.
+    """
 
     exit_status = 2
+
+    def __init__(self, message: str, *, job: str = "") -> None:
+        super().__init__(message)
+        self.job = job
 
 
 class LeaseNotFoundError(ForebayError, LookupError):
-    """No lease has this name (it may have expired)."""
+    """No lease has this name; it may have expired.
+
+    Attributes:
+        lease: the name.
+    """
 
     exit_status = 2
 
+    def __init__(self, message: str, *, lease: str = "") -> None:
+        super().__init__(message)
+        self.lease = lease
+
+
+class SampleFailure(Protocol):
+    """One sample that failed; see `forebay.jobs.jobs.Failure`."""
+
+    @property
+    def uri(self) -> str:
+        """Its URI, without secrets."""
+
+    @property
+    def reason(self) -> str:
+        """The cause of the failure, and what to do about it."""
+
+    @property
+    def attempts(self) -> int:
+        """The number of attempts that were made."""
+
 
 class DownloadError(ForebayError):
-    """Some samples of a job could not be cached and ``skip_failures`` was false."""
+    """Samples of a job could not be cached, and ``skip_failures`` was false.
+
+    Attributes:
+        job: the job's id.
+        failed: how many samples had failed when the error was raised.
+        failures: those samples, as far as they were read: at least the first.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        job: str = "",
+        failed: int | None = None,
+        failures: Sequence[SampleFailure] = (),
+    ) -> None:
+        super().__init__(message)
+        self.job = job
+        self.failures = tuple(failures)
+        self.failed = len(self.failures) if failed is None else failed
 
 
 class MediaError(ForebayError):
-    """What a file holds cannot be understood; the message names the file."""
+    """The content of a media file cannot be parsed; the message names the file."""
 
 
 class SourceError(ForebayError):
-    """A source did not give what was asked of it.
+    """A source did not do what it was asked to.
 
     Attributes:
         uri: the URI in question, without secrets.
-        transient: whether trying again may help.
+        reason: the message without the URI.
+        transient: whether another attempt may succeed.
         attempts: how many attempts were made before this was raised.
+        status: the HTTP status of the answer; ``None`` where there was none, or it does not matter.
     """
 
     transient = False
+    status: int | None = None
 
     def __init__(self, uri: str, reason: str) -> None:
         super().__init__(f"{uri}: {reason}")
@@ -95,12 +187,15 @@ class SourceError(ForebayError):
         self.reason = reason
         self.attempts = 1
 
-    def __reduce__(self) -> tuple[type[SourceError], tuple[str, str]]:
-        return type(self), (self.uri, self.reason)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The attributes go along: a process that receives the error sees the attempts and the kind, too.
+        return type(self), (self.uri, self.reason), self.__dict__.copy()
 
 
 class ObjectNotFoundError(SourceError, FileNotFoundError):
     """The source has no such object (404), or no such bucket."""
+
+    kind = "not_found"
 
     def __str__(self) -> str:
         return f"{self.uri}: {self.reason}"
@@ -109,6 +204,8 @@ class ObjectNotFoundError(SourceError, FileNotFoundError):
 class AccessDeniedError(SourceError, PermissionError):
     """The source refuses these credentials (401, 403), or there are none."""
 
+    kind = "access_denied"
+
     def __str__(self) -> str:
         return f"{self.uri}: {self.reason}"
 
@@ -116,13 +213,14 @@ class AccessDeniedError(SourceError, PermissionError):
 class SourceNotAllowedError(SourceError):
     """The URI is outside ``allowed_sources``, or leads to a private address."""
 
+    kind = "not_allowed"
+
 
 class TransientSourceError(SourceError):
     """A failure that another attempt may cure: 5xx, SlowDown, a reset, a time-out, a truncated body.
 
     Attributes:
-        exhausted: whether it has been tried often enough already.
-        kind: what it is counted as; one of `forebay.metrics.catalogue.REASONS`.
+        exhausted: whether no further attempt is to be made, as enough were made elsewhere.
     """
 
     transient = True

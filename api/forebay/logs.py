@@ -1,7 +1,7 @@
-"""How log lines are written, and which job and sample each of them is about.
+"""Formats log lines, and adds the job and the sample that each is about.
 
-Whoever works on a job or a sample says so once; every line that is logged meanwhile bears it, as fields
-of its own where lines are JSON. No line holds what a URL may hide: user names, passwords, query strings.
+Code that works on a job or a sample says so once, with `about`; every line that is logged meanwhile names
+it, in JSON as fields of its own. URLs are written without user names, passwords and query strings.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Any, Literal
 
-Format = Literal["text", "json"]
+LogFormat = Literal["text", "json"]
 
-# Anything whose text names it: to make the text can wait until a line is written.
+# Any object whose `str` is the name, so that the text is made only when a line is written.
 job: ContextVar[object | None] = ContextVar("forebay_job", default=None)
 sample: ContextVar[object | None] = ContextVar("forebay_sample", default=None)
 
 _LOGIN = re.compile(r"(?<=://)([^\s/@:'\"]*)(:?)[^\s/@'\"]*@")
 _QUERY = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]+")
-# What these tell of requests, at the most talkative level, has signatures and tokens in it.
-_TALKATIVE = ("boto3", "botocore", "google", "s3transfer", "urllib3")
+# At the level DEBUG these packages log requests with signatures and tokens.
+_VERBOSE_PACKAGES = ("boto3", "botocore", "google", "s3transfer", "urllib3")
 
 
 @contextmanager
 def about(name: object, variable: ContextVar[object | None] = job) -> Iterator[None]:
-    """Lets the lines that are logged meanwhile be about a job, or a sample.
+    """Marks the lines that are logged meanwhile as being about a job, or a sample.
 
     Args:
         name: the job's id, or the sample's URI.
+        variable: `job` or `sample`.
     """
     token: Token[object | None] = variable.set(name)
     try:
@@ -41,15 +42,15 @@ def about(name: object, variable: ContextVar[object | None] = job) -> Iterator[N
         variable.reset(token)
 
 
-class Lines(logging.Formatter):
-    """``2026-11-22 21:05:01 INFO     [job 4f1e…] message``; other packages' names are told, too."""
+class TextFormatter(logging.Formatter):
+    """``2026-11-22 21:05:01 INFO     [job 4f1e…] message``; other packages with the logger's name."""
 
     def format(self, record: logging.LogRecord) -> str:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        return clean(f"{when} {record.levelname:<8} {told(record)}{_trace(self, record)}")
+        return clean(f"{when} {record.levelname:<8} {with_subject(record)}{_trace(self, record)}")
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object on each line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -66,8 +67,8 @@ class JsonLines(logging.Formatter):
         return json.dumps(value, ensure_ascii=False)
 
 
-def told(record: logging.LogRecord) -> str:
-    """A record's message for people, with what it is about, where it does not say so itself."""
+def with_subject(record: logging.LogRecord) -> str:
+    """A record's message for people; with its job and sample where the message does not name them."""
     message = record.getMessage()
     missing = [f"{name} {text}" for name, text in _subject(record).items() if text not in message]
     subject = f"[{', '.join(missing)}] " if missing else ""
@@ -76,7 +77,7 @@ def told(record: logging.LogRecord) -> str:
 
 
 def clean(text: str) -> str:
-    """``text`` without what URLs in it may hide."""
+    """``text`` without the user names, passwords and query strings of the URLs in it."""
     if "://" not in text:
         return text
     return _QUERY.sub(r"\1?…", _LOGIN.sub(_masked, text))
@@ -88,19 +89,19 @@ def _masked(login: re.Match[str]) -> str:
     return f"{'***' if user else ''}{':***' if colon else ''}@"
 
 
-def formatter(wanted: Format) -> logging.Formatter:
-    """What writes lines in a format."""
-    return JsonLines() if wanted == "json" else Lines()
+def make_formatter(wanted: LogFormat) -> logging.Formatter:
+    """The formatter for a format."""
+    return JsonFormatter() if wanted == "json" else TextFormatter()
 
 
 def quieten() -> None:
-    """Keeps packages from logging requests with their signatures, however much is asked for."""
-    for name in _TALKATIVE:
+    """Keeps packages from logging requests with their signatures, at any level of verbosity."""
+    for name in _VERBOSE_PACKAGES:
         logging.getLogger(name).setLevel(logging.INFO)
 
 
 def _subject(record: logging.LogRecord) -> dict[str, str]:
-    """The job and the sample of a record: as it was logged with, else those of its thread."""
+    """The job and the sample of a record: those that it was logged with, or else its thread's."""
     found: dict[str, Any] = {
         "job": getattr(record, "job", None) or job.get(),
         "sample": getattr(record, "sample", None) or sample.get(),

@@ -16,9 +16,9 @@ from typing import BinaryIO, TypeVar
 from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ObjectNotFoundError
 from forebay.fetch.outcome import Outcome
-from forebay.retry import persistently
+from forebay.retry import retry_transient
 from forebay.sources.base import Buffer, ObjectInfo
-from forebay.sources.written import Written
+from forebay.sources.uploaded import UploadedFile
 from forebay.uri import MediaURI, entry_of, parse, parse_object
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class Remote:
     def _keep(self, uri: str, info: ObjectInfo, file: BinaryIO) -> bool:
         """Takes what was written into the cache; false where there is no room for it."""
         outcomes: list[Outcome] = []
-        fetcher = self._engine.open_fetcher().reading_from(Written(info, file))
+        fetcher = self._engine.open_fetcher().reading_from(UploadedFile(info, file))
         fetcher.fetch([(0, uri)], outcomes.extend, update=True)
         error = outcomes[0].error
         if isinstance(error, CacheFullError):
@@ -177,4 +177,4 @@ class Remote:
         return error is None
 
     def _persistently(self, attempt: Callable[[], _T]) -> _T:
-        return persistently(attempt, self._engine.config.max_attempts)
+        return retry_transient(attempt, self._engine.config.max_attempts)

@@ -1,93 +1,50 @@
-"""Another attempt at what failed for the moment."""
+"""Repeating attempts at a source that failed for the moment."""
 
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from forebay.backoff import Backoff
 from forebay.errors import TransientSourceError
-
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
 
-def persistently(
+def retry_transient(
     attempt: Callable[[], _T],
-    most: int,
-    worthwhile: Callable[[TransientSourceError], bool] = lambda error: not error.exhausted,
-    repeated: Callable[[TransientSourceError], object] = lambda error: None,
+    max_attempts: int,
+    *,
+    should_retry: Callable[[TransientSourceError], bool] = lambda error: not error.exhausted,
+    on_retry: Callable[[TransientSourceError], object] = lambda error: None,
 ) -> _T:
-    """Repeats an attempt that failed for the moment, with growing and random pauses between.
+    """Repeats an attempt that fails with `TransientSourceError`, after growing and random pauses.
+
+    The first pause is 0.05 to 0.2 s; each may be twice as long as the one before, up to 15 s.
 
     Args:
-        most: how many attempts are made in all.
-        worthwhile: whether such a failure is worth another one.
-        repeated: told of each failure that another attempt follows.
+        attempt: makes one attempt.
+        max_attempts: the number of attempts in all.
+        should_retry: whether another attempt may cure a failure.
+        on_retry: called with each failure that another attempt follows.
 
     Raises:
-        SourceError: the last attempt's.
+        SourceError: the last attempt's; its ``attempts`` tells how many were made.
     """
-    try:
-        return attempt()
-    except TransientSourceError as error:
-        if most == 1 or not worthwhile(error):
-            raise
-        log.debug("%s", error)
-        repeated(error)
-    # Imported here: most objects arrive at the first attempt.
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
-    def note(state: RetryCallState) -> None:
-        failure = state.outcome and state.outcome.exception()
-        if isinstance(failure, TransientSourceError):
-            log.debug("%s", failure)
-            repeated(failure)
-
-    retrying = Retrying(
-        retry=retry_if_exception(lambda e: isinstance(e, TransientSourceError) and worthwhile(e)),
-        before_sleep=note,
-        stop=stop_after_attempt(most - 1),
-        wait=wait_random_exponential(multiplier=0.2, min=0.05, max=15.0),
-        reraise=True,
-    )
-    time.sleep(random.uniform(0.05, 0.2))
-    return retrying(attempt)
-
-
-class Backoff:
-    """Pauses that grow: each is longer than the one before, up to a longest one.
-
-    Args:
-        first: the first pause, in seconds.
-        longest: the longest pause, in seconds.
-        factor: how much longer each pause is than the one before.
-        jitter: which part of each pause is random, from 0 to 1, so that many processes do not come at once.
-    """
-
-    def __init__(self, first: float, longest: float, factor: float = 1.5, jitter: float = 0.0) -> None:
-        self._first = first
-        self._longest = longest
-        self._factor = factor
-        self._jitter = jitter
-        self._next = first
-
-    def next(self) -> float:
-        """The next pause, in seconds."""
-        pause = self._next
-        self._next = min(self._next * self._factor, self._longest)
-        return pause * (1 - self._jitter * random.random())
-
-    def sleep(self) -> None:
-        """Sleeps for the next pause."""
-        time.sleep(self.next())
-
-    def reset(self) -> None:
-        """Begins again with the first pause."""
-        self._next = self._first
+    backoff = Backoff(0.2, 15.0, factor=2.0, jitter=0.75)
+    attempts = 1
+    while True:
+        try:
+            return attempt()
+        except TransientSourceError as error:
+            error.attempts = max(error.attempts, attempts)
+            if attempts >= max_attempts or not should_retry(error):
+                raise
+            log.debug("%s", error)
+            on_retry(error)
+        attempts += 1
+        time.sleep(backoff.next())

@@ -14,8 +14,8 @@ _R = TypeVar("_R")
 def run_in_threads(function: Callable[[], None], count: int, name: str) -> None:
     """Runs ``function`` in ``count`` threads, the caller's among them, and waits for all of them.
 
-    The threads are daemons, so that a program whose main thread ends does not wait for downloads; the
-    executors of the standard library would.
+    The threads are daemons, so that a program whose main thread ends does not wait for downloads, as it
+    would with the executors of the standard library.
 
     Raises:
         BaseException: the first that one of them raised.
@@ -39,12 +39,12 @@ def run_in_threads(function: Callable[[], None], count: int, name: str) -> None:
 
 
 def map_in_threads(function: Callable[[_T], _R], items: Sequence[_T], count: int, name: str) -> list[_R]:
-    """What ``function`` gives for each item, in order, with up to ``count`` items at a time.
+    """Calls ``function`` for each item, ``count`` at a time, and returns the results in order.
 
-    An interrupt of the caller does not wait for the calls under way.
+    An interrupt of the caller (Ctrl-C) does not wait for the calls under way.
 
     Raises:
-        BaseException: the first that a call raised; items that were not begun by then are left out.
+        BaseException: the first that a call raised; no further items are begun after it.
     """
     results: dict[int, _R] = {}
     failures: list[BaseException] = []
@@ -76,6 +76,6 @@ def map_in_threads(function: Callable[[_T], _R], items: Sequence[_T], count: int
 
 
 def _thread(function: Callable[[], None], name: str) -> threading.Thread:
-    """A thread that knows what its maker is working on: see `forebay.logs`."""
+    """A thread with the caller's context, so that its log lines name the same job; see `forebay.logs`."""
     context = contextvars.copy_context()
     return threading.Thread(target=context.run, args=(function,), name=name, daemon=True)

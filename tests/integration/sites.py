@@ -13,15 +13,15 @@ from urllib.parse import quote
 import pytest
 
 from forebay.config import MediaCacheConfig
-from forebay.sources.allowed import Allowed
+from forebay.sources.allowlist import Allowlist
 from forebay.sources.base import Source
 from forebay.sources.gcs import gcs_source
 from forebay.sources.gcs_writer import gcs_writer
 from forebay.sources.http import HTTPSource
-from forebay.sources.local import LocalSource, local_uri
 from forebay.sources.s3 import minio_source, minio_writer, s3_source, s3_writer
 from forebay.sources.writing import Writer
 from forebay.uri import MediaURI, parse
+from tests.integration.local_source import LocalSource, local_uri
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
 from tests.servers.proxy import Proxy
@@ -154,7 +154,7 @@ def _http(request: pytest.FixtureRequest) -> Iterator[Site]:
             return uri(key)
 
         def another(**settings: Any) -> Source:
-            return HTTPSource(config(**settings), Allowed([proxy.endpoint]))
+            return HTTPSource(config(**settings), Allowlist([proxy.endpoint]))
 
         def delete(key: str) -> None:
             del server.resources[f"/there/{quote(key)}"]

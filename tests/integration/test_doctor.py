@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forebay.cache import MediaCache
-from forebay.checks.doctor import Finding, examine
+from forebay.checks.doctor import CheckResult, examine
 from forebay.index.workers import ALIVE_SECONDS
 from tests.caches import MakeCache
 from tests.servers.seaweedfs import S3Server
@@ -18,7 +18,7 @@ from tests.servers.valkey import valkey as running_valkey
 pytestmark = pytest.mark.usefixtures("s3_environment")
 
 
-def found(cache: MediaCache, uri: str | None = None) -> dict[str, Finding]:
+def found(cache: MediaCache, uri: str | None = None) -> dict[str, CheckResult]:
     """The last finding of each name."""
     return {finding.name: finding for finding in examine(cache, uri)}
 
@@ -124,8 +124,8 @@ class TestSource:
     def test_objects_and_prefixes(self, cache: MediaCache, s3_server: S3Server, s3_bucket: str) -> None:
         uri = s3_server.put(s3_bucket, "a/b", b"x" * 10)
         prefix = f"s3://{s3_bucket}/a/"
-        assert found(cache, uri)["source"] == Finding("source", "ok", f"{uri} can be read (10B)")
-        assert found(cache, prefix)["source"] == Finding("source", "ok", f"{prefix} can be listed")
+        assert found(cache, uri)["source"] == CheckResult("source", "ok", f"{uri} can be read (10B)")
+        assert found(cache, prefix)["source"] == CheckResult("source", "ok", f"{prefix} can be listed")
         nothing = found(cache, prefix + "c/")["source"]
         assert nothing.state == "warning"
         assert nothing.message.endswith("can be listed, but there is nothing below it")

@@ -14,10 +14,10 @@ from PIL import Image
 from forebay.cache import MediaCache
 from forebay.errors import MediaError, ObjectNotFoundError, SourceNotAllowedError, TransientSourceError
 from forebay.headers.bridge import Bridge, bridge
-from forebay.headers.images import image_info
-from forebay.headers.opening import FIRST_BYTES, open_media, size_of
+from forebay.headers.image_info import image_info
+from forebay.headers.media_files import FIRST_BYTES, open_media, size_of
 from forebay.headers.ranges import RemoteBytes
-from forebay.headers.videos import video_info
+from forebay.headers.video_info import video_info
 from forebay.uri import MediaURI, parse
 from tests.caches import MakeCache
 from tests.integration.sites import SITES, Site
@@ -189,7 +189,7 @@ class TestFailures:
         assert site.proxy is not None
         uri = site.put("a.mp4", videos["mp4, index at the end"].read_bytes())
         cache = make_cache(allowed_sources=["s3://", "minio://", "gs://", site.uri("").raw], max_attempts=1)
-        remote = RemoteBytes(cache, uri, first=1000)
+        remote = RemoteBytes(cache, uri, first_bytes=1000)
         site.proxy.fault(site.path("a.mp4"), Fault(status=503))
 
         with pytest.raises(TransientSourceError, match="503"):
@@ -235,7 +235,7 @@ class TestBridge:
     def served(self, http_server: HTTPServer, make_cache: MakeCache) -> Iterator[Bridge]:
         """A bridge to ten bytes."""
         uri = parse(http_server.put("/digits.bin?signature=secret", b"0123456789"))
-        remote = RemoteBytes(allowed_cache(make_cache, http_server.endpoint + "/"), uri, first=4)
+        remote = RemoteBytes(allowed_cache(make_cache, http_server.endpoint + "/"), uri, first_bytes=4)
         with bridge(remote, uri.key) as one:
             yield one
 
@@ -269,7 +269,7 @@ class TestBridge:
 
     def test_is_gone_afterwards(self, http_server: HTTPServer, make_cache: MakeCache):
         uri = parse(http_server.put("/digits", b"0123456789"))
-        remote = RemoteBytes(allowed_cache(make_cache, http_server.endpoint + "/"), uri, first=4)
+        remote = RemoteBytes(allowed_cache(make_cache, http_server.endpoint + "/"), uri, first_bytes=4)
         with bridge(remote, uri.key) as served:
             pass
 

@@ -27,7 +27,7 @@ PREAMBLE = """
 import faulthandler, multiprocessing, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from forebay.config import MediaCacheConfig
-from forebay.sources.registry import Sources
+from forebay.sources.sources import Sources
 from forebay.uri import parse
 
 root, objects, allowed = sys.argv[1], int(sys.argv[2]), sys.argv[3]

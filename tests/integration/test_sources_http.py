@@ -22,7 +22,7 @@ from forebay.errors import (
     UriError,
 )
 from forebay.sources.base import Source
-from forebay.sources.registry import Sources
+from forebay.sources.sources import Sources
 from forebay.uri import MediaURI, parse
 from tests.integration.sites import bytes_of, config
 from tests.servers.http_server import HTTPServer

@@ -23,8 +23,8 @@ from forebay.errors import (
     TransientSourceError,
 )
 from forebay.remote import Remote
-from forebay.sources.registry import Sources
 from forebay.sources.s3 import s3_writer
+from forebay.sources.sources import Sources
 from forebay.uri import MediaURI, parse
 from tests.caches import MakeCache
 from tests.integration.sites import SITES, Site, bytes_of, config
@@ -262,7 +262,7 @@ class TestLargeObjects:
 FORKED = """
 import io, multiprocessing, sys
 from forebay.config import MediaCacheConfig
-from forebay.sources.registry import Sources
+from forebay.sources.sources import Sources
 from forebay.uri import parse
 
 sources = Sources(MediaCacheConfig(allowed_sources=["s3://", "gs://"]))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.embedded import _binary, _lock, _machine, _place, _wire
+from forebay.embedded import _binary, _lock, _server_directory, _wire
 from forebay.errors import IndexUnavailableError, VolumeError
 
 
@@ -63,14 +63,8 @@ def test_no_server_or_an_old_one_is_an_error_with_the_remedy(
     )
 
 
-def test_a_machine_has_one_name_that_can_be_a_file() -> None:
-    assert _machine.name() == _machine.name()
-    assert _machine.name().startswith(socket.gethostname())
-    assert "/" not in _machine.name()
-
-
 def test_a_plain_directory_has_its_socket_as_its_address(tmp_path: Path) -> None:
-    place = _place.Place("/srv/cache")
+    place = _server_directory.ServerDirectory("/srv/cache")
 
     assert place.socket == "/srv/cache/.forebay/valkey/valkey.sock"
     assert place.url == "unix:///srv/cache/.forebay/valkey/valkey.sock?db=0"
@@ -78,19 +72,19 @@ def test_a_plain_directory_has_its_socket_as_its_address(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["long" * 30, "a b", "ü"])
 def test_any_other_directory_has_a_short_private_link(tmp_path: Path, name: str) -> None:
-    place = _place.Place(str(tmp_path / name))
+    place = _server_directory.ServerDirectory(str(tmp_path / name))
     place.prepare()
 
     assert len(place.socket) < 60 and place.socket.isascii() and " " not in place.socket
     link, links = os.path.dirname(place.socket), os.path.dirname(os.path.dirname(place.socket))
     assert os.path.samefile(link, place.directory)
     assert stat.S_IMODE(os.stat(links).st_mode) == 0o700
-    assert _place.Place(str(tmp_path / name)).socket == place.socket
+    assert _server_directory.ServerDirectory(str(tmp_path / name)).socket == place.socket
     os.unlink(link)
 
 
 def test_a_link_to_elsewhere_is_put_right(tmp_path: Path) -> None:
-    place = _place.Place(str(tmp_path / ("long" * 30)))
+    place = _server_directory.ServerDirectory(str(tmp_path / ("long" * 30)))
     place.prepare()
     link = os.path.dirname(place.socket)
     os.unlink(link)
@@ -109,15 +103,15 @@ def test_a_link_directory_that_is_not_private_is_not_used(
     open_to_all = tmp_path / f"forebay-{os.geteuid()}"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    monkeypatch.setattr(_place, "_BASES", (str(tmp_path),))
+    monkeypatch.setattr(_server_directory, "_BASES", (str(tmp_path),))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     with pytest.raises(VolumeError, match=f"{open_to_all} cannot be created, or is not private"):
-        _place.Place(str(tmp_path / ("long" * 30)))
+        _server_directory.ServerDirectory(str(tmp_path / ("long" * 30)))
 
 
 def test_the_directory_becomes_private_again(tmp_path: Path) -> None:
-    place = _place.Place(str(tmp_path))
+    place = _server_directory.ServerDirectory(str(tmp_path))
     os.makedirs(place.directory)
     os.chmod(place.directory, 0o755)
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ObjectChangedError
-from forebay.headers.images import ImageInfo, read_image_info
-from forebay.headers.opening import FIRST_BYTES
+from forebay.headers.image_info import ImageInfo, read_image_info
+from forebay.headers.media_files import FIRST_BYTES
 from forebay.headers.ranges import RangeFile, RemoteBytes
 from forebay.sources.base import Beginning, ObjectInfo
 from forebay.uri import MediaURI, parse
@@ -73,7 +73,7 @@ class Store:
 
 
 def opened(store: Any, *, first: int = FIRST_BYTES) -> RangeFile:
-    return RangeFile(RemoteBytes(store, URI, first=first))
+    return RangeFile(RemoteBytes(store, URI, first_bytes=first))
 
 
 class TestFiles:

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # The rooms and the modules beside them, from the ground up. A module may import from lower floors, and from
 # its own room where that makes no circle. The most specific name counts.
 FLOORS = (
-    {"forebay._version", "forebay.errors", "forebay.processes", "forebay.threads"},
+    {"forebay._version", "forebay.backoff", "forebay.errors", "forebay.processes", "forebay.threads"},
     {"forebay.retry", "forebay.uri", "forebay.logs"},
     {"forebay.config"},
     {"forebay.embedded", "forebay.index", "forebay.sources"},

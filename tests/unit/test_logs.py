@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from forebay import logs
-from forebay.logs import JsonLines, Lines, clean
+from forebay.logs import JsonFormatter, TextFormatter, clean
 from forebay.threads import map_in_threads, run_in_threads
 from forebay.uri import parse
 
@@ -22,12 +22,12 @@ def record(message: str = "went wrong", name: str = "forebay.fetch", **fields: A
 
 
 def as_json(made: logging.LogRecord) -> dict[str, Any]:
-    return dict(json.loads(JsonLines().format(made)))
+    return dict(json.loads(JsonFormatter().format(made)))
 
 
 def as_text(made: logging.LogRecord) -> str:
     """A line without its time."""
-    return Lines().format(made)[20:]
+    return TextFormatter().format(made)[20:]
 
 
 class TestAbout:
@@ -76,7 +76,7 @@ class TestLines:
     def test_other_packages_are_named(self) -> None:
         assert as_text(record(name="celery.worker")) == "WARNING  celery.worker: went wrong"
 
-    @pytest.mark.parametrize("formatter", [Lines(), JsonLines()])
+    @pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
     def test_an_exception_comes_with_its_trace_and_without_its_secret(
         self, formatter: logging.Formatter
     ) -> None:

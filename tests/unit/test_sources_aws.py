@@ -15,18 +15,18 @@ from forebay.errors import ConfigError
 from forebay.sources import aws
 from forebay.sources.aws import aws_access
 from forebay.sources.minio import minio_access
-from forebay.sources.s3_access import Access, Lender
+from forebay.sources.s3_access import S3Access, S3CredentialProvider
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
 
 
-def found(**settings: Any) -> Access:
+def found(**settings: Any) -> S3Access:
     return aws_access(MediaCacheConfig(**settings))
 
 
-def keys(access: Access) -> tuple[str, str, str | None]:
-    assert isinstance(access.lender, Lender)
-    lent = access.lender()
+def keys(access: S3Access) -> tuple[str, str, str | None]:
+    assert isinstance(access.credential_provider, S3CredentialProvider)
+    lent = access.credential_provider()
     return lent["access_key_id"], lent["secret_access_key"], lent["token"]
 
 
@@ -67,7 +67,7 @@ class TestShortcut:
         for name in ("endpoint", "region", "verify", "has_special_endpoint", "needs_boto"):
             assert getattr(short, name) == getattr(long, name), name
         assert keys(short) == keys(long)
-        assert short.lender.description == long.lender.description
+        assert short.credential_provider.description == long.credential_provider.description
         assert short.client().meta.endpoint_url == long.client().meta.endpoint_url
 
     @pytest.mark.parametrize(
@@ -177,7 +177,10 @@ class TestProfiles:
 
         assert keys(found())[0] == "1"
         assert keys(found(aws_profile="two"))[0] == "2"
-        assert "profile 'two' (shared-credentials-file)" in found(aws_profile="two").lender.description
+        assert (
+            "profile 'two' (shared-credentials-file)"
+            in found(aws_profile="two").credential_provider.description
+        )
 
     def test_beat_keys_in_the_environment_when_they_are_a_setting(
         self, aws_files: Path, monkeypatch: pytest.MonkeyPatch

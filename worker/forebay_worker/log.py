@@ -9,14 +9,14 @@ import warnings
 from forebay import logs
 
 
-def register(format: logs.Format) -> None:
+def register(format: logs.LogFormat) -> None:
     """Writes Celery's log as JSON, where that is wanted; where it is not, the log is Celery's own."""
     from celery import signals
     from celery.exceptions import CPendingDeprecationWarning
 
     def set_up(loglevel: int | str | None = None, **_: object) -> None:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logs.formatter(format))
+        handler.setFormatter(logs.make_formatter(format))
         logging.basicConfig(handlers=[handler], level=loglevel or logging.WARNING, force=True)
         logs.quieten()
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.errors import ConfigError
 from forebay.metrics import catalogue, exposition
-from forebay.metrics.exposition import Collector, Report
-from forebay.metrics.observe import Observed, counted
+from forebay.metrics.exposition import MetricsCollector, ValuesByVolume
+from forebay.metrics.values import MetricValue, counter_values
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
@@ -41,16 +41,17 @@ def serve(cache: MediaCache) -> Any:
     return server
 
 
-def collector(cache: MediaCache) -> Collector:
+def collector(cache: MediaCache) -> MetricsCollector:
     """What this process counted."""
 
-    def ask() -> Report:
+    def ask() -> ValuesByVolume:
         counters: dict[str, dict[str, float]] = {}
         for (counter, source), amount in cache.engine.counters.counts().items():
             counters.setdefault(source, {})[counter] = amount
         values = (
-            Observed(one.metric.of_process(), one.labels, one.value, one.buckets) for one in counted(counters)
+            MetricValue(one.metric.of_process(), one.labels, one.value, one.buckets)
+            for one in counter_values(counters)
         )
         return {cache.config.volume: values}
 
-    return Collector(ask, catalogue.OF_PROCESS)
+    return MetricsCollector(ask, catalogue.OF_PROCESS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from forebay.cache import MediaCache
 from forebay.errors import ForebayError
 from forebay.jobs.monitor import requeue_if_stalled
+from forebay.processes import host_name
 from forebay.volume.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Presence:
 
     def __init__(self, cache: MediaCache) -> None:
         self._cache = cache
-        self._name = f"celery@{socket.gethostname()}"
+        self._name = f"celery@{host_name()}"
         self._concurrency = 1
         # Jobs that this process works on. Their records are kept fresh, so that a long download is not
         # taken for a lost message.

@@ -1,1 +1,1 @@
-"""What is wrong with a cache, and what of it differs from the source."""
+"""Checks of a cache: its configuration and servers (`doctor`), its files against their sources (`audit`)."""

@@ -1,18 +1,17 @@
-"""Comparing a listing with the cache, before a prefetch or after it."""
+"""Audits a listing: compares its objects with their cached copies, before a prefetch or after it."""
 
 from __future__ import annotations
 
 import os
-import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from forebay.errors import ForebayError, ObjectNotFoundError, SourceError, TransientSourceError
+from forebay.errors import ForebayError, ObjectNotFoundError, SourceError
 from forebay.fetch.transfer import unchanged
 from forebay.index import Entry
 from forebay.jobs.status import Failure
+from forebay.retry import retry_transient
 from forebay.threads import map_in_threads
 from forebay.uri import entry_of, is_local, local_file, parse, redact
 
@@ -21,23 +20,23 @@ if TYPE_CHECKING:
     from forebay.manifests.listing import Listing
     from forebay.sources.base import ObjectInfo
 
-# Asking for headers is waiting for answers, far more than it is work.
+# Mostly waiting for answers, so far more threads than CPUs.
 _THREADS = 32
-_TELL_EVERY = 100
+_REPORT_EVERY = 100
 
-State = Literal["cached", "missing", "stale", "damaged", "unknown"]
+AuditState = Literal["cached", "missing", "stale", "damaged", "unknown"]
 
 
 @dataclass
-class Estimate:
-    """What a prefetch would have before it; sizes in bytes. An object that is named twice counts once.
+class PrefetchEstimate:
+    """The work that a prefetch would have to do; sizes in bytes. An object that is named twice counts once.
 
     Attributes:
-        total, bytes: objects in all.
-        cached, cached_bytes: those that are there.
+        total, bytes: all objects.
+        cached, cached_bytes: those that are cached.
         missing, missing_bytes: those that would be downloaded.
         unsized: how many of the missing ones have a size that their source does not tell.
-        failures: those whose source could not be asked.
+        failures: those whose source did not answer, or refused.
     """
 
     total: int = 0
@@ -51,44 +50,44 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """How one object is.
+class AuditResult:
+    """The state of one object's copy.
 
     Attributes:
         uri: its URI, without secrets.
         state: ``cached``; ``missing``; ``stale``: changed at its source, or gone there; ``damaged``: its file
-            is not what was downloaded; ``unknown``: its source could not be asked.
-        reason: why, where there is more to say.
+            has another size than was downloaded; ``unknown``: its source did not answer, or refused.
+        reason: the cause; empty where the state says it all.
     """
 
     uri: str
-    state: State
+    state: AuditState
     reason: str = ""
 
 
 @dataclass
 class _Copy:
-    """An object, and what is cached of it."""
+    """An object, its cached file and its entry in the index."""
 
     uri: str
     file: os.stat_result | None
     entry: Entry | None
 
 
-def estimate(
+def estimate_prefetch(
     cache: MediaCache,
     listing: Listing,
     *,
     update: bool = False,
     asked: Callable[[int], object] = lambda _: None,
-) -> Estimate:
-    """What prefetching a listing would mean; downloads nothing.
+) -> PrefetchEstimate:
+    """Estimates the work of prefetching a listing; downloads nothing.
 
     Args:
-        update: as in the prefetch: what changed at its source counts as missing.
-        asked: told now and then how many sources have been asked.
+        update: as in the prefetch: an object that changed at its source counts as missing.
+        asked: called from time to time with the number of objects whose source has been asked.
     """
-    result = Estimate()
+    result = PrefetchEstimate()
     copies = _copies(cache, listing.uris)
     wanted = [copy.uri for copy in copies if (update or copy.file is None) and not is_local(copy.uri)]
     infos = dict(zip(wanted, _ask(cache, listing, wanted, asked), strict=True))
@@ -110,20 +109,20 @@ def estimate(
     return result
 
 
-def verify(
+def audit(
     cache: MediaCache,
     listing: Listing,
     *,
     remote: bool = False,
     asked: Callable[[int], object] = lambda _: None,
-) -> Iterator[Finding]:
-    """How each object of a listing is, in order. An object that is named twice counts once.
+) -> Iterator[AuditResult]:
+    """Compares each object of a listing with its copy, in order. An object that is named twice counts once.
 
-    What was found below a prefix is compared with what the source said then.
+    Objects that were found below a prefix are compared with the metadata from that listing.
 
     Args:
-        remote: whether to ask the sources about all others that are cached, too.
-        asked: as in `estimate`.
+        remote: whether to ask the sources about all other cached objects, too.
+        asked: as in `estimate_prefetch`.
     """
     copies = _copies(cache, listing.uris)
     wanted = [
@@ -133,10 +132,10 @@ def verify(
     ]
     infos = dict(zip(wanted, _ask(cache, listing, wanted, asked), strict=True))
     for copy in copies:
-        yield Finding(redact(copy.uri), *_judge(copy, infos.get(copy.uri)))
+        yield AuditResult(redact(copy.uri), *_judge(copy, infos.get(copy.uri)))
 
 
-def _judge(copy: _Copy, info: ObjectInfo | ForebayError | None) -> tuple[State, str]:
+def _judge(copy: _Copy, info: ObjectInfo | ForebayError | None) -> tuple[AuditState, str]:
     if copy.file is None:
         return "missing", ""
     size = copy.file.st_size
@@ -152,7 +151,7 @@ def _judge(copy: _Copy, info: ObjectInfo | ForebayError | None) -> tuple[State, 
 
 
 def _copies(cache: MediaCache, uris: Sequence[str]) -> list[_Copy]:
-    """What is cached of each object; each once."""
+    """The cached copy of each object; each object once."""
     entries: dict[str, str] = {}
     for uri in uris:
         entries.setdefault(uri if is_local(uri) else entry_of(uri), uri)
@@ -177,7 +176,7 @@ def _stat(path: str | None) -> os.stat_result | None:
 def _ask(
     cache: MediaCache, listing: Listing, uris: Sequence[str], asked: Callable[[int], object]
 ) -> list[ObjectInfo | ForebayError]:
-    """What the sources say of objects, or why they do not."""
+    """The metadata of each object from its source, or the error that asking for it raised."""
     answers = 0
 
     def ask(uri: str) -> ObjectInfo | ForebayError:
@@ -191,7 +190,7 @@ def _ask(
             return error
         finally:
             answers += 1
-            if answers % _TELL_EVERY == 0:
+            if answers % _REPORT_EVERY == 0:
                 asked(answers)
 
     return map_in_threads(ask, uris, _THREADS, "forebay-ask")
@@ -199,16 +198,8 @@ def _ask(
 
 def _head(cache: MediaCache, uri: str) -> ObjectInfo:
     parsed = parse(uri)
-    attempt = 0
-    while True:
-        attempt += 1
-        try:
-            return cache.engine.sources.for_uri(parsed).head(parsed)
-        except TransientSourceError as error:
-            if attempt >= cache.config.max_attempts:
-                error.attempts = attempt
-                raise
-            time.sleep(random.uniform(0.5, 1.0) * min(0.1 * 2**attempt, 10.0))
+    source = cache.engine.sources.for_uri(parsed)
+    return retry_transient(lambda: source.head(parsed), cache.config.max_attempts)
 
 
 def _is_current(info: ObjectInfo | ForebayError, copy: _Copy) -> bool:

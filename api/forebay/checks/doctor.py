@@ -1,4 +1,4 @@
-"""A check-up: what a cache needs, whether it is there, and what to do where it is not."""
+"""Checks everything that a cache needs, and says what to do about what is missing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
+from forebay import embedded
 from forebay.cache import MediaCache
 from forebay.config import mask_url
 from forebay.config.sizes import human
@@ -16,48 +17,50 @@ from forebay.errors import ForebayError, IndexUnavailableError, VolumeError
 from forebay.index.connection import Connection
 from forebay.jobs.celery_app import broker_url
 from forebay.jobs.dispatcher import STUCK_SECONDS
+from forebay.manifests.listing import is_prefix
 from forebay.uri import is_local, parse
 from forebay.volume.files import AbsentFiles
+from forebay.volumes.volumes import Volumes
 
-State = Literal["ok", "warning", "wrong"]
+CheckState = Literal["ok", "warning", "wrong"]
 
-_OLDEST_REDIS = (6, 2)
+_MIN_REDIS_VERSION = (6, 2)
 _SLOW_SECONDS = 0.02
-_FEW_INODES = 10_000
+_MIN_FREE_INODES = 10_000
 # Access times come from the clocks of many machines, and leases from that of Redis.
-_CLOCK_SECONDS = 2.0
+_MAX_CLOCK_SKEW_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found.
+class CheckResult:
+    """The result of one check.
 
     Attributes:
         name: what was checked.
         state: ``ok``; ``warning``: it works, but not as well as it might; ``wrong``: it does not work.
-        message: what was found, and what to do about it.
+        message: the finding, and what to do about it.
     """
 
     name: str
-    state: State
+    state: CheckState
     message: str
 
 
-def examine(cache: MediaCache, uri: str | None = None) -> Iterator[Finding]:
-    """Checks one thing after the other, each on its own.
+def examine(cache: MediaCache, uri: str | None = None) -> Iterator[CheckResult]:
+    """Makes the checks one after the other; one that fails does not stop the others.
 
-    Starts the embedded index if there is no other, and makes the cache directory; changes nothing else. So
-    a volume whose name Redis does not know, while it knows others, is not made by asking for it.
+    Starts the embedded index if there is no other, and makes the cache directory; changes nothing else. If
+    Redis does not know the configured volume, while it knows others, the check does not create it.
 
     Args:
-        uri: an object or a prefix that must be readable.
+        uri: an object or a prefix that must be readable, too.
     """
     used = 0
     found = [*_volume(cache), *_redis(cache)]
     yield from found
     if _fine(found):
         unnamed = _unnamed(cache)
-        found = [Finding("index", "warning", unnamed)] if unnamed else list(_index(cache))
+        found = [CheckResult("index", "warning", unnamed)] if unnamed else list(_index(cache))
         yield from found
         if unnamed:
             # Opened as if another machine had it, it can be asked without being made.
@@ -74,64 +77,62 @@ def examine(cache: MediaCache, uri: str | None = None) -> Iterator[Finding]:
         yield _source(cache, uri)
 
 
-def _fine(found: Iterable[Finding]) -> bool:
+def _fine(found: Iterable[CheckResult]) -> bool:
     return all(finding.state != "wrong" for finding in found)
 
 
-def _volume(cache: MediaCache) -> Iterator[Finding]:
+def _volume(cache: MediaCache) -> Iterator[CheckResult]:
     config = cache.config
     try:
         cache.engine.files.prepare()
     except ForebayError as error:
-        yield Finding("volume", "wrong", str(error))
+        yield CheckResult("volume", "wrong", str(error))
         return
-    yield Finding("volume", "ok", f"{config.cache_dir} can be written")
+    yield CheckResult("volume", "ok", f"{config.cache_dir} can be written")
 
 
-def _space(cache: MediaCache, used: int) -> Finding:
-    """What the disk has left, beside what the cache may still take.
+def _space(cache: MediaCache, used: int) -> CheckResult:
+    """Compares the free space of the disk with the space that the cache may still take.
 
     Args:
-        used: the size of what is cached, in bytes.
+        used: the size of all cached files, in bytes.
     """
     config = cache.config
     try:
         found = os.statvfs(config.cache_dir)
     except OSError as error:
-        return Finding("space", "wrong", f"the disk cannot be asked: {error.strerror}")
+        return CheckResult("space", "wrong", f"the disk cannot be asked: {error.strerror}")
     free = found.f_bavail * found.f_frsize
     if free < config.min_free_bytes:
-        return Finding(
+        return CheckResult(
             "space",
             "wrong",
             f"{human(free)} of the disk are free, and downloads leave {human(config.min_free_bytes)}: free "
             "some space, or lower FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES",
         )
-    if found.f_files and found.f_favail < _FEW_INODES:
-        return Finding(
+    if found.f_files and found.f_favail < _MIN_FREE_INODES:
+        return CheckResult(
             "space",
             "warning",
             f"the disk has room for {found.f_favail:,} more files only: use a file system with more inodes",
         )
     if config.limit is None or config.limit - used > free - config.min_free_bytes:
         growth = "has no limit" if config.limit is None else f"may grow to {human(config.limit)}"
-        return Finding(
+        return CheckResult(
             "space",
             "warning",
             f"{human(free)} of the disk are free, and the cache {growth}: it will evict only when "
             f"{human(config.min_free_bytes)} are left; lower FIFTYONE_MEDIA_CACHE_SIZE_BYTES to leave more",
         )
-    return Finding(
+    return CheckResult(
         "space", "ok", f"{human(free)} of the disk are free; the cache may take {human(config.limit)}"
     )
 
 
-def _redis(cache: MediaCache) -> Iterator[Finding]:
+def _redis(cache: MediaCache) -> Iterator[CheckResult]:
     config = cache.config
     try:
         if config.redis_url is None:
-            from forebay import embedded
-
             url, what = embedded.ensure_running(config.cache_dir), "the embedded index"
         else:
             url, what = config.redis_url, f"Redis at {mask_url(config.redis_url)}"
@@ -147,30 +148,31 @@ def _redis(cache: MediaCache) -> Iterator[Finding]:
         finally:
             connection.close()
     except ForebayError as error:
-        yield Finding("redis", "wrong", str(error))
+        yield CheckResult("redis", "wrong", str(error))
         return
     version = str(info.get("valkey_version") or info["redis_version"])
-    if tuple(map(int, str(info["redis_version"]).split(".")[:2])) < _OLDEST_REDIS:
-        yield Finding("redis", "wrong", f"{what} is version {version}: use 6.2 or newer")
+    if tuple(map(int, str(info["redis_version"]).split(".")[:2])) < _MIN_REDIS_VERSION:
+        yield CheckResult("redis", "wrong", f"{what} is version {version}: use 6.2 or newer")
         return
-    yield Finding("redis", "ok", f"{what}, version {version}, noeviction, answers in {delay * 1000:.1f} ms")
+    yield CheckResult(
+        "redis", "ok", f"{what}, version {version}, noeviction, answers in {delay * 1000:.1f} ms"
+    )
     if delay > _SLOW_SECONDS:
-        yield Finding("redis", "warning", "it answers slowly: run it close to the workers")
-    memory, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
-    if most and memory > 0.9 * most:
-        yield Finding(
-            "redis", "warning", f"it uses {human(memory)} of maxmemory {human(most)}: raise maxmemory"
+        yield CheckResult("redis", "warning", "it answers slowly: run it close to the workers")
+    memory, max_memory = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    if max_memory and memory > 0.9 * max_memory:
+        yield CheckResult(
+            "redis", "warning", f"it uses {human(memory)} of maxmemory {human(max_memory)}: raise maxmemory"
         )
     skew = time.time() - (seconds + micros / 1e6)
-    if abs(skew) > _CLOCK_SECONDS + delay:
-        yield Finding(
+    if abs(skew) > _MAX_CLOCK_SKEW_SECONDS + delay:
+        yield CheckResult(
             "clock", "warning", f"this machine's clock is {skew:+.0f} s off that of Redis: set both by NTP"
         )
 
 
 def _unnamed(cache: MediaCache) -> str:
-    """Why looking must not make the volume; empty where it is there, or may be made."""
-    from forebay.volumes.volumes import Volumes
+    """Why the volume must not be created by a check; empty where it exists, or may be created."""
 
     with closing(Volumes(cache.config)) as volumes:
         try:
@@ -180,19 +182,19 @@ def _unnamed(cache: MediaCache) -> str:
     return ""
 
 
-def _index(cache: MediaCache) -> Iterator[Finding]:
+def _index(cache: MediaCache) -> Iterator[CheckResult]:
     try:
         totals, leases = cache.engine.open_index().entries.totals(), cache.leases()
     except ForebayError as error:
-        yield Finding("index", "wrong", str(error))
+        yield CheckResult("index", "wrong", str(error))
         return
     limit = cache.config.limit
     used = totals.published + totals.reserved + totals.unindexed
     of = "no limit" if limit is None else human(limit)
-    yield Finding("index", "ok", f"{totals.count:,} objects, {human(used)} of {of}")
+    yield CheckResult("index", "ok", f"{totals.count:,} objects, {human(used)} of {of}")
     if limit and totals.leased > 0.9 * limit:
         names = ", ".join(lease.name for lease in leases[:5])
-        yield Finding(
+        yield CheckResult(
             "leases",
             "warning",
             f"leases ({names}) keep {human(totals.leased)} of {of}, so that hardly anything can be evicted: "
@@ -200,7 +202,7 @@ def _index(cache: MediaCache) -> Iterator[Finding]:
         )
 
 
-def _broker(cache: MediaCache) -> Iterator[Finding]:
+def _broker(cache: MediaCache) -> Iterator[CheckResult]:
     from forebay.index.connection import Connection
 
     url = broker_url(cache.config, cache.engine.open_index().connection.url)
@@ -208,34 +210,34 @@ def _broker(cache: MediaCache) -> Iterator[Finding]:
     try:
         connection.check()
     except IndexUnavailableError as error:
-        yield Finding("broker", "wrong", str(error))
+        yield CheckResult("broker", "wrong", str(error))
     else:
         waiting = cache.engine.open_dispatcher().queue_length()
-        yield Finding("broker", "ok", f"{mask_url(url)}, {waiting:,} messages in the queue")
+        yield CheckResult("broker", "ok", f"{mask_url(url)}, {waiting:,} messages in the queue")
     finally:
         connection.close()
 
 
-def _workers(cache: MediaCache) -> Iterator[Finding]:
+def _workers(cache: MediaCache) -> Iterator[CheckResult]:
     known = cache.engine.open_index().workers.all()
     alive = [worker for worker in known if worker.alive]
     gone = [worker for worker in known if not worker.alive]
     try:
         dispatch, threads = cache.engine.open_dispatcher().choose()
     except ForebayError as error:
-        yield Finding("workers", "wrong", str(error))
+        yield CheckResult("workers", "wrong", str(error))
         return
     if dispatch == "fleet":
         names = ", ".join(worker.name for worker in alive[:5]) + (", …" if len(alive) > 5 else "")
-        yield Finding("workers", "ok", f"{len(alive)} alive with {threads} threads: {names}")
+        yield CheckResult("workers", "ok", f"{len(alive)} alive with {threads} threads: {names}")
     elif alive and cache.config.dispatch == "auto":
-        yield Finding(
+        yield CheckResult(
             "workers",
             "wrong",
             f"{len(alive)} alive, but none has taken a message for {STUCK_SECONDS:.0f} s: restart them",
         )
     else:
-        yield Finding(
+        yield CheckResult(
             "workers",
             "ok",
             f"downloads run with {threads} threads of the process that asks"
@@ -243,30 +245,29 @@ def _workers(cache: MediaCache) -> Iterator[Finding]:
         )
     if gone:
         names = ", ".join(worker.name for worker in gone[:5])
-        yield Finding("workers", "warning", f"not heard of any more: {names}; see their logs")
+        yield CheckResult("workers", "warning", f"not heard of any more: {names}; see their logs")
 
 
-def _source(cache: MediaCache, uri: str) -> Finding:
-    from forebay.manifests.listing import is_prefix
+def _source(cache: MediaCache, uri: str) -> CheckResult:
 
     try:
         if is_local(uri):
-            state: State = "ok" if os.path.exists(uri) else "wrong"
-            return Finding("source", state, f"{uri} is a local path, which is used as it is")
+            state: CheckState = "ok" if os.path.exists(uri) else "wrong"
+            return CheckResult("source", state, f"{uri} is a local path, which is used as it is")
         parsed = parse(uri)
         source = cache.engine.sources.for_uri(parsed)
         if is_prefix(uri):
             first = next(source.list(parsed), None)
             what = "can be listed" + ("" if first else ", but there is nothing below it")
-            return Finding("source", "ok" if first else "warning", f"{parsed.redacted} {what}")
+            return CheckResult("source", "ok" if first else "warning", f"{parsed.redacted} {what}")
         # The answer to HEAD would not say why it refuses.
         info = source.read_start(parsed, 1).info
     except ForebayError as error:
-        return Finding("source", "wrong", str(error))
+        return CheckResult("source", "wrong", str(error))
     size = "of unknown size" if info.size is None else human(info.size)
     limit = cache.config.limit
     if limit is not None and info.size is not None and info.size > limit:
-        return Finding(
+        return CheckResult(
             "source", "wrong", f"{parsed.redacted} is larger than the whole cache: {size} and {human(limit)}"
         )
-    return Finding("source", "ok", f"{parsed.redacted} can be read ({size})")
+    return CheckResult("source", "ok", f"{parsed.redacted} can be read ({size})")

@@ -134,12 +134,12 @@ def verify(
 
     Objects below a prefix, which has to be listed, are compared with their source in any case.
     """
-    from forebay.checks.audit import verify as verify_all
+    from forebay.checks.audit import audit
 
     cache = State.of(ctx).known_cache()
     listing = targets.expand_targets(cache, targets.read_targets(uris, column), include, exclude)
     with targets.Counter("asking the sources", "object") as counter:
-        findings = list(verify_all(cache, listing, remote=remote, asked=counter.show))
+        findings = list(audit(cache, listing, remote=remote, asked=counter.show))
     states = ["cached", "missing", "stale", "damaged", "unknown"]
     counts = {state: sum(finding.state == state for finding in findings) for state in states}
     wrong = [finding for finding in findings if finding.state != "cached"]

@@ -12,7 +12,7 @@ from forebay import logs
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
-def log_worker(format: logs.Format, stream: TextIO, verbose: int) -> None:
+def log_worker(format: logs.LogFormat, stream: TextIO, verbose: int) -> None:
     """Set up a worker's log in place of Celery's own.
 
     Args:
@@ -21,7 +21,7 @@ def log_worker(format: logs.Format, stream: TextIO, verbose: int) -> None:
     from celery import signals
 
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logs.formatter(format))
+    handler.setFormatter(logs.make_formatter(format))
 
     def set_up(**_: object) -> None:
         root = logging.getLogger()

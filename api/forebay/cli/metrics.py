@@ -35,14 +35,14 @@ def metrics(
 ) -> int:
     """Print what Redis knows of the volume for Prometheus, or serve it. --volume also takes a,b or all."""
     from forebay.metrics import exposition
-    from forebay.metrics.volumes import OfVolumes
+    from forebay.metrics.volume_metrics import VolumeMetrics
 
     state = State.of(ctx)
     names = state.volumes()
     config = state.config()
     address = None if serve is None else exposition.parse_address(serve)
     url = config.redis_url or state.cache().engine.open_index().connection.url
-    of_volumes = OfVolumes(config, url, None if names == "all" else names or [config.volume])
+    of_volumes = VolumeMetrics(config, url, None if names == "all" else names or [config.volume])
     if address is None:
         if json:
             emit(

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from forebay.logs import JsonLines, clean, told
+from forebay.logs import JsonFormatter, clean, with_subject
 
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON on stdout, for programs.")]
 
@@ -52,7 +52,7 @@ def say(text: str = "", level: int = logging.INFO) -> None:
 
 
 def _as_json(level: int, text: str) -> str:
-    return JsonLines().format(logging.LogRecord("forebay.cli", level, "", 0, text, None, None))
+    return JsonFormatter().format(logging.LogRecord("forebay.cli", level, "", 0, text, None, None))
 
 
 def complain(text: str) -> None:
@@ -83,9 +83,9 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         _keep_order()
         text = (
-            JsonLines().format(record)
+            JsonFormatter().format(record)
             if _style.json
-            else clean(f"{record.levelname.lower()}: {told(record)}")
+            else clean(f"{record.levelname.lower()}: {with_subject(record)}")
         )
         print(text, file=sys.stderr, flush=True)
 

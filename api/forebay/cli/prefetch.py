@@ -124,10 +124,10 @@ def _several(
 
 
 def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> int:
-    from forebay.checks.audit import estimate
+    from forebay.checks.audit import estimate_prefetch
 
     with targets.Counter("asking for sizes", "object") as counter:
-        found = estimate(cache, listing, update=update, asked=counter.show)
+        found = estimate_prefetch(cache, listing, update=update, asked=counter.show)
     if json:
         emit(asdict(found))
     else:

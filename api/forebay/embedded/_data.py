@@ -1,4 +1,4 @@
-"""The server's data, as the supervisor moves it about; the working directory is the server's."""
+"""Moves and copies the server's data files, which are in the working directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from forebay.embedded._settings import DATA
 
 
 def set_aside() -> list[tuple[str, str]]:
-    """Renames what there is to ``….broken-<time>``; returns the pairs of names, old and new."""
+    """Renames the data files to ``….broken-<time>``; returns the pairs of names, old and new."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     moved = [(name, f"{name}.broken-{stamp}") for name in DATA if os.path.lexists(name)]
     for name, aside in moved:

@@ -1,14 +1,15 @@
 """The right to run the server of one directory on this machine.
 
-The kernel gives it back when the last process that holds it is gone, however it ended: there is no
-file to clean up and no process id to trust. On Linux it is a name among the abstract unix sockets,
-elsewhere a lock on a file in ``/tmp``. It is never a lock on a file of the cache directory, which
+The kernel releases it when the last process that holds it is gone, however it ended: there is no file to
+clean up, and no process id that could be another's by now. On Linux it is a name among the abstract unix
+sockets, elsewhere a lock on a file in ``/tmp``. It is never a lock on a file of the cache directory, which
 may be on NFS.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import sys
@@ -21,7 +22,7 @@ class Lock:
         self._descriptor = descriptor
 
     def share(self) -> None:
-        """Has children hold the lock too, until they end."""
+        """Lets child processes inherit the lock; it is free when they, too, have ended."""
         os.set_inheritable(self._descriptor, True)
 
     def release(self) -> None:
@@ -29,7 +30,7 @@ class Lock:
 
 
 def take(directory: str) -> Lock | None:
-    """Takes the lock of ``directory``, or returns ``None`` when somebody holds it.
+    """Takes the lock of ``directory``, or returns ``None`` when another process holds it.
 
     Raises:
         OSError: ``directory`` does not exist.
@@ -60,8 +61,6 @@ def _take_name(name: str) -> Lock | None:
 
 
 def _take_file(path: str) -> Lock | None:
-    import fcntl
-
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

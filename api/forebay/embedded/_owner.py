@@ -1,4 +1,4 @@
-"""Which index a volume belongs to: the record in ``<cache_dir>/.forebay/volume.json``."""
+"""The record of the index that a volume belongs to: ``<cache_dir>/.forebay/volume.json``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-from forebay.embedded import _machine
+from forebay import processes
 from forebay.errors import VolumeError
 
 _FIELDS = {"kind", "index_id", "host", "url_masked", "created"}
@@ -23,28 +23,28 @@ class Owner:
 
     Attributes:
         kind: whether it is embedded or a Redis of the user's.
-        index_id: what the index calls itself (a key inside it holds the same).
+        index_id: the index's id (a key inside it holds the same).
         host: the machine that claimed the volume.
         url_masked: the Redis's URL without its password; empty when embedded.
         created: when the volume was claimed, in seconds since 1970.
-        volume: the volume's name; empty where whoever claimed it did not say.
+        volume: the volume's name; empty in records of before it was written down.
     """
 
     kind: Literal["embedded", "redis"]
     index_id: str
-    host: str = field(default_factory=_machine.name)
+    host: str = field(default_factory=processes.machine_name)
     url_masked: str = ""
     created: float = field(default_factory=time.time)
     volume: str = ""
 
 
 def owner_path(cache_dir: str) -> str:
-    """The file that says whom the volume belongs to."""
+    """The path of the owner record."""
     return os.path.join(cache_dir, ".forebay", "volume.json")
 
 
 def read_owner(cache_dir: str) -> Owner | None:
-    """Whom the volume belongs to, or ``None`` when it belongs to nobody yet.
+    """The volume's owner; ``None`` when no index has claimed it yet.
 
     Raises:
         VolumeError: the record cannot be read.
@@ -53,7 +53,7 @@ def read_owner(cache_dir: str) -> Owner | None:
     try:
         owner = _read(path)
         if owner is None:
-            # Without hard links it is not written in one step: somebody may be at it right now.
+            # Without hard links it is not written in one step: another process may be writing it.
             time.sleep(0.05)
             owner = _read(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -69,9 +69,9 @@ def read_owner(cache_dir: str) -> Owner | None:
 
 
 def write_owner(cache_dir: str, owner: Owner) -> Owner:
-    """Claims the volume for ``owner`` unless somebody was first; returns whom it belongs to.
+    """Claims the volume for ``owner`` unless it has one; returns the owner that it then has.
 
-    Of several that do this at the same time, on whichever hosts, one wins and all are told which.
+    Of several processes that do this at the same time, on any hosts, one wins, and all get its record.
 
     Raises:
         VolumeError: the directory cannot be written, or the record cannot be read.
@@ -104,12 +104,12 @@ def claim_volume(cache_dir: str, index_id: str, *, url_masked: str = "", volume:
 
     Args:
         cache_dir: the volume's directory.
-        index_id: what the index calls itself.
+        index_id: the index's id.
         url_masked: the index's URL without its password; empty for the embedded one.
         volume: the volume's name.
 
     Raises:
-        VolumeError: it belongs to another index, or has another name. The message tells which, and how to
+        VolumeError: it belongs to another index, or has another name; the message says which, and how to
             share it.
     """
     mine = Owner("redis" if url_masked else "embedded", index_id, url_masked=url_masked, volume=volume)
@@ -125,7 +125,7 @@ def claim_volume(cache_dir: str, index_id: str, *, url_masked: str = "", volume:
 
 
 def check_name(cache_dir: str, owner: Owner, volume: str) -> None:
-    """Makes sure that nobody uses a volume under a second name: its leases and limit would not count.
+    """Refuses a second name for a volume, under which its leases and its limit would not count.
 
     Raises:
         VolumeError: it has another name. The message tells which, and how to change it.
@@ -141,7 +141,7 @@ def check_name(cache_dir: str, owner: Owner, volume: str) -> None:
 
 
 def describe_conflict(cache_dir: str, owner: Owner) -> str:
-    """What to tell somebody who reached the volume with another index than ``owner``'s."""
+    """The message for a process that uses the volume with another index than ``owner``'s."""
     if owner.kind == "redis":
         whose = f"the Redis {owner.url_masked}"
         share = "set FIFTYONE_MEDIA_CACHE_REDIS_URL to that Redis on every host"

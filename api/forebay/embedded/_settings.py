@@ -9,7 +9,7 @@ LOG = "valkey.log"
 CONFIG = "valkey.conf"
 LEASE = "host.json"
 
-# What the server keeps: a directory from Redis 7 on, a file before.
+# The server's data: a directory from Redis 7 on, a file before.
 DATA = ("appendonlydir", "appendonly.aof")
 
 SERVER_CONFIG = f"""\
@@ -43,6 +43,6 @@ lazyfree-lazy-server-del yes
 lazyfree-lazy-user-del yes
 lazyfree-lazy-user-flush yes
 
-# Being connected is what counts as use: no client is sent away for being quiet.
+# A connected client counts as use of the server, so idle clients are not disconnected.
 timeout 0
 """

@@ -7,10 +7,10 @@ import os
 import time
 from urllib.parse import urlsplit
 
+from forebay.embedded._launch import REMEDY, start_supervisor
 from forebay.embedded._owner import describe_conflict, read_owner
-from forebay.embedded._place import Place
+from forebay.embedded._server_directory import ServerDirectory
 from forebay.embedded._settings import LOG
-from forebay.embedded._summon import REMEDY, summon
 from forebay.embedded._wire import ping
 from forebay.errors import ConfigError, IndexUnavailableError, VolumeError
 
@@ -26,7 +26,7 @@ def ensure_running(
     """The URL of the embedded server of ``cache_dir``; starts it when it does not run.
 
     It takes well under a millisecond when the server runs and about 0.1 s when it does not. The server
-    stops when nobody was connected for ``idle_seconds``, so a client whose connection breaks, or that
+    stops when no client was connected for ``idle_seconds``, so a client whose connection breaks, or that
     cannot connect, must call this again and connect to the URL that it returns.
 
     Args:
@@ -42,10 +42,10 @@ def ensure_running(
         VolumeError: the directory cannot be used, or belongs to another index or another user, or its
             server runs on another machine.
         IndexUnavailableError: no server could be started, or it does not answer.
-        ConfigError: ``FOREBAY_EMBEDDED_IDLE_SECONDS`` is no number of seconds.
+        ConfigError: ``FOREBAY_EMBEDDED_IDLE_SECONDS`` is not a number of seconds above 0.
     """
     deadline = time.monotonic() + timeout_seconds
-    place = Place(cache_dir)
+    place = ServerDirectory(cache_dir)
     owner = read_owner(cache_dir)
     if owner is not None and owner.kind == "redis":
         raise VolumeError(describe_conflict(cache_dir, owner))
@@ -54,8 +54,8 @@ def ensure_running(
     if answer != "+PONG":
         place.prepare()
     while answer != "+PONG":
-        outcome = summon(place, _idle_seconds(idle_seconds), deadline)
-        for moved in outcome.moved:
+        result = start_supervisor(place, _idle_seconds(idle_seconds), deadline)
+        for moved in result.moved:
             logger.warning(
                 "the embedded index of %s could not be loaded and was moved to %s; it starts empty and is "
                 "filled again from the files of the volume",
@@ -64,7 +64,7 @@ def ensure_running(
             )
         answer = ping(place.socket, max(0.1, deadline - time.monotonic()))
         if answer != "+PONG" and time.monotonic() > deadline:
-            reason = answer[1:] or outcome.trouble
+            reason = answer[1:] or result.trouble
             raise IndexUnavailableError(
                 f"the embedded index of {cache_dir} does not answer within {timeout_seconds:g} s"
                 f"{f' ({reason})' if reason else ''}: try again, see "

@@ -1,8 +1,8 @@
-"""The process that keeps one Valkey server running, and ends it when nobody uses it any more.
+"""The process that keeps one Valkey server running, and ends it when it has had no client for a while.
 
-It outlives whoever started it. Everybody who finds no server starts a supervisor, and the supervisors
-settle among themselves who stays: the one that gets the lock. Its server inherits the lock, so that it
-is free again only when both are gone, however they ended.
+It outlives the process that started it. Each process that finds no server starts a supervisor; the
+supervisor that gets the lock stays, and the others end. Its server inherits the lock, so that the lock is
+free again only when both are gone, however they ended.
 
 The starter reads one line of JSON from its standard output: ``{"state": …}`` with
 
@@ -12,7 +12,7 @@ The starter reads one line of JSON from its standard output: ``{"state": …}`` 
 - ``killed``: the server was killed while it was starting; ``trouble`` tells how,
 - ``failed``: the server does not start; with the ``reason``, such as the end of its log.
 
-Only the standard library, and little of it: this runs as long as any cache is in use.
+Imports only a little of the standard library: this process runs as long as any cache is in use.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ import socket
 import time
 from typing import Any
 
+from forebay.backoff import Backoff
 from forebay.embedded import _data, _lock
-from forebay.embedded._lease import BEAT_SECONDS, Lease
-from forebay.embedded._process import Server, Signals
+from forebay.embedded._machine_lease import HEARTBEAT_SECONDS, MachineLease
+from forebay.embedded._server import ServerProcess, Signals
 from forebay.embedded._settings import CONFIG, LOG, SERVER_CONFIG, SOCKET
 from forebay.embedded._wire import connect, info, ping
 
 # Short enough that the lease is touched in time while the server is busy.
 _ANSWER_SECONDS = 1.0
-_CLOSED_DOOR = SOCKET + ".closed"
+_HIDDEN_SOCKET = SOCKET + ".closed"
 _LOG_BYTES = 1 << 20
 _LOG_TAIL_BYTES = 2000
 
@@ -45,17 +46,17 @@ class _KilledError(Exception):
     """The server was killed or stopped while it was starting."""
 
 
-def main(directory: str, binary: str, host: str, idle_seconds: float, patience_seconds: float) -> None:
-    """Runs as long as the server is used.
+def main(directory: str, binary: str, host: str, idle_seconds: float, max_wait_seconds: float) -> None:
+    """Runs the server as long as it is used.
 
     Args:
         directory: the server's directory.
         binary: the server's program.
         host: this machine's name.
         idle_seconds: how long the server stays without a client.
-        patience_seconds: how long the starter waits.
+        max_wait_seconds: how long the starter waits.
     """
-    deadline = time.monotonic() + patience_seconds
+    deadline = time.monotonic() + max_wait_seconds
     # The starter waits for its child, so that it keeps no zombie; its child's child stays.
     if os.fork():
         os._exit(0)
@@ -63,7 +64,7 @@ def main(directory: str, binary: str, host: str, idle_seconds: float, patience_s
     os.dup2(2, 1)
     os.umask(0o077)
     os.chdir(directory)
-    signals, lease = Signals(), Lease(host)
+    signals, lease = Signals(), MachineLease(host)
     try:
         answer = _settle(lease, deadline)
         if answer is not None:
@@ -90,8 +91,12 @@ def _tell(report: int, **facts: object) -> None:
     os.close(report)
 
 
-def _settle(lease: Lease, deadline: float) -> dict[str, Any] | None:
-    """Waits until it is clear who keeps the server: ``None`` if this process, or else what to report."""
+def _settle(lease: MachineLease, deadline: float) -> dict[str, Any] | None:
+    """Waits until it is decided which process keeps the server.
+
+    Returns:
+        ``None`` if this process does, otherwise what to report to the starter.
+    """
     lock = None
     while True:
         lock = lock or _lock.take(".")
@@ -99,7 +104,7 @@ def _settle(lease: Lease, deadline: float) -> dict[str, Any] | None:
         if lock and not held:
             lock.share()
             return None
-        # Another's server that can be reached is on this machine, whatever its name is.
+        # A server that can be reached is on this machine, even if its lease has another host name.
         if ping(SOCKET, _ANSWER_SECONDS) == "+PONG":
             return {"state": "ready"}
         if time.monotonic() + (held.free_after_seconds if held else 0.0) > deadline:
@@ -107,19 +112,19 @@ def _settle(lease: Lease, deadline: float) -> dict[str, Any] | None:
         time.sleep(0.05 if held else 0.005)
 
 
-def _start(binary: str, lease: Lease, signals: Signals) -> tuple[Server, list[str]]:
+def _start(binary: str, lease: MachineLease, signals: Signals) -> tuple[ServerProcess, list[str]]:
     """Starts the server; sets aside data that it cannot load, when it can start without.
 
     Raises:
         _StartError: it does not start either way; nothing was set aside.
-        _KilledError: somebody ended it.
+        _KilledError: a signal ended it.
     """
     if os.stat(LOG).st_size > _LOG_BYTES:
         os.truncate(LOG, 0)
     with open(CONFIG, "w") as file:
         file.write(SERVER_CONFIG)
     log_start = os.stat(LOG).st_size
-    server = _launch(binary, lease, signals)
+    server = _run_until_ready(binary, lease, signals)
     if server.runs():
         return server, []
     if not server.failed:
@@ -127,26 +132,25 @@ def _start(binary: str, lease: Lease, signals: Signals) -> tuple[Server, list[st
     problem = _log_since(log_start) or f"{binary} ended with status {server.exit_status}"
     moved = _data.set_aside()
     if moved:
-        server = _launch(binary, lease, signals)
+        server = _run_until_ready(binary, lease, signals)
         if server.runs() or not server.failed:
             return server, [aside for _, aside in moved]
         _data.put_back(moved)
     raise _StartError(problem)
 
 
-def _launch(binary: str, lease: Lease, signals: Signals) -> Server:
+def _run_until_ready(binary: str, lease: MachineLease, signals: Signals) -> ServerProcess:
     """Runs the server until it answers, or has ended."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(SOCKET)
-    server, pause = Server(binary), 0.002
+    server, backoff = ServerProcess(binary), Backoff(0.002, 0.2, factor=1.1)
     while server.runs() and ping(SOCKET, _ANSWER_SECONDS) != "+PONG":
         if signals.stopping:
             server.stop()
-        elif not lease.beat():
+        elif not lease.heartbeat():
             server.kill()
-        # Loading much data takes a while; nothing ends it but SIGTERM.
-        signals.wait(pause)
-        pause = min(pause * 1.1, 0.2)
+        # Loading much data takes a while; only SIGTERM or a lost lease ends the wait.
+        signals.wait(backoff.next())
     return server
 
 
@@ -156,14 +160,14 @@ def _log_since(position: int) -> str:
         return log.read().decode("utf-8", "replace").strip()
 
 
-def _watch(server: Server, idle_seconds: float, lease: Lease, signals: Signals) -> None:
+def _watch(server: ServerProcess, idle_seconds: float, lease: MachineLease, signals: Signals) -> None:
     """Returns when the server has ended, is to be stopped, or was not used for ``idle_seconds``."""
-    pause = min(BEAT_SECONDS, max(idle_seconds / 8, 0.01))
+    pause = min(HEARTBEAT_SECONDS, max(idle_seconds / 8, 0.01))
     used, seen = time.monotonic(), -1
     connection: socket.socket | None = None
     # Without its socket no new client could reach it: then a new server is better.
     while server.runs() and not signals.stopping and os.path.exists(SOCKET):
-        if not lease.beat():
+        if not lease.heartbeat():
             server.kill()
             return
         try:
@@ -172,7 +176,7 @@ def _watch(server: Server, idle_seconds: float, lease: Lease, signals: Signals) 
             clients, connections = _usage(connection)
             if clients or connections != seen:
                 used, seen = time.monotonic(), connections
-            elif time.monotonic() - used >= idle_seconds and _close_door(connection, seen):
+            elif time.monotonic() - used >= idle_seconds and _hide_socket(connection, seen):
                 return
         except OSError:
             # It ends, which the next round sees, or it is busy, which counts as use.
@@ -188,13 +192,14 @@ def _usage(connection: socket.socket) -> tuple[int, int]:
     return clients - 1, int(info(connection, "stats")["total_connections_received"])
 
 
-def _close_door(connection: socket.socket, seen: int) -> bool:
-    """Lets no new client in; false, and the door is open again, if one came at the last moment."""
-    os.rename(SOCKET, _CLOSED_DOOR)
-    # Who connected before the rename may still wait to be let in; the server does so between the two.
+def _hide_socket(connection: socket.socket, seen: int) -> bool:
+    """Hides the socket from new clients; false, and undone, if one connected at the last moment."""
+    os.rename(SOCKET, _HIDDEN_SOCKET)
+    # A client that connected before the rename may still wait to be accepted; the server accepts it
+    # between the two questions.
     usages = [_usage(connection), _usage(connection)]
     if usages[-1] == (0, seen):
-        os.unlink(_CLOSED_DOOR)
+        os.unlink(_HIDDEN_SOCKET)
         return True
-    os.rename(_CLOSED_DOOR, SOCKET)
+    os.rename(_HIDDEN_SOCKET, SOCKET)
     return False

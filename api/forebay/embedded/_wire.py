@@ -1,4 +1,4 @@
-"""Just enough of Redis's protocol to ask a server how it is, without importing a client."""
+"""Just enough of Redis's protocol for PING and INFO, without importing a client."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def connect(path: str, timeout_seconds: float) -> socket.socket:
     """A connection to the unix socket at ``path``.
 
     Raises:
-        OSError: nobody listens there.
+        OSError: no server listens there.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -46,7 +46,7 @@ def info(connection: socket.socket, section: str) -> dict[str, str]:
     """One section of INFO.
 
     Raises:
-        OSError: as `ask`, or the server is too busy to tell.
+        OSError: as `ask`, or the server answers with an error.
     """
     text = ask(connection, f"INFO {section}")
     if text.startswith("-"):
@@ -55,7 +55,7 @@ def info(connection: socket.socket, section: str) -> dict[str, str]:
 
 
 def ping(path: str, timeout_seconds: float) -> str:
-    """``+PONG``, an error such as ``-LOADING …``, or an empty string where nobody answers."""
+    """``+PONG``, an error such as ``-LOADING …``, or an empty string where no server answers."""
     try:
         with connect(path, timeout_seconds) as connection:
             return ask(connection, "PING")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 
+from forebay.backoff import Backoff
 from forebay.errors import VolumeError
 from forebay.index import Index, batches
-from forebay.processes import ended_here
-from forebay.retry import Backoff
+from forebay.processes import is_identity_alive
 from forebay.volume.recovery import Recovery
 from forebay.volume.removal import Removal, Verdict, kept_by_leases
 
@@ -67,11 +68,11 @@ class Clearing:
             self._remove(token, [entry for entry, a in zip(pending, answers, strict=True) if a.granted])
             for _, answer in held:
                 holder = answer.holder.rpartition(".")[0]
-                if not answer.holder_alive or ended_here(holder):
+                if not answer.holder_alive or not is_identity_alive(holder):
                     self._recovery.reap(holder)
             pending = [entry for entry, _ in held]
             if pending:
-                pause.sleep()
+                time.sleep(pause.next())
 
     def _remove(self, token: str, entries: Sequence[str], kept: Iterable[str] = ()) -> int:
         """Removes claimed entries but for those ``kept``; returns how many the index knew."""

@@ -20,8 +20,8 @@ import os
 import time
 from dataclasses import dataclass, field
 
+from forebay.backoff import Backoff
 from forebay.index import Index, LockLostError, batches
-from forebay.retry import Backoff
 from forebay.volume.counters import Counters
 from forebay.volume.files import Files
 from forebay.volume.leases import end_expired_leases
@@ -123,7 +123,7 @@ class Evictor:
             elif (done.wait_until is None and not done.locked) or time.monotonic() - changed > patience:
                 break
             else:
-                pause.sleep()
+                time.sleep(pause.next())
         return total
 
     def evict_unread(self, wanted: int) -> int:

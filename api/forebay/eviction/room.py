@@ -102,7 +102,9 @@ class Room:
             return CacheFullError(
                 f"{what}: no room for {human(size)} on {self._files.cache_dir}: downloads leave "
                 f"{human(self._min_free)} of the disk free, and nothing is left to evict; "
-                "free some space, or lower FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES"
+                "free some space, or lower FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES",
+                needed=size,
+                limit=self._limit,
             )
         held = []
         if shortage.leased:
@@ -114,5 +116,8 @@ class Room:
         return CacheFullError(
             f"{what}: no room for {human(size)} in a cache of {human(self._limit)}: "
             f"{' and '.join(held) or 'nothing can be evicted'}; "
-            "end a lease, or raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
+            "end a lease, or raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES",
+            needed=size,
+            limit=self._limit,
+            held=shortage.leased + shortage.reserved,
         )

@@ -11,16 +11,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from forebay import logs
+from forebay.backoff import Backoff
 from forebay.errors import ForebayError, IndexUnavailableError, SourceError
 from forebay.eviction.room import Room
 from forebay.fetch.outcome import Outcome
-from forebay.fetch.reasons import reason_of
 from forebay.fetch.transfer import Destination, Transfer
 from forebay.fetch.work import Item, Work, items_of
 from forebay.index import Claimed, Download, SessionLostError
-from forebay.processes import ended_here
-from forebay.retry import Backoff
-from forebay.sources.base import Lookup
+from forebay.processes import is_identity_alive
+from forebay.sources.base import SourceLookup
 from forebay.threads import run_in_threads
 from forebay.uri import MediaURI
 from forebay.volume.counters import Counters, Ended
@@ -50,7 +49,12 @@ class Fetcher:
     """
 
     def __init__(
-        self, destination: Destination, recovery: Recovery, room: Room, counters: Counters, sources: Lookup
+        self,
+        destination: Destination,
+        recovery: Recovery,
+        room: Room,
+        counters: Counters,
+        sources: SourceLookup,
     ) -> None:
         self._destination = destination
         self._recovery = recovery
@@ -58,7 +62,7 @@ class Fetcher:
         self._counters = counters
         self._sources = sources
 
-    def reading_from(self, sources: Lookup) -> Fetcher:
+    def reading_from(self, sources: SourceLookup) -> Fetcher:
         """A fetcher into the same volume from other sources."""
         return Fetcher(self._destination, self._recovery, self._room, self._counters, sources)
 
@@ -123,7 +127,7 @@ class _Run:
         recovery: Recovery,
         room: Room,
         counters: Counters,
-        sources: Lookup,
+        sources: SourceLookup,
         report: Report,
         update: bool,
         cancelled: Callable[[], bool],
@@ -240,7 +244,7 @@ class _Run:
     def _await(self, item: Item, answer: Claimed) -> None:
         """Waits for the holder of the claim, or cleans up after it."""
         holder = answer.holder.rpartition(".")[0]
-        if answer.holder_alive and not ended_here(holder):
+        if answer.holder_alive and is_identity_alive(holder):
             self._work.waiting.append(item)
         else:
             self._recovery.reap(holder)
@@ -281,14 +285,14 @@ class _Run:
             raise
         except ForebayError as error:
             _take_over(item, transfer)
-            self._sources.note(item.uri, error)
+            self._sources.record(item.uri, error)
             self._fail(item, error)
         except BaseException:
             self._drop(item)
             raise
         else:
             _take_over(item, transfer)
-            self._sources.note(item.uri, None)
+            self._sources.record(item.uri, None)
             self._done(item, download)
         finally:
             logs.sample.set(None)
@@ -359,7 +363,7 @@ class _Run:
         if isinstance(error, SourceError):
             error.attempts = item.attempts
         self._drop(item)
-        self._counters.ended([Ended(item.uri, "failed", reason=reason_of(error), retries=item.retries)])
+        self._counters.ended([Ended(item.uri, "failed", reason=error.kind, retries=item.retries)])
         with self._work.lock:
             self._report(item.outcomes("failed", error=error))
 

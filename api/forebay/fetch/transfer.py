@@ -21,11 +21,10 @@ from forebay.errors import (
     TransientSourceError,
 )
 from forebay.fetch.publishing import publish, remove_if_there
-from forebay.fetch.reasons import reason_of
 from forebay.fetch.writing import PartialFile
 from forebay.index import Download, Entry, Index, SessionLostError
-from forebay.retry import persistently
-from forebay.sources.base import Lookup, ObjectInfo, Opened, Source
+from forebay.retry import retry_transient
+from forebay.sources.base import ObjectInfo, ObjectStream, Source, SourceLookup
 from forebay.uri import MediaURI, uri_of
 from forebay.volume.files import Files
 from forebay.volume.reservation import Reservation
@@ -99,7 +98,7 @@ class Transfer:
         self.first_byte = 0.0
         self.seconds = 0.0
 
-    def run(self, sources: Lookup) -> Download | None:
+    def run(self, sources: SourceLookup) -> Download | None:
         """Transfers the object; tries until that works, fails for good, or has been tried often enough.
 
         Returns:
@@ -118,11 +117,11 @@ class Transfer:
 
     def _retrying(self, attempt: Callable[[], _T], worthwhile: Callable[[TransientSourceError], bool]) -> _T:
         """Repeats an attempt that failed for the moment, with growing and random pauses between."""
-        return persistently(
+        return retry_transient(
             attempt,
             self._config.max_attempts,
-            worthwhile,
-            lambda error: self.retries.append(reason_of(error)),
+            should_retry=worthwhile,
+            on_retry=lambda error: self.retries.append(error.kind),
         )
 
     def _attempt(self, source: Source) -> Download | None:
@@ -147,7 +146,7 @@ class Transfer:
             return self._old, os.stat(path).st_mtime
         return None
 
-    def _open(self, source: Source, kept: tuple[Entry, float] | None) -> Opened:
+    def _open(self, source: Source, kept: tuple[Entry, float] | None) -> ObjectStream:
         if kept is None:
             return source.open(self._uri)
         entry, modified = kept
@@ -155,7 +154,7 @@ class Transfer:
             return source.open(self._uri, if_none_match=entry.etag)
         return source.open(self._uri, if_modified_since=modified)
 
-    def _store(self, source: Source, opened: Opened) -> Download:
+    def _store(self, source: Source, opened: ObjectStream) -> Download:
         info = opened.info
         temporary = self._files.temporary(self._token)
         try:
@@ -195,7 +194,7 @@ class Transfer:
             self._files.prepare()
             return os.open(temporary, flags, 0o644)
 
-    def _write(self, descriptor: int, source: Source, opened: Opened) -> int:
+    def _write(self, descriptor: int, source: Source, opened: ObjectStream) -> int:
         """Writes the bytes, and verifies them; returns how many there are."""
         info, config = opened.info, self._config
         file = PartialFile(descriptor, self._uri, partial(self._session.owns, self._token))
@@ -225,7 +224,9 @@ class Transfer:
         if limit is not None and size > limit:
             raise ObjectTooLargeError(
                 f"{self._uri}: its {human(size)} are more than the whole cache of {human(limit)}; "
-                "raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
+                "raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES",
+                size=size,
+                limit=limit,
             )
         if reservation.size == 0 < size:
             self._give_up_old(size)

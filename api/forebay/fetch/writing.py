@@ -11,7 +11,7 @@ from functools import partial
 
 from forebay.errors import ObjectChangedError, TransientSourceError
 from forebay.index import SessionLostError
-from forebay.sources.base import Buffer, Opened, Source
+from forebay.sources.base import Buffer, ObjectStream, Source
 from forebay.threads import run_in_threads
 from forebay.uri import MediaURI
 
@@ -33,7 +33,7 @@ class PartialFile:
         self._uri = uri
         self._owned = owned
 
-    def write_stream(self, opened: Opened, size: int | None, grow: Callable[[int], None]) -> int:
+    def write_stream(self, opened: ObjectStream, size: int | None, grow: Callable[[int], None]) -> int:
         """Writes a body as it arrives.
 
         Args:

@@ -63,10 +63,8 @@ def _cached(uri: str) -> str:
             raise
         except CacheFullError:
             # What this worker of a data loader needs comes before what its parent fetches ahead.
-            engine = media_cache().engine
-            if not plans.foreseen_by_parent(uri):
-                raise
-            if not take_from_parent(engine.open_index(), engine.open_session().id):
+            index = media_cache().engine.open_index()
+            if not (plans.foreseen_by_parent(uri) and take_from_parent(index)):
                 raise
 
 

@@ -23,7 +23,7 @@ _THREADS = 16
 def build_for_file(original: Wrapper, cls: Any, path_or_url: Any, mime_type: Any = None) -> Any:
     import eta.core.utils as etau
 
-    from forebay.headers.opening import size_of
+    from forebay.headers.media_files import size_of
 
     if not is_remote(path_or_url):
         return original(cls, path_or_url, mime_type=mime_type)
@@ -36,7 +36,7 @@ def build_for_file(original: Wrapper, cls: Any, path_or_url: Any, mime_type: Any
 def build_for_image(original: Wrapper, cls: Any, img_or_path_or_url: Any, mime_type: Any = None) -> Any:
     import eta.core.utils as etau
 
-    from forebay.headers.images import image_info
+    from forebay.headers.image_info import image_info
 
     if not is_remote(img_or_path_or_url):
         return original(cls, img_or_path_or_url, mime_type=mime_type)
@@ -54,7 +54,7 @@ def build_for_image(original: Wrapper, cls: Any, img_or_path_or_url: Any, mime_t
 
 @hooks.around("eta.core.video", "_get_stream_info")
 def get_stream_info(original: Wrapper, inpath: Any, *args: Any, **kwargs: Any) -> Any:
-    from forebay.headers.videos import video_info
+    from forebay.headers.video_info import video_info
 
     if not is_remote(inpath):
         return original(inpath, *args, **kwargs)
@@ -71,7 +71,7 @@ def build_for_scene(
     import fiftyone.core.metadata as fom
     from fiftyone.core.threed import Scene
 
-    from forebay.headers.opening import open_media
+    from forebay.headers.media_files import open_media
 
     if not is_remote(scene_path):
         return original(cls, scene_path, mime_type=mime_type, **kwargs)

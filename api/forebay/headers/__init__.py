@@ -1,6 +1,6 @@
-"""What a media file says of itself, from as few of its bytes as that takes.
+"""Reads the header of an image or a video, and as few of its other bytes as possible.
 
-`forebay.headers.images` and `forebay.headers.videos` tell the size and shape of an image or a video at
-a URI. What is cached is read from the volume; of what is not, only the beginning, the index or whatever
-part the format's reader asks for crosses the network, and nothing of it is kept.
+`forebay.headers.image_info` and `forebay.headers.video_info` return the size and shape of an image or a
+video at a URI. A cached file is read from the volume; of a remote object only the parts are downloaded
+that the format's reader asks for, such as the beginning or the index, and they are not cached.
 """

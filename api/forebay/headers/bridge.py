@@ -1,4 +1,4 @@
-"""Lets another program of this machine read a remote object, through an address that only it is told."""
+"""Serves a remote object to another program of this machine, at a secret local URL."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}\Z")
 
 
 class Bridge:
-    """An address at which one object can be read.
+    """A local URL at which one object can be read.
 
     Attributes:
         url: of the object; its last part ends as the object's name does.
-        proxy: of a proxy that lets its user reach the object, and nothing else.
-        error: why the object could not be read, if so.
+        proxy: the URL of a proxy through which only the object can be reached.
+        error: the error that reading the object raised, if any.
     """
 
-    def __init__(self, remote: RemoteBytes, name: str, server: _Server) -> None:
+    def __init__(self, remote: RemoteBytes, name: str, server: _BridgeServer) -> None:
         extension = _EXTENSION.search(name)
         self.remote = remote
         self.path = f"/{secrets.token_urlsafe(32)}/media{extension[0] if extension else ''}"
@@ -41,9 +41,9 @@ def bridge(remote: RemoteBytes, name: str) -> Iterator[Bridge]:
     """Serves an object on 127.0.0.1, by GET and HEAD of one secret path, until the context ends.
 
     Args:
-        name: of the object; its extension is shown.
+        name: the object's name; the URL ends with its extension.
     """
-    with _Server(("127.0.0.1", 0), _Handler) as server:
+    with _BridgeServer(("127.0.0.1", 0), _BridgeHandler) as server:
         server.bridge = Bridge(remote, name, server)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
@@ -54,18 +54,18 @@ def bridge(remote: RemoteBytes, name: str) -> Iterator[Bridge]:
             thread.join()
 
 
-class _Server(ThreadingHTTPServer):
+class _BridgeServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     bridge: Bridge
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A reader that hangs up has read enough."""
+        """Does nothing: a reader that closes the connection has read enough."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _BridgeHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: _Server
+    server: _BridgeServer
 
     def do_GET(self) -> None:
         bridge = self.server.bridge
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, start: int, end: int) -> None:
         bridge = self.server.bridge
-        # Whatever waits in buffers when the reader seeks elsewhere was fetched in vain.
+        # Bytes that are still in buffers when the reader seeks elsewhere were fetched in vain.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIECE_BYTES)
         self.close_connection = True
         while start < end:

@@ -11,26 +11,26 @@ from typing import IO, TypeVar
 
 from forebay.cache import MediaCache
 from forebay.errors import ObjectChangedError
-from forebay.retry import persistently
+from forebay.retry import retry_transient
 from forebay.sources.base import Buffer
 from forebay.uri import MediaURI
 
 _T = TypeVar("_T")
 
-_LARGEST_READ = 1 << 20
+_MAX_READ_BYTES = 1 << 20
 
 
 class RemoteBytes:
-    """The bytes of one object, fetched when they are first asked for and kept as long as this lives.
+    """The bytes of one object, fetched when they are first read and kept in memory until this is closed.
 
     Safe to use from many threads.
 
     Args:
-        cache: whose sources and settings are used. Where a server cannot send a part, or does not tell
-            the size, and the first bytes are not enough, the whole object is downloaded into it.
+        cache: the cache whose sources and settings are used. The whole object is downloaded into it where
+            its server cannot send a part, or does not tell the size, and the first bytes do not suffice.
         uri: the object.
-        first: how many bytes are fetched at once with what is known of the object, and afterwards at
-            any place; reading on from there fetches half as many more each time, up to 1 MiB.
+        first_bytes: how many bytes the first request fetches, and each one at a new position. A reader that
+            goes on from there gets half as many more each time, up to 1 MiB.
 
     Attributes:
         uri: the object.
@@ -41,44 +41,44 @@ class RemoteBytes:
         CacheFullError: it must be downloaded, and there is no room for it.
     """
 
-    def __init__(self, cache: MediaCache, uri: MediaURI, *, first: int) -> None:
+    def __init__(self, cache: MediaCache, uri: MediaURI, *, first_bytes: int) -> None:
         self._cache = cache
         self.uri = uri
-        self._first = first
+        self._first_bytes = first_bytes
         self._source = cache.engine.sources.for_uri(uri)
         self._lock = threading.Lock()
         self._whole: IO[bytes] | None = None
-        beginning = self._persistently(lambda: self._source.read_start(uri, first))
+        beginning = self._retry(lambda: self._source.read_start(uri, first_bytes))
         self._info = beginning.info
         self._starts = [0]
         self._pieces = {0: beginning.data}
-        self._last, self._step = len(beginning.data), first
+        self._last, self._step = len(beginning.data), first_bytes
         size = beginning.info.size
         self.size = self._download() if size is None else size
 
-    def read_at(self, position: int, most: int) -> Buffer:
-        """Up to ``most`` bytes from ``position`` on: at least one, except at the object's end.
+    def read_at(self, position: int, max_bytes: int) -> Buffer:
+        """Up to ``max_bytes`` bytes from ``position`` on; at least one, except at the object's end.
 
         Raises:
             SourceError, CacheFullError: as above.
         """
-        if position >= self.size or most <= 0:
+        if position >= self.size or max_bytes <= 0:
             return b""
         with self._lock:
             if self._whole is None:
-                piece = self._known(position) or self._fetch(position, most)
+                piece = self._fetched(position) or self._fetch(position, max_bytes)
                 if piece is not None:
-                    return piece[:most]
+                    return piece[:max_bytes]
             assert self._whole is not None
             self._whole.seek(position)
-            return self._whole.read(most)
+            return self._whole.read(max_bytes)
 
     def close(self) -> None:
         if self._whole is not None:
             self._whole.close()
 
-    def _known(self, position: int) -> memoryview | None:
-        """What is at hand from ``position`` on."""
+    def _fetched(self, position: int) -> memoryview | None:
+        """The bytes from ``position`` on that were fetched before; ``None`` where there are none."""
         start = self._starts[bisect_right(self._starts, position) - 1]
         return memoryview(self._pieces[start])[position - start :] or None
 
@@ -86,14 +86,14 @@ class RemoteBytes:
         if not self._info.ranges:
             self._download()
             return None
-        self._step = min(self._step * 3 // 2, _LARGEST_READ) if position == self._last else self._first
+        self._step = (
+            min(self._step * 3 // 2, _MAX_READ_BYTES) if position == self._last else self._first_bytes
+        )
         later = bisect_right(self._starts, position)
         limit = self._starts[later] if later < len(self._starts) else self.size
-        # After a large block, such as a camera's preview picture, the reader wants to see what follows.
-        end = min(position + (self._step if wanted < self._step else wanted + self._first), limit)
-        data = self._persistently(
-            lambda: self._source.read_range(self.uri, position, end, etag=self._info.etag)
-        )
+        # After a large block, such as a camera's preview picture, the reader goes on with the next one.
+        end = min(position + (self._step if wanted < self._step else wanted + self._first_bytes), limit)
+        data = self._retry(lambda: self._source.read_range(self.uri, position, end, etag=self._info.etag))
         insort(self._starts, position)
         self._pieces[position] = data
         self._last = end
@@ -103,18 +103,18 @@ class RemoteBytes:
         self._whole = self._cache.open(self.uri.raw)
         return os.fstat(self._whole.fileno()).st_size
 
-    def _persistently(self, attempt: Callable[[], _T]) -> _T:
-        return persistently(
+    def _retry(self, attempt: Callable[[], _T]) -> _T:
+        return retry_transient(
             attempt,
             self._cache.config.max_attempts,
-            lambda error: not error.exhausted and not isinstance(error, ObjectChangedError),
+            should_retry=lambda error: not error.exhausted and not isinstance(error, ObjectChangedError),
         )
 
 
 class RangeFile(io.BufferedIOBase):
     """`RemoteBytes` as a seekable file, for one reader.
 
-    It has no buffer of its own: that would hide how much its reader wants at once.
+    It does not buffer: a buffer would hide how many bytes its reader wants at once.
     """
 
     def __init__(self, remote: RemoteBytes) -> None:

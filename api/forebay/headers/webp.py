@@ -1,4 +1,4 @@
-"""The header of a WebP image, which Pillow cannot tell without reading the whole file.
+"""Reads the header of a WebP image, for which Pillow would read the whole file.
 
 It follows what libwebp does in ``WebPGetFeatures``, so that the answers are Pillow's.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from forebay.headers.opening import MediaFile
+from forebay.headers.media_files import MediaFile
 
 _ALPHA, _ANIMATED = 0x10, 0x02
 _BLOCKS = ((0x08, b"EXIF", "exif"), (0x04, b"XMP ", "xmp"))
-_RIFF_BYTES, _MOST_HEADER_BYTES = 12, 10
+_RIFF_BYTES, _MAX_HEADER_BYTES = 12, 10
 
 
 @dataclass
@@ -37,7 +37,7 @@ def is_webp(head: bytes) -> bool:
 
 
 def read_webp(file: MediaFile) -> WebP | None:
-    """What the header says; ``None`` where the file is not as it should be, which is for Pillow to judge."""
+    """Reads the header; ``None`` where the file is malformed, so that Pillow decides about it."""
     try:
         file.seek(_RIFF_BYTES)
         name, length = _chunk(file)
@@ -56,7 +56,7 @@ def read_webp(file: MediaFile) -> WebP | None:
 
 
 def _read_still(file: MediaFile, image: WebP) -> bool:
-    """Reads on to the pixels of an image that is not animated; false where they are not as announced."""
+    """Reads on to the pixels of an image that is not animated; false where they do not match the header."""
     has_alpha_plane = False
     while True:
         name, length = _chunk(file)
@@ -75,7 +75,7 @@ def _read_still(file: MediaFile, image: WebP) -> bool:
 
 
 def _read_pixels(file: MediaFile, name: bytes) -> WebP | None:
-    header = file.read(_MOST_HEADER_BYTES)
+    header = file.read(_MAX_HEADER_BYTES)
     if name == b"VP8 " and header[3:6] == b"\x9d\x01\x2a":
         width, height = struct.unpack("<HH", header[6:10])
         return WebP(width & 0x3FFF, height & 0x3FFF, has_alpha=False)

@@ -6,12 +6,12 @@ result when it is sent twice. An embedded server is started again when it is gon
 
 from __future__ import annotations
 
-import random
 import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from forebay.backoff import Backoff
 from forebay.config import env_name, mask_url
 from forebay.errors import IndexUnavailableError
 from forebay.index import scripts
@@ -162,7 +162,7 @@ class Connection:
         import redis
 
         deadline = time.monotonic() + (self._patience if patience is None else patience)
-        pause = 0.02
+        pause = Backoff(0.02, 0.5, factor=2.0, jitter=0.5)
         while True:
             try:
                 return operation()
@@ -191,8 +191,7 @@ class Connection:
                 if "db index is out of range" in str(error).lower():
                     raise self._without_database() from None
                 raise
-            time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, 0.5)
+            time.sleep(pause.next())
             if self._restart is not None:
                 self._restart()
 

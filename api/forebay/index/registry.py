@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
 import time
 from dataclasses import asdict, dataclass
 
 from forebay.index.connection import Connection
+from forebay.processes import host_name
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class VolumeRecord:
     @property
     def is_here(self) -> bool:
         """Whether this machine has the directory."""
-        return self.host == socket.gethostname() and os.path.isdir(self.directory)
+        return self.host == host_name() and os.path.isdir(self.directory)
 
 
 class VolumeRegistry:
@@ -70,7 +70,7 @@ class VolumeRegistry:
         """
         import redis  # Not needed by a process that only ever hits.
 
-        record = VolumeRecord(name, socket.gethostname(), os.path.realpath(cache_dir), limit, time.time())
+        record = VolumeRecord(name, host_name(), os.path.realpath(cache_dir), limit, time.time())
         try:
             self._connection.command("hset", KEY, name, json.dumps(asdict(record)))
         except redis.ResponseError as error:

@@ -13,7 +13,7 @@ from forebay.index import Index
 from forebay.index.workers import Worker
 from forebay.jobs.local import LocalRunner
 from forebay.jobs.monitor import JobMonitor
-from forebay.processes import ended_here
+from forebay.processes import is_identity_alive
 from forebay.volume.session import Session
 
 if TYPE_CHECKING:
@@ -114,7 +114,12 @@ class Dispatcher:
             return False
         alive = {session for session, seconds in self.index.sessions.all() if seconds > 0}
         # This process itself would have it in its list.
-        return not runner or runner not in alive or ended_here(runner) or runner == self._own_session()
+        return (
+            not runner
+            or runner not in alive
+            or not is_identity_alive(runner)
+            or runner == self._own_session()
+        )
 
     def enqueue(self, job: str, messages: Sequence[int] | None = None) -> int:
         """Sends messages of a job; by default those that have pending samples.

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from forebay.backoff import Backoff
 from forebay.errors import DownloadError, JobNotFoundError
 from forebay.index import Index
 from forebay.jobs.dispatcher import Dispatcher
 from forebay.jobs.ledger import abandoned
 from forebay.jobs.status import Failure, JobState, JobStatus
-from forebay.retry import Backoff
 
 _POLL_SECONDS = (0.02, 0.5)
 
@@ -50,7 +50,8 @@ class Job:
         if "created" not in fields:
             raise JobNotFoundError(
                 f"job {self.id!r} is not known on volume {self._index.volume!r}: "
-                "`forebay jobs` lists those that are"
+                "`forebay jobs` lists those that are",
+                job=self.id,
             )
         self._snapshot = JobStatus.parse(self.id, fields)
         return self._snapshot
@@ -157,7 +158,7 @@ class Job:
                 yield status
             if status.state != "running":
                 return
-            pause.sleep()
+            time.sleep(pause.next())
 
     def wait(
         self,
@@ -193,7 +194,9 @@ class Job:
                 progress(status)
             if status.failed and not skip_failures:
                 self.cancel()
-                raise DownloadError(_first_failure(self.failures(), status))
+                failures = self.failures()
+                text = _first_failure(failures, status)
+                raise DownloadError(text, job=self.id, failed=status.failed, failures=failures)
             if status.state != "running":
                 return self
             if deadline is not None and time.monotonic() >= deadline:
@@ -219,7 +222,8 @@ class Job:
             done = f"{before.total - before.pending:,} of {before.total:,} samples"
             raise JobNotFoundError(
                 f"job {self.id!r} is not known any more, as Redis was emptied, or the job forgotten: run the "
-                f"prefetch again; what is downloaded stays, {done} had ended"
+                f"prefetch again; what is downloaded stays, {done} had ended",
+                job=self.id,
             ) from None
 
     # Changing it

@@ -11,7 +11,7 @@ from forebay.fetch.outcome import Outcome
 from forebay.index import Index
 from forebay.index.jobs import JobRecords
 from forebay.jobs.status import JobStatus
-from forebay.processes import ended_here
+from forebay.processes import is_identity_alive
 from forebay.uri import redact
 
 _ASK_SECONDS = 0.5
@@ -95,7 +95,7 @@ def abandoned(index: Index, jobs: Iterable[str] | None = None) -> set[str]:
         jobs: ids of jobs; all of the volume by default.
     """
     sessions = index.sessions.all()
-    alive = {session for session, seconds in sessions if seconds > 0 and not ended_here(session)}
+    alive = {session for session, seconds in sessions if seconds > 0 and is_identity_alive(session)}
     found = set()
     for job in index.jobs.all() if jobs is None else jobs:
         fields = index.jobs.read(job)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from forebay.backoff import Backoff
 from forebay.engine import Engine
 from forebay.errors import CacheFullError, ObjectTooLargeError, SourceError
 from forebay.lookahead.batch import Batch, Phase, is_fetchable
-from forebay.retry import Backoff
 from forebay.uri import entry_of
 
 # Short, and renewed: what a killed process had leased must not fill a small cache for long.

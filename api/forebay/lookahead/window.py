@@ -20,7 +20,7 @@ from forebay.index import Index
 from forebay.lookahead.batch import Batch, Phase, is_fetchable
 from forebay.lookahead.fetching import cached_size, fetch_batch
 from forebay.lookahead.finding import LEASE_SECONDS, Finder
-from forebay.processes import sessions_of_parent
+from forebay.processes import pid_scope
 from forebay.uri import entry_of
 from forebay.volume.heartbeat import Heartbeat
 
@@ -380,16 +380,13 @@ def _lease_heartbeat(ahead: LookAhead) -> Heartbeat:
     return heartbeat
 
 
-def take_from_parent(index: Index, session: str) -> bool:
+def take_from_parent(index: Index) -> bool:
     """Ends the last lease on what the parent process has fetched ahead, for a child that needs its room now.
-
-    Args:
-        session: the id of this process's session.
 
     Returns:
         false when there is none.
     """
-    parents = f"ahead-{sessions_of_parent(session)}"
+    parents = f"ahead-{pid_scope()}-{os.getppid()}-"
     names = [name for name, _, _ in index.leases.all() if name.startswith(parents)]
     if not names:
         return False

@@ -1,4 +1,4 @@
-"""What a target stands for: an object, or every object below a prefix."""
+"""Expands targets: a URI stands for one object, a prefix for every object below it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from forebay.uri import entry_of, parse, redact
 
 if TYPE_CHECKING:
     from forebay.sources.base import ObjectInfo
-    from forebay.sources.registry import Sources
+    from forebay.sources.sources import Sources
 
 _STORE = re.compile(r"(s3|gs|minio)://[^/]*(/|\Z)", re.IGNORECASE)
-_LISTINGS = 8
-_TELL_EVERY = 1000
+_MAX_LISTINGS = 8
+_REPORT_EVERY = 1000
 
 
 def is_prefix(target: str) -> bool:
@@ -33,10 +33,10 @@ def looks_like_prefix(target: str) -> bool:
 
 
 def check_target(target: str) -> None:
-    """Makes sure that a remote target can be understood.
+    """Checks a remote target.
 
     Raises:
-        UriError: it names no object and no prefix.
+        UriError: it names neither an object nor a prefix.
     """
     if is_prefix(target):
         parse(target)
@@ -46,14 +46,14 @@ def check_target(target: str) -> None:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which objects are wanted, by globs over their keys, in which ``*`` matches ``/`` as well.
+    """Selects objects by globs over their keys, in which ``*`` matches ``/`` as well.
 
     A glob matches a key, or the end of one that follows a ``/``: ``*.jpg`` matches ``a/b.jpg``, and
     ``train/*`` matches ``data/train/b.jpg``.
 
     Attributes:
         include: an object must match one of these, if there are any.
-        exclude: and none of these.
+        exclude: an object must match none of these.
     """
 
     include: Sequence[str] = ()
@@ -68,11 +68,11 @@ class Filter:
 
 @dataclass
 class Listing:
-    """What targets stand for.
+    """The objects that targets stand for.
 
     Attributes:
-        uris: of every object, in the order of the targets.
-        known: what the sources said of those that were found below a prefix, by URI.
+        uris: of all objects, in the order of the targets.
+        known: the metadata, by URI, of the objects that were found below a prefix.
     """
 
     uris: list[str] = field(default_factory=list)
@@ -89,11 +89,11 @@ def expand(
     """Lists the prefixes among targets, several at a time; everything else stands for itself.
 
     Args:
-        found: told now and then how many objects have been found below prefixes so far.
+        found: called from time to time with the number of objects found below prefixes so far.
 
     Raises:
-        UriError: a prefix cannot be understood.
-        ObjectNotFoundError: there is nothing below a prefix, or nothing that is wanted.
+        UriError: a prefix cannot be parsed.
+        ObjectNotFoundError: there is no object below a prefix, or none that the filter admits.
         SourceError: a prefix cannot be listed.
     """
     targets = list(targets)
@@ -107,7 +107,7 @@ def expand(
             # Consoles write an empty object to show a directory.
             if not info.uri.endswith("/") and wanted.admits(info.uri):
                 infos.append(info)
-                if len(infos) % _TELL_EVERY == 0:
+                if len(infos) % _REPORT_EVERY == 0:
                     counts[prefix] = len(infos)
                     found(sum(counts.values()))
         counts[prefix] = len(infos)
@@ -117,7 +117,7 @@ def expand(
             raise ObjectNotFoundError(redact(prefix), f"there is {what} below it")
         return infos
 
-    below = dict(zip(prefixes, map_in_threads(walk, prefixes, _LISTINGS, "forebay-list"), strict=True))
+    below = dict(zip(prefixes, map_in_threads(walk, prefixes, _MAX_LISTINGS, "forebay-list"), strict=True))
     listing = Listing()
     for target in targets:
         if target in below:

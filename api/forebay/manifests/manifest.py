@@ -8,7 +8,7 @@ JSON lines              the names ``*.jsonl`` and ``*.ndjson``, or a first line 
 text, a URI on a line   everything else; empty lines and lines that begin with ``#`` count for nothing
 ======================  ===============================================================================
 
-A manifest with a line that cannot be understood gives nothing at all, so that no job runs on half of it.
+One line that cannot be parsed makes the whole manifest an error, so that no job runs on half of it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from forebay.uri import is_local
 COLUMNS = ("filepath", "uri", "url", "path")
 STDIN = "-"
 
-Kind = Literal["text", "jsonl", "csv", "tsv"]
-_SUFFIXES: dict[str, Kind] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-_DELIMITERS: dict[Kind, str] = {"csv": ",", "tsv": "\t"}
+ManifestFormat = Literal["text", "jsonl", "csv", "tsv"]
+_SUFFIXES: dict[str, ManifestFormat] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_DELIMITERS: dict[ManifestFormat, str] = {"csv": ",", "tsv": "\t"}
 
 
 def read_manifest(path: str, *, column: str | None = None) -> list[str]:
-    """The URIs of a manifest, in order; absolute local paths, and prefixes that end in ``/``, too.
+    """Reads the URIs of a manifest, in order; also absolute local paths, and prefixes that end in ``/``.
 
     Args:
         path: the file; ``-`` for standard input.
@@ -41,8 +41,8 @@ def read_manifest(path: str, *, column: str | None = None) -> list[str]:
             `COLUMNS` that there is.
 
     Raises:
-        ManifestError: the file cannot be read, has no URI, or has a line that cannot be understood; the
-            message names the first such line.
+        ManifestError: the file cannot be read, has no URI, or has a line that cannot be parsed; the message
+            names the first such line.
     """
     try:
         data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
@@ -55,35 +55,36 @@ def read_manifest(path: str, *, column: str | None = None) -> list[str]:
 
 
 def parse_manifest(
-    data: bytes, name: str, *, kind: Kind | None = None, column: str | None = None
+    data: bytes, name: str, *, kind: ManifestFormat | None = None, column: str | None = None
 ) -> list[str]:
-    """The URIs of a manifest that has been read.
+    """Parses a manifest.
 
     Args:
+        data: its content.
         name: of the manifest, for messages.
-        kind: told by the first line where it is ``None``.
+        kind: its format; ``None`` to tell it from the first line.
         column: as `read_manifest`.
 
     Raises:
         ManifestError: as `read_manifest`.
     """
-    manifest = _Manifest(name, column)
-    lines = list(manifest.decode(data))
+    reader = _ManifestReader(name, column)
+    lines = list(reader.decode(data))
     kind = kind or _guess(lines, column)
     if kind == "text":
-        uris = manifest.text(lines)
+        uris = reader.text(lines)
     elif kind == "jsonl":
-        uris = manifest.jsonl(lines)
+        uris = reader.jsonl(lines)
     else:
-        uris = manifest.table(lines, _DELIMITERS[kind])
-    manifest.raise_broken()
+        uris = reader.table(lines, _DELIMITERS[kind])
+    reader.raise_broken()
     if not uris:
         raise ManifestError(f"{name} names nothing: it has no URI")
     return uris
 
 
-class _Manifest:
-    """One manifest: its name, and its broken lines so far."""
+class _ManifestReader:
+    """Reads the lines of one manifest, and collects those that are broken."""
 
     def __init__(self, name: str, column: str | None) -> None:
         self._name = name
@@ -183,13 +184,13 @@ class _Manifest:
             self._first = (number, f"{self._name}, line {number}: {problem}")
 
     def _wanted(self) -> str:
-        *most, last = [repr(name) for name in self._columns]
-        names = f"{', '.join(most)} or {last}" if most else last
+        *others, last = [repr(name) for name in self._columns]
+        names = f"{', '.join(others)} or {last}" if others else last
         return names if self._chosen else f"{names} (or the one that --column names)"
 
 
-def _guess(lines: list[str], column: str | None) -> Kind:
-    """Tells the kind of a manifest from its first line."""
+def _guess(lines: list[str], column: str | None) -> ManifestFormat:
+    """The format of a manifest, from its first line."""
     first = next((line.strip() for line in lines if line.strip() and line.lstrip()[0] != "#"), "")
     if first.startswith("{"):
         return "jsonl"

@@ -1,1 +1,1 @@
-"""What a fleet does, for Prometheus: the names, what is read from Redis for them, and who serves them."""
+"""Metrics for Prometheus: their names, their values from Redis, and their text format."""

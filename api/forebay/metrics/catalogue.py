@@ -1,8 +1,8 @@
 """The metrics: their names, labels and meaning, in one table.
 
-What a volume's processes count is kept in Redis and exported for the whole volume under ``forebay_…``.
-Each worker serves what it counts itself as ``forebay_process_…``, so that a sum over one of the two
-names counts nothing twice. `docs/metrics.md` is written from here.
+The counters of all processes of a volume are summed in Redis and exported for the whole volume as
+``forebay_…``. Each worker serves its own counters as ``forebay_process_…``, so that a sum over one of the
+two names counts nothing twice. `docs/metrics.md` is written from here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 from forebay.volume.counters import AGE_BUCKETS, LATENCY_BUCKETS
 
-Kind = Literal["counter", "gauge", "histogram"]
+MetricType = Literal["counter", "gauge", "histogram"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +22,23 @@ class Metric:
     Attributes:
         name: without the ``_total`` of a counter.
         labels: those beside ``volume``.
-        text: what it says, and in which unit.
+        text: its help text for Prometheus, with the unit.
         buckets: the upper bounds of a histogram's buckets.
     """
 
     name: str
-    kind: Kind
+    kind: MetricType
     labels: tuple[str, ...]
     text: str
     buckets: tuple[float, ...] = ()
 
     @property
     def shown(self) -> str:
-        """Its name as Prometheus shows it."""
+        """The name under which Prometheus shows it."""
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
     def of_process(self) -> Metric:
-        """The same, as one worker counts it."""
+        """The same metric for the counters of one worker."""
         name = self.name.replace("forebay_", "forebay_process_", 1)
         return Metric(name, self.kind, self.labels, f"{self.text} By this worker.", self.buckets)
 
@@ -47,8 +47,8 @@ OBJECTS = Metric(
     "forebay_objects",
     "counter",
     ("source", "result"),
-    "Objects that were to be fetched, by how that ended: downloaded, cached (somebody had been faster, or "
-    "the copy was still current), failed.",
+    "Objects that were to be fetched, by how that ended: downloaded, cached (another process had been "
+    "faster, or the copy was still current), failed.",
 )
 BYTES = Metric(
     "forebay_bytes",
@@ -95,7 +95,7 @@ EVICTED_AGE = Metric(
     AGE_BUCKETS,
 )
 
-# What processes count.
+# Summed over all processes of a volume.
 COUNTED = (
     OBJECTS,
     BYTES,
@@ -168,7 +168,7 @@ WORKER_PROGRESS = Metric(
     "Time since a living worker began or ended a message. While messages wait, this should be seconds.",
 )
 
-# What is there to see when somebody asks.
+# Read from Redis whenever Prometheus asks.
 OBSERVED = (
     UP,
     HIT_RATIO,
@@ -198,7 +198,7 @@ OBSERVED = (
 OF_VOLUME = (*COUNTED, *OBSERVED)
 OF_PROCESS = tuple(metric.of_process() for metric in COUNTED)
 
-# Reasons, by which failures and retries are told apart.
+# The label ``reason`` of failures and retries.
 REASONS = {
     "not_found": "the source has no such object, or no such bucket",
     "access_denied": "the source refuses the credentials",

@@ -6,41 +6,40 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from prometheus_client import CollectorRegistry, core, generate_latest, start_http_server
+from prometheus_client.core import Metric as Family
 
 from forebay.errors import ConfigError
 from forebay.metrics.catalogue import Metric
-from forebay.metrics.observe import Observed
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.core import Metric as Family
+from forebay.metrics.values import MetricValue
 
 log = logging.getLogger(__name__)
 
-# What is said of each volume.
-Report = Mapping[str, Iterable[Observed]]
+# The values of each volume, by its name.
+ValuesByVolume = Mapping[str, Iterable[MetricValue]]
 LOOPBACK = "127.0.0.1"
 
 
-class Collector:
-    """Asks when Prometheus does.
+class MetricsCollector:
+    """A collector for prometheus-client, which reads the values whenever Prometheus asks.
 
     Args:
-        ask: what to say now.
-        metrics: those that may be among it, in this order.
+        ask: returns the values now.
+        metrics: the metrics that may be among them, in the order in which they are shown.
     """
 
-    def __init__(self, ask: Callable[[], Report], metrics: Iterable[Metric]) -> None:
+    def __init__(self, ask: Callable[[], ValuesByVolume], metrics: Iterable[Metric]) -> None:
         self._ask = ask
         self._metrics = tuple(metrics)
 
     def describe(self) -> list[Family]:
-        """Nothing: to be registered must not mean to be asked."""
+        """Returns nothing, so that registering the collector does not read any values."""
         return []
 
     def collect(self) -> Iterator[Family]:
-        """The metrics, as prometheus-client wants them."""
+        """The metrics in the types of prometheus-client."""
         families = {metric.name: _family(metric) for metric in self._metrics}
         for volume, values in self._ask().items():
             for one in values:
@@ -48,10 +47,8 @@ class Collector:
         yield from (family for family in families.values() if family.samples)
 
 
-def registry(*collectors: Collector) -> CollectorRegistry:
-    """A registry of nothing but these."""
-    from prometheus_client import CollectorRegistry
-
+def registry(*collectors: MetricsCollector) -> CollectorRegistry:
+    """A registry with these collectors alone."""
     made = CollectorRegistry()
     for collector in collectors:
         made.register(collector)
@@ -60,8 +57,6 @@ def registry(*collectors: Collector) -> CollectorRegistry:
 
 def text(registry: CollectorRegistry) -> str:
     """All metrics in Prometheus's text format."""
-    from prometheus_client import generate_latest
-
     return generate_latest(registry).decode()
 
 
@@ -69,6 +64,7 @@ def serve(registry: CollectorRegistry, host: str, port: int) -> tuple[Any, int]:
     """Serves metrics over HTTP, at any path, from a thread of its own.
 
     Args:
+        host: the address to listen at.
         port: 0 for one that is free.
 
     Returns:
@@ -77,8 +73,6 @@ def serve(registry: CollectorRegistry, host: str, port: int) -> tuple[Any, int]:
     Raises:
         ConfigError: the address cannot be used.
     """
-    from prometheus_client import start_http_server
-
     try:
         server, _ = start_http_server(port, addr=host, registry=registry)
     except OSError as error:
@@ -92,7 +86,7 @@ def parse_address(address: str) -> tuple[str, int]:
     """Host and port of ``[HOST:]PORT``; the host is this machine's loopback by default.
 
     Raises:
-        ConfigError: it is no such address.
+        ConfigError: the text is not such an address.
     """
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
@@ -101,8 +95,6 @@ def parse_address(address: str) -> tuple[str, int]:
 
 
 def _family(metric: Metric) -> Any:
-    from prometheus_client import core
-
     kinds = {
         "counter": core.CounterMetricFamily,
         "gauge": core.GaugeMetricFamily,
@@ -111,7 +103,7 @@ def _family(metric: Metric) -> Any:
     return kinds[metric.kind](metric.name, metric.text, labels=("volume", *metric.labels))
 
 
-def _add(family: Any, volume: str, one: Observed) -> None:
+def _add(family: Any, volume: str, one: MetricValue) -> None:
     labels = (volume, *one.labels)
     if one.metric.kind == "histogram":
         bounds = (*one.metric.buckets, math.inf)

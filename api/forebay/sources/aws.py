@@ -1,4 +1,4 @@
-"""How to reach ``s3://``: the endpoint, region and credentials that boto3 would find.
+"""The endpoint, region and credentials for ``s3://``, as boto3 would find them.
 
 botocore itself resolves profiles, SSO, roles, container and instance credentials, so whatever works
 for the AWS tools works here. The settings ``aws_profile`` and ``aws_config_file`` take precedence over
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
 from forebay.sources.s3_access import (
-    Access,
-    FixedKeys,
-    Lender,
-    Nobody,
+    FixedAccessKeys,
+    NoCredentials,
+    S3Access,
+    S3CredentialProvider,
     existing_file,
     new_session,
     session_with,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from botocore.credentials import Credentials
     from botocore.session import Session
 
+# botocore is imported in the functions that need it: see above.
 _DEFAULT_REGION = "us-east-1"
 _SIMPLE = frozenset(
     {
@@ -48,8 +49,8 @@ _SIMPLE = frozenset(
 )
 
 
-def aws_access(config: MediaCacheConfig) -> Access:
-    """How to reach ``s3://`` URIs.
+def aws_access(config: MediaCacheConfig) -> S3Access:
+    """The endpoint, region and credentials for ``s3://`` URIs.
 
     Raises:
         ConfigError: the file or profile does not exist, or the AWS configuration is broken.
@@ -60,11 +61,11 @@ def aws_access(config: MediaCacheConfig) -> Access:
     return (found or _from_session(config)).with_settings(config, config.extra_client_kwargs.get("s3", {}))
 
 
-def _from_environment(environment: Mapping[str, str]) -> Access | None:
-    """What boto3 would find, if nothing but the simplest variables decides it."""
+def _from_environment(environment: Mapping[str, str]) -> S3Access | None:
+    """The access that boto3 would find; ``None`` where more than the simplest variables decide it."""
     present = {name for name in environment if name.startswith("AWS_")}
     files = ("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
-    keys = FixedKeys(
+    keys = FixedAccessKeys(
         environment.get("AWS_ACCESS_KEY_ID", ""),
         environment.get("AWS_SECRET_ACCESS_KEY", ""),
         environment.get("AWS_SESSION_TOKEN"),
@@ -75,16 +76,16 @@ def _from_environment(environment: Mapping[str, str]) -> Access | None:
         or any(os.path.exists(os.path.expanduser(environment.get(*file))) for file in files)
     ):
         return None
-    return Access(
+    return S3Access(
         make_session=session_with(keys),
         endpoint=environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or None,
         region=environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION") or _DEFAULT_REGION,
-        lender=Lender.of(keys, "the AWS credentials in the environment"),
+        credential_provider=S3CredentialProvider.of(keys, "the AWS credentials in the environment"),
         verify=environment.get("AWS_CA_BUNDLE"),
     )
 
 
-def _from_session(config: MediaCacheConfig) -> Access:
+def _from_session(config: MediaCacheConfig) -> S3Access:
     from botocore.exceptions import BotoCoreError, ProfileNotFound
 
     session = new_session(config.aws_profile)
@@ -103,30 +104,32 @@ def _from_session(config: MediaCacheConfig) -> Access:
         raise ConfigError(f"the AWS configuration cannot be used: {error}") from None
 
 
-def _found(session: Session) -> Access:
+def _found(session: Session) -> S3Access:
     scoped = session.get_scoped_config()
     options = session.get_config_variable("s3") or {}
     region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or _DEFAULT_REGION
     credentials = session.get_credentials()
-    return Access(
+    return S3Access(
         make_session=lambda: session,
         endpoint=_configured_endpoint(session, scoped),
         region=region,
-        lender=_lender(session, credentials) if credentials is not None else Nobody(),
+        credential_provider=_credential_provider(session, credentials)
+        if credentials is not None
+        else NoCredentials(),
         verify=session.get_config_variable("ca_bundle"),
         s3_options=options,
         has_special_endpoint=_has_special_endpoint(session, options),
     )
 
 
-def _lender(session: Session, credentials: Credentials) -> Lender:
+def _credential_provider(session: Session, credentials: Credentials) -> S3CredentialProvider:
     description = "the AWS credentials in the environment"
     if credentials.method != "env":
         description = (
             f"the AWS credentials of profile {session.profile or 'default'!r} ({credentials.method})"
         )
     # Only keys that can be renewed have an expiry, which botocore does not show otherwise.
-    return Lender(
+    return S3CredentialProvider(
         credentials.get_frozen_credentials,
         description,
         expiry=lambda: getattr(credentials, "_expiry_time", None),

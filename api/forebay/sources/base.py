@@ -1,4 +1,4 @@
-"""What a source is: a place that a URI's bytes come from."""
+"""The protocol that every source implements, and the types that its methods return."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Buffer = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a source says of one object without sending its bytes.
+    """The metadata of one object, as its source tells it without sending the bytes.
 
     Attributes:
         uri: the object's URI.
@@ -24,9 +24,9 @@ class ObjectInfo:
         etag: its entity tag as the source writes it, quotes included; ``None`` where there is none.
         modified: its time of last modification, in seconds since the epoch.
         content_type: its media type.
-        md5: its MD5 as 32 hexadecimal digits, where the source vouches for one.
-        ranges: whether a part of it can be had without sending the whole. Where not, `Source.read_range`
-            still gives the right bytes, at the price of everything before them.
+        md5: its MD5 as 32 hexadecimal digits; ``None`` where the source does not give one.
+        ranges: whether the source sends a part without the rest. Where it does not, `Source.read_range`
+            still returns the right bytes, but transfers everything before them.
     """
 
     uri: str
@@ -40,11 +40,11 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """An object's first bytes, and what came with them.
+    """An object's first bytes, with its metadata.
 
     Attributes:
-        info: of the whole object; of an empty one, the size is all that is sure to be known. ``ranges``
-            is what the source has just shown, not what it says.
+        info: of the whole object; of an empty one, only the size is sure to be known. ``ranges`` tells
+            whether the source has just sent a part, not whether it claims to be able to.
         data: as many bytes as were asked for; fewer only where the object has no more.
     """
 
@@ -52,10 +52,10 @@ class Beginning:
     data: Buffer
 
 
-class Opened(Protocol):
-    """One answer of a source, of which nothing but the headers has been read.
+class ObjectStream(Protocol):
+    """The answer to a request for an object, of which only the headers have been read.
 
-    Iterating gives the body in pieces; raises `TransientSourceError` when the body ends early, the
+    Iterating yields the body in pieces, and raises `TransientSourceError` when the body ends early, the
     connection is lost, or nothing arrives for the read time-out.
     """
 
@@ -64,7 +64,7 @@ class Opened(Protocol):
     def __iter__(self) -> Iterator[Buffer]: ...
 
     def close(self) -> None:
-        """Gives up what has not been read. May be called more than once."""
+        """Discards the part of the body that has not been read. May be called more than once."""
 
     def __enter__(self) -> Self: ...
 
@@ -73,20 +73,21 @@ class Opened(Protocol):
     ) -> None: ...
 
 
-class Lookup(Protocol):
-    """Knows where the bytes of URIs are."""
+class SourceLookup(Protocol):
+    """Finds the source of a URI; see `forebay.sources.sources.Sources`."""
 
     def for_uri(self, uri: MediaURI) -> Source:
         """The source of ``uri``."""
 
-    def note(self, uri: MediaURI, error: Exception | None) -> None:
-        """Is told how the last attempt at ``uri`` ended."""
+    def record(self, uri: MediaURI, error: Exception | None) -> None:
+        """Records how the last attempt at ``uri`` ended; ``error`` is ``None`` when it succeeded."""
 
 
 class Source(Protocol):
-    """One kind of place. Safe to use from many threads, and in a process forked from one that used it.
+    """One kind of source. Safe to use from many threads, and in a process forked from one that used it.
 
-    A source makes one attempt at each call; whoever calls decides about another one. Every method raises
+    Each call makes one attempt; the caller decides about another one (see `forebay.retry`). Every method
+    raises
 
     * `ObjectNotFoundError` when there is no such object or bucket,
     * `AccessDeniedError` when the credentials are missing, wrong or not sufficient,
@@ -96,7 +97,7 @@ class Source(Protocol):
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
-    ) -> Opened:
+    ) -> ObjectStream:
         """Opens an object for reading.
 
         Args:
@@ -106,7 +107,7 @@ class Source(Protocol):
         """
 
     def head(self, uri: MediaURI) -> ObjectInfo:
-        """What there is to know without the bytes."""
+        """The object's metadata."""
 
     def read_range(self, uri: MediaURI, start: int, end: int, *, etag: str | None = None) -> Buffer:
         """The bytes from ``start`` up to, not including, ``end``; fewer only at the object's end.
@@ -116,14 +117,14 @@ class Source(Protocol):
         """
 
     def read_start(self, uri: MediaURI, size: int) -> Beginning:
-        """The first ``size`` bytes, and what `head` would tell, for the price of one request."""
+        """The first ``size`` bytes and the metadata that `head` returns, in one request."""
 
     def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
         """Every object whose key begins with the prefix's, in the source's order.
 
         Args:
-            recursive: false to give, instead of the objects whose keys go on with a slash beyond the
-                prefix, each such beginning up to its slash, of which nothing else is known.
+            recursive: if false, the objects in a deeper "folder" are not listed; instead that folder is,
+                once, as an `ObjectInfo` of which only the URI (with its final slash) is known.
         """
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
@@ -137,5 +138,5 @@ class Source(Protocol):
         """The names of the buckets that these credentials may list.
 
         Raises:
-            SourceError: also where the source has nothing of the kind.
+            SourceError: also where the source has no buckets.
         """

@@ -16,17 +16,18 @@ from typing_extensions import Self
 
 from forebay.errors import AccessDeniedError, SourceError
 from forebay.sources import failures
-from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
 from forebay.uri import MediaURI
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
-    from forebay.sources.s3_access import Access
+    from forebay.sources.s3_access import S3Access
 
+# botocore is imported in the functions that need it: it takes 100 ms, and obstore mostly does without.
 _CHUNK_BYTES = 1 << 20
-_LONGEST_SIGNATURE = 7 * 24 * 3600
+_MAX_SIGNATURE_SECONDS = 7 * 24 * 3600
 _SIGNED = {"GET": "get_object", "HEAD": "head_object", "PUT": "put_object", "DELETE": "delete_object"}
 _MD5 = re.compile(r'"([0-9a-f]{32})"')
 # Exceptions of botocore that another attempt may cure.
@@ -44,13 +45,13 @@ _INTERRUPTIONS = {
 class BotoReader:
     """The objects that one boto3 client reaches."""
 
-    def __init__(self, client: S3Client, access: Access) -> None:
+    def __init__(self, client: S3Client, access: S3Access) -> None:
         self._client = client
         self._access = access
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
-    ) -> Opened:
+    ) -> ObjectStream:
         conditions: dict[str, Any] = {}
         if if_none_match is not None:
             conditions["IfNoneMatch"] = if_none_match
@@ -61,7 +62,7 @@ class BotoReader:
         if if_none_match is not None and info.etag == if_none_match:
             answer["Body"].close()
             raise failures.refusal(uri, 304)
-        return _Object(uri, info, answer["Body"], self._access.lender.description)
+        return _BotoStream(uri, info, answer["Body"], self._access.credential_provider.description)
 
     def head(self, uri: MediaURI) -> ObjectInfo:
         try:
@@ -77,9 +78,11 @@ class BotoReader:
             conditions["IfMatch"] = etag
         try:
             answer = self._get(uri, conditions)
-        except _BeyondEndError:
+        except failures.RangeNotSatisfiableError:
             return b""
-        with _Object(uri, describe(uri, answer), answer["Body"], self._access.lender.description) as opened:
+        with _BotoStream(
+            uri, describe(uri, answer), answer["Body"], self._access.credential_provider.description
+        ) as opened:
             if etag is not None and opened.info.etag not in (None, etag):
                 raise failures.changed(uri)
             if not answer.get("ContentRange", f"bytes {start}-").startswith(f"bytes {start}-"):
@@ -89,10 +92,12 @@ class BotoReader:
     def read_start(self, uri: MediaURI, size: int) -> Beginning:
         try:
             answer = self._get(uri, {"Range": f"bytes=0-{size - 1}"})
-        except _BeyondEndError:
+        except failures.RangeNotSatisfiableError:
             # Only an empty object has no first byte.
             return Beginning(ObjectInfo(uri.raw, 0), b"")
-        with _Object(uri, describe(uri, answer), answer["Body"], self._access.lender.description) as opened:
+        with _BotoStream(
+            uri, describe(uri, answer), answer["Body"], self._access.credential_provider.description
+        ) as opened:
             return Beginning(opened.info, b"".join(opened))
 
     def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
@@ -111,7 +116,7 @@ class BotoReader:
             raise self._failure(prefix, error, to="list") from None
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
-        if not 1 <= expires_seconds <= _LONGEST_SIGNATURE:
+        if not 1 <= expires_seconds <= _MAX_SIGNATURE_SECONDS:
             raise SourceError(
                 uri.redacted, f"a signed URL can last from 1 s to 7 days, not {expires_seconds:,} s"
             )
@@ -149,11 +154,11 @@ class BotoReader:
             raise self._failure(uri, error) from None
 
     def _failure(self, uri: MediaURI, error: Exception, *, to: str = "read") -> SourceError:
-        return failure(uri, error, self._access.lender.description, to=to)
+        return failure(uri, error, self._access.credential_provider.description, to=to)
 
 
-class _Object:
-    """An answer of boto3."""
+class _BotoStream:
+    """The body of an answer of boto3."""
 
     def __init__(self, uri: MediaURI, info: ObjectInfo, body: StreamingBody, credentials: str) -> None:
         self.info = info
@@ -180,12 +185,8 @@ class _Object:
         self.close()
 
 
-class _BeyondEndError(SourceError):
-    """The range asked for begins after the object's end."""
-
-
 def describe(uri: MediaURI, answer: Any) -> ObjectInfo:
-    """What an answer of boto3 to GET or HEAD says of the object."""
+    """An object's metadata, from an answer of boto3 to GET or HEAD."""
     etag = answer.get("ETag")
     # With keys of the customer's or of KMS, the etag is 32 digits too, but of something else.
     plain = answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
@@ -213,7 +214,7 @@ def failure(  # noqa: PLR0911 - one for each kind of exception
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         code = error.response.get("Error", {}).get("Code", "")
         if status == 416:
-            return _BeyondEndError(uri.redacted, "the range begins after the object's end")
+            return failures.beyond_end(uri)
         return failures.refusal(uri, status, "" if code.isdigit() else code, credentials=credentials, to=to)
     names = [kind.__name__ for kind in type(error).__mro__]
     if "SSLError" in names:

@@ -1,4 +1,4 @@
-"""Writing, copying and deleting with boto3: whatever has to be done in parts, and everything in a fork."""
+"""Writing, copying and deleting with boto3: large objects in parts, and everything in a forked child."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from forebay.errors import SourceError
 from forebay.sources.base import ObjectInfo
 from forebay.sources.boto import describe, failure
-from forebay.sources.process import PerProcess
+from forebay.sources.per_process import PerProcess
 from forebay.sources.writing import check_arrived, content_type, damaged
 from forebay.uri import MediaURI
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from s3transfer.manager import TransferManager
 
-    from forebay.sources.s3_access import Access
+    from forebay.sources.s3_access import S3Access
 
+# s3transfer and botocore are imported in the functions that need them: they take 100 ms.
 PART_BYTES = 16 << 20
 # One request can copy 5 GiB, but answers only when it is done.
 _COPY_PART_BYTES = 256 << 20
@@ -40,7 +41,7 @@ _KEPT = (
 class BotoWriter:
     """Writes to the buckets that one way into S3 reaches."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: S3Access) -> None:
         self._access = access
         self._client = access.client()
         self._transfers = PerProcess(self._make_transfers)
@@ -89,7 +90,7 @@ class BotoWriter:
             if answer["ContentLength"] <= _COPY_PART_BYTES:
                 self._client.copy_object(Bucket=target.bucket, Key=target.key, CopySource=where)
             else:
-                # What is copied in parts is a new object, which inherits nothing.
+                # A copy in parts is a new object, which does not inherit the original's headers.
                 kept = {name: answer[name] for name in _KEPT if answer.get(name)}
                 self._transfers.get().copy(where, target.bucket, target.key, extra_args=kept).result()
         except Exception as error:
@@ -123,7 +124,7 @@ class BotoWriter:
             raise self._failure(uri, error, to="read") from None
 
     def _failure(self, uri: MediaURI, error: Exception, *, to: str = "write") -> SourceError:
-        return failure(uri, error, self._access.lender.description, to=to)
+        return failure(uri, error, self._access.credential_provider.description, to=to)
 
 
 def _check_parts(uri: MediaURI, answer: Any, file: BinaryIO) -> None:

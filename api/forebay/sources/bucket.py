@@ -1,22 +1,22 @@
-"""A source of buckets and keys: two ways to the same bytes, and the choice between them."""
+"""A source of buckets and keys, which reads through obstore or through the cloud's own client."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
 from forebay.sources.fast import FastReader, keeps_key
-from forebay.sources.process import PerProcess, obstore_is_safe
+from forebay.sources.per_process import PerProcess, obstore_is_safe
 from forebay.uri import MediaURI
 
 
 class Reader(Protocol):
-    """One way to an object's bytes; the methods are those of `forebay.sources.base.Source`."""
+    """Reads objects through one library; the methods are those of `forebay.sources.base.Source`."""
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
-    ) -> Opened: ...
+    ) -> ObjectStream: ...
 
     def head(self, uri: MediaURI) -> ObjectInfo: ...
 
@@ -25,7 +25,7 @@ class Reader(Protocol):
     def read_start(self, uri: MediaURI, size: int) -> Beginning: ...
 
 
-class Portable(Reader, Protocol):
+class PortableReader(Reader, Protocol):
     """The cloud's own client: works in a forked child, keeps every key, lists and signs."""
 
     def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]: ...
@@ -48,7 +48,7 @@ class BucketSource:
     def __init__(
         self,
         make_fast: Callable[[], FastReader | None],
-        make_portable: Callable[[], Portable],
+        make_portable: Callable[[], PortableReader],
         *,
         verify: bool = False,
     ) -> None:
@@ -59,7 +59,7 @@ class BucketSource:
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
-    ) -> Opened:
+    ) -> ObjectStream:
         reader = self._portable.get() if self._verify else self._reader(uri)
         return reader.open(uri, if_none_match=if_none_match, if_modified_since=if_modified_since)
 

@@ -1,7 +1,7 @@
-"""From a server's answer to one of our errors, the same for every source.
+"""Turns a server's answer into one of Forebay's errors, the same for every source.
 
-Nothing of a server's answer gets into a message but its status and its error code: bodies repeat
-request headers and key ids.
+A message quotes only the status and the error code of an answer: bodies repeat request headers and
+key ids.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from forebay.errors import (
 )
 from forebay.uri import MediaURI
 
-# What S3 servers say with a status that does not tell (mostly 400), see "Error responses" in the
-# reference of the S3 API.
+# Codes that S3 servers send with a status that does not tell the cause (mostly 400); see "Error responses"
+# in the reference of the S3 API.
 _TRANSIENT_CODE = re.compile(
     "BandwidthLimitExceeded|InternalError|OperationAborted|RequestLimitExceeded|RequestTimeout|ServiceUnavailable"
     "|SlowDown|(RequestThrottled|Throttled|Throttling|TooManyRequests)(Exception)?"
@@ -48,17 +48,25 @@ def error_code(body: str) -> str:
     return match[1] if match else ""
 
 
-def refusal(  # noqa: PLR0911 - one for each kind of answer
+def refusal(
     uri: MediaURI, status: int, code: str = "", *, credentials: str = "", to: str = "read"
 ) -> SourceError:
-    """The error for an answer that is not the object.
+    """The error for an answer whose status is not a success.
 
     Args:
         status: the HTTP status.
-        code: the server's own code, such as ``NoSuchKey``.
-        credentials: what was shown to the server, in words and without secrets.
-        to: what was tried: ``read``, ``write``, ``delete`` or ``list``.
+        code: the server's own error code, such as ``NoSuchKey``; empty where there is none.
+        credentials: the credentials that were sent, in words and without secrets.
+        to: the operation: ``read``, ``write``, ``delete`` or ``list``.
     """
+    error = _refusal(uri, status, code, credentials, to)
+    error.status = status
+    return error
+
+
+def _refusal(  # noqa: PLR0911 - one for each kind of answer
+    uri: MediaURI, status: int, code: str, credentials: str, to: str
+) -> SourceError:
     where = uri.redacted
     answer = _in_words(status, code)
     if status == 304:
@@ -70,8 +78,8 @@ def refusal(  # noqa: PLR0911 - one for each kind of answer
         return SourceError(where, f"the object is archived ({answer}); restore it first")
     if status in (401, 403, 407) or _DENIED_CODE.fullmatch(code):
         what = "it" if uri.bucket else "the buckets"
-        mute = not code and uri.scheme in ("s3", "minio")
-        remedy = _UNKNOWN if mute else _REMEDIES.get(code, f"check that they may {to} {what}")
+        unexplained = not code and uri.scheme in ("s3", "minio")
+        remedy = _UNKNOWN if unexplained else _REMEDIES.get(code, f"check that they may {to} {what}")
         return AccessDeniedError(
             where, f"access denied ({answer}) with {credentials or 'no credentials'}; {remedy}"
         )
@@ -112,6 +120,15 @@ def at_server(uri: MediaURI, text: str) -> str:
     """
     match = None if uri.is_url else _SERVER.search(text)
     return f" to {match[1]}{match[2]}" if match else ""
+
+
+class RangeNotSatisfiableError(SourceError):
+    """The requested range begins after the object's end (416)."""
+
+
+def beyond_end(uri: MediaURI) -> RangeNotSatisfiableError:
+    """The error for a range that begins after the object's end."""
+    return RangeNotSatisfiableError(uri.redacted, "the range begins after the object's end")
 
 
 def interrupted(uri: MediaURI, why: str) -> TransientSourceError:

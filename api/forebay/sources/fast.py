@@ -1,7 +1,7 @@
 """Reading objects through obstore, which costs a fifth of what boto3 costs.
 
-obstore has three habits that its callers must know: it does not survive a fork (see `process`), it
-alters or refuses keys that are no tidy paths (see `keeps_key`), and what went wrong is only to be had
+Callers must know three things about obstore: it does not survive a fork (see `per_process`), it alters
+or refuses keys that are no tidy paths (see `keeps_key`), and the cause of a failure has to be parsed
 from the text of its exceptions, which quotes the server's whole answer.
 """
 
@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from forebay.errors import AccessDeniedError, ForebayError, SourceError
 from forebay.sources import failures
-from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
 from forebay.uri import MediaURI
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Store = S3Store | GCSStore
 
 T = TypeVar("T")
+
+# obstore is imported in the functions that need it, which a forked child never calls; see `per_process`.
 
 # Smaller bodies come in one piece, which saves the round through a stream: about 30 µs.
 _WHOLE_BYTES = 8 << 20
@@ -41,7 +43,7 @@ _NO_LOCATION = "redirect without LOCATION"
 
 
 class Credentials(Protocol):
-    """What a store shows to its server."""
+    """The credentials that a store sends to its server."""
 
     @property
     def description(self) -> str:
@@ -86,7 +88,7 @@ class FastReader:
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
-    ) -> Opened:
+    ) -> ObjectStream:
         options: GetOptions | None = None
         if if_none_match is not None:
             options = {"if_none_match": if_none_match}
@@ -97,7 +99,7 @@ class FastReader:
         if if_none_match is not None and info.etag == if_none_match:
             # A server that does not know conditional requests sends the object again.
             raise failures.refusal(uri, 304)
-        return _Object(uri, info, result)
+        return _ObstoreStream(uri, info, result)
 
     def head(self, uri: MediaURI) -> ObjectInfo:
         return _info(uri, self._ask(uri, lambda store: self._obstore_head(store, uri.key)))
@@ -110,7 +112,7 @@ class FastReader:
             options["if_match"] = etag
         try:
             result = self._get(uri, options)
-        except _BeyondEndError:
+        except failures.RangeNotSatisfiableError:
             return b""
         if etag is not None and result.meta["e_tag"] not in (None, etag):
             raise failures.changed(uri)
@@ -119,7 +121,7 @@ class FastReader:
     def read_start(self, uri: MediaURI, size: int) -> Beginning:
         try:
             result = self._get(uri, {"range": (0, size)})
-        except _BeyondEndError:
+        except failures.RangeNotSatisfiableError:
             # Only an empty object has no first byte.
             return Beginning(ObjectInfo(uri.raw, 0), b"")
         info = _info(uri, result.meta, result.attributes.get("Content-Type"))
@@ -179,7 +181,7 @@ class FastReader:
             return self._stores[uri.bucket]
 
 
-class _Object:
+class _ObstoreStream:
     """An answer of obstore."""
 
     __slots__ = ("_result", "_uri", "info")
@@ -246,10 +248,6 @@ def client_options(
     return options
 
 
-class _BeyondEndError(SourceError):
-    """The range asked for begins after the object's end."""
-
-
 def _info(uri: MediaURI, meta: Any, content_type: str | None = None) -> ObjectInfo:
     # No md5: an etag that looks like one may be something else (SSE-KMS), and obstore does not show
     # the headers that would tell.
@@ -266,7 +264,7 @@ def _failure(uri: MediaURI, error: Exception, credentials: Credentials | None, t
     if status is None:
         return _failure_without_answer(uri, error, text, credentials)
     if status[1] == "416":
-        return _BeyondEndError(uri.redacted, "the range begins after the object's end")
+        return failures.beyond_end(uri)
     description = credentials.description if credentials else ""
     return failures.refusal(uri, int(status[1]), failures.error_code(text), credentials=description, to=to)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from forebay.sources.base import ObjectInfo
 from forebay.sources.fast import FastReader
 from forebay.sources.writing import content_type
@@ -19,11 +21,9 @@ class FastWriter(FastReader):
         """Writes an object.
 
         Returns:
-            what the source says of it; with an ``md5`` only where its etag is the one of the data.
+            its metadata; with an ``md5`` only where its etag is that of the data.
         """
-        from dataclasses import replace
-
-        import obstore
+        import obstore  # imported here: takes 30 ms, and programs that only read need no writer
 
         attributes = {"Content-Type": content_type(uri)}
         self._ask(

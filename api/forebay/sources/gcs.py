@@ -17,18 +17,20 @@ from urllib.parse import quote
 from forebay.config import MediaCacheConfig
 from forebay.errors import AccessDeniedError, ObjectNotFoundError, SourceError
 from forebay.sources import failures, web
-from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
 from forebay.sources.bucket import BucketSource
 from forebay.sources.fast import FastReader, client_options
-from forebay.sources.gcs_access import Access, gcs_access
-from forebay.sources.process import PerProcess
+from forebay.sources.gcs_access import GCSAccess, gcs_access
+from forebay.sources.per_process import PerProcess
 from forebay.uri import MediaURI
 
 if TYPE_CHECKING:
     from obstore.store import GCSStore
     from requests import Response, Session
 
-_LONGEST_SIGNATURE = 7 * 24 * 3600
+# google's packages and requests are imported in the functions that need them: they take 200 ms, and
+# google-cloud-storage is an extra, whose absence `gcs_access` reports.
+_MAX_SIGNATURE_SECONDS = 7 * 24 * 3600
 _FIELDS = "items(name,size,md5Hash,updated,contentType),prefixes,nextPageToken"
 # Objects stored with Content-Encoding: gzip are sent as they are stored only to those who accept gzip;
 # for all others they are unpacked on the way, with neither a size nor a checksum.
@@ -36,7 +38,7 @@ _AS_STORED = {"Accept-Encoding": "gzip"}
 
 
 def gcs_source(config: MediaCacheConfig, *, obstore: bool = True) -> BucketSource:
-    """The source of ``gs://`` URIs; see `forebay.sources.gcs_access` for what configures it.
+    """The source of ``gs://`` URIs; configured as `forebay.sources.gcs_access` describes.
 
     Args:
         obstore: whether bytes may move through obstore.
@@ -50,13 +52,13 @@ def gcs_source(config: MediaCacheConfig, *, obstore: bool = True) -> BucketSourc
     def fast() -> FastReader | None:
         if not obstore:
             return None
-        return FastReader(lambda bucket: _store(access.get(), bucket), access.get().lender)
+        return FastReader(lambda bucket: _store(access.get(), bucket), access.get().credential_provider)
 
     access.get()  # a configuration that cannot be used is reported now
     return BucketSource(fast, lambda: GoogleReader(access.get()), verify=config.verify_checksums)
 
 
-def _store(access: Access, bucket: str) -> GCSStore:
+def _store(access: GCSAccess, bucket: str) -> GCSStore:
     from obstore.store import GCSStore
 
     options = client_options(
@@ -71,14 +73,14 @@ def _store(access: Access, bucket: str) -> GCSStore:
         client_options={**options, "default_headers": {**_AS_STORED, **access.headers}},  # type: ignore[arg-type]
         retry_config={"max_retries": 0},
         # Also where nothing is signed: without one, obstore looks for credentials of its own.
-        credential_provider=access.lender,  # type: ignore[arg-type]
+        credential_provider=access.credential_provider,  # type: ignore[arg-type]
     )
 
 
 class GoogleReader:
     """The objects that one set of Google credentials reaches, through requests."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: GCSAccess) -> None:
         # Imported here because no fork can happen meanwhile.
         import google.auth.transport.requests  # noqa: F401
 
@@ -87,7 +89,7 @@ class GoogleReader:
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
-    ) -> Opened:
+    ) -> ObjectStream:
         headers = {}
         if if_none_match is not None:
             headers["If-None-Match"] = if_none_match
@@ -154,7 +156,7 @@ class GoogleReader:
         from google.auth.credentials import Signing
         from google.cloud import storage
 
-        if not 1 <= expires_seconds <= _LONGEST_SIGNATURE:
+        if not 1 <= expires_seconds <= _MAX_SIGNATURE_SECONDS:
             raise SourceError(
                 uri.redacted, f"a signed URL can last from 1 s to 7 days, not {expires_seconds:,} s"
             )
@@ -167,8 +169,8 @@ class GoogleReader:
         if not isinstance(credentials, Signing):
             raise SourceError(
                 uri.redacted,
-                f"{self._access.lender.description} cannot sign URLs; that needs a service account's key file"
-                " in google_application_credentials, or impersonation of a service account",
+                f"{self._access.credential_provider.description} cannot sign URLs; that needs a service "
+                "account's key file in google_application_credentials, or impersonation of a service account",
             )
         client = storage.Client(project="none", credentials=credentials)
         url: str = (
@@ -201,7 +203,7 @@ class GoogleReader:
             query["pageToken"] = page["nextPageToken"]
 
     def _object(self, uri: MediaURI) -> str:
-        # With slashes encoded too, nobody on the way can take `..` for a step upwards.
+        # With slashes encoded too, no proxy can take `..` for a step upwards.
         return f"{self._access.endpoint}/{quote(uri.bucket, safe='')}/{quote(uri.key, safe='')}"
 
     def _json(self, uri: MediaURI, url: str, query: Mapping[str, str]) -> Any:
@@ -237,7 +239,7 @@ class GoogleReader:
             response.close()
         except Exception as error:
             raise self._failure(uri, error) from None
-        description = self._access.lender.description
+        description = self._access.credential_provider.description
         raise failures.refusal(uri, response.status_code, failures.error_code(body), credentials=description)
 
     def _session(self) -> Session:
@@ -262,7 +264,7 @@ class GoogleReader:
 
         if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError):
             return AccessDeniedError(
-                uri.redacted, f"{self._access.lender.description} cannot be used: {error}"
+                uri.redacted, f"{self._access.credential_provider.description} cannot be used: {error}"
             )
         return web.failure(uri, error)
 

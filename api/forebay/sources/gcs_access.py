@@ -1,4 +1,4 @@
-"""How to reach Google Cloud Storage: which endpoint and credentials, as Google's libraries find them.
+"""The endpoint and credentials for Google Cloud Storage, as Google's libraries find them.
 
 google-auth resolves the credentials: the setting ``google_application_credentials``, else
 ``GOOGLE_APPLICATION_CREDENTIALS``, ``gcloud auth application-default login``, or the machine's own
@@ -28,6 +28,7 @@ from forebay.errors import ConfigError, SourceError
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
+# google-auth is imported in the functions that need it, as it comes with an extra.
 _SCOPE = "https://www.googleapis.com/auth/devstorage."
 _OPTIONS = frozenset({"anonymous", "user_project", "client_options", "project"})
 # obstore asks for a new token when less than 5 minutes are left.
@@ -35,26 +36,29 @@ _ENOUGH_LEFT = timedelta(minutes=6)
 
 
 @dataclass
-class Access:
-    """What is known about a way into Google Cloud Storage before the first request.
+class GCSAccess:
+    """The endpoint, credentials and options with which Google Cloud Storage is reached.
 
     Attributes:
         credentials: ``None`` to send none.
-        project: whose buckets can be listed.
-        headers: to send with each request.
+        project: the project whose buckets can be listed; ``None`` where it is not known.
+        headers: sent with each request.
+        credential_provider: gives obstore its tokens.
+        connect_timeout: in seconds.
+        read_timeout: in seconds; how long to wait for the next bytes.
     """
 
     endpoint: str
     credentials: Credentials | None
     project: str | None
     headers: dict[str, str]
-    lender: Lender
+    credential_provider: GCSCredentialProvider
     connect_timeout: float
     read_timeout: float
 
 
-class Lender:
-    """Lends obstore the token that google-auth keeps fresh.
+class GCSCredentialProvider:
+    """Gives obstore the token that google-auth keeps fresh.
 
     (`obstore.auth.google` would do, but needs Python 3.11.)
     """
@@ -69,12 +73,12 @@ class Lender:
         if self._credentials is None:
             return {"token": "", "expires_at": None}
         try:
-            return self._lend(self._credentials)
+            return self._token(self._credentials)
         except Exception as error:
             self.error = error
             raise
 
-    def _lend(self, credentials: Credentials) -> dict[str, Any]:
+    def _token(self, credentials: Credentials) -> dict[str, Any]:
         from google.auth.transport.requests import Request
 
         with self._lock:
@@ -84,8 +88,8 @@ class Lender:
             return {"token": credentials.token, "expires_at": _aware(credentials.expiry)}
 
 
-def gcs_access(config: MediaCacheConfig, *, write: bool = False) -> Access:
-    """How to reach ``gs://`` URIs.
+def gcs_access(config: MediaCacheConfig, *, write: bool = False) -> GCSAccess:
+    """The endpoint and credentials for ``gs://`` URIs.
 
     Args:
         write: ask for tokens that may write; otherwise they can do nothing but read.
@@ -107,12 +111,12 @@ def gcs_access(config: MediaCacheConfig, *, write: bool = False) -> Access:
     if endpoint and "://" not in endpoint:
         endpoint = f"http://{endpoint}" if emulator else f"https://{endpoint}"
     credentials, project, description = _credentials(google.auth, config, extra, bool(emulator), write)
-    return Access(
+    return GCSAccess(
         endpoint=endpoint.rstrip("/") or "https://storage.googleapis.com",
         credentials=credentials,
         project=extra.get("project") or os.environ.get("GOOGLE_CLOUD_PROJECT") or project,
         headers={"x-goog-user-project": extra["user_project"]} if extra.get("user_project") else {},
-        lender=Lender(credentials, description),
+        credential_provider=GCSCredentialProvider(credentials, description),
         connect_timeout=config.connect_timeout_seconds,
         read_timeout=config.read_timeout_seconds,
     )

@@ -11,9 +11,11 @@ from forebay.errors import AccessDeniedError, SourceError
 from forebay.sources import failures, web
 from forebay.sources.base import ObjectInfo
 from forebay.sources.gcs import GoogleReader
-from forebay.sources.gcs_access import Access, gcs_access
+from forebay.sources.gcs_access import GCSAccess, gcs_access
 from forebay.sources.writing import check_arrived, content_type, damaged, md5_of
 from forebay.uri import MediaURI
+
+# google's packages are imported in the functions that need them, as they come with an extra.
 
 
 def gcs_writer(config: MediaCacheConfig) -> GoogleWriter:
@@ -32,7 +34,7 @@ class GoogleWriter:
     Not through obstore: it writes over the XML API, which no emulator speaks, so nothing could be shown.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: GCSAccess) -> None:
         # Imported here because no fork can happen meanwhile.
         import google.cloud.storage  # noqa: F401
 
@@ -110,7 +112,7 @@ class GoogleWriter:
         from google.api_core.exceptions import GoogleAPICallError
         from google.auth.exceptions import GoogleAuthError, TransportError
 
-        description = self._access.lender.description
+        description = self._access.credential_provider.description
         if isinstance(error, GoogleAPICallError):
             return failures.refusal(uri, int(error.code or 0), credentials=description, to=to)
         # The class has lived in several modules.

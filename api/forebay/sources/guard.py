@@ -15,7 +15,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util import connection
 
-from forebay.sources.allowed import is_public
+from forebay.sources.allowlist import is_public
 
 
 class PrivateAddressError(Exception):

@@ -20,16 +20,17 @@ from forebay._version import __version__
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError, SourceError, SourceNotAllowedError, UriError
 from forebay.sources import failures, web
-from forebay.sources.allowed import Allowed, is_public, literal_address, refuse_private
-from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
-from forebay.sources.process import PerProcess
+from forebay.sources.allowlist import Allowlist, is_public, literal_address, refuse_private
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
+from forebay.sources.per_process import PerProcess
 from forebay.uri import MediaURI, parse
 
 if TYPE_CHECKING:
     from requests import Response, Session
     from requests.cookies import RequestsCookieJar
 
-_MOST_REDIRECTS = 10
+# requests is imported in the functions that need it: it takes 100 ms, and no fork may happen meanwhile.
+_MAX_REDIRECTS = 10
 _OPTIONS = frozenset({"headers", "auth", "verify", "cert", "proxies"})
 _HOST = re.compile(r"[^\x00-\x20\x7f/\\?#@%:\[\]]+(?::\d+)?|\[[0-9a-fA-F:.]+\](?::\d+)?")
 # Servers that refuse HEAD say so in many ways; a URL signed for GET gives 403.
@@ -40,24 +41,24 @@ class HTTPSource:
     """The source of ``http://`` and ``https://`` URLs.
 
     Args:
-        allowed: asked about every redirect; must have been asked about the first URL.
+        allowlist: checks every redirect; the caller has checked the first URL.
 
     Raises:
         ConfigError: an option of ``extra_client_kwargs["http"]`` is unknown.
     """
 
-    def __init__(self, config: MediaCacheConfig, allowed: Allowed) -> None:
+    def __init__(self, config: MediaCacheConfig, allowlist: Allowlist) -> None:
         self._options = dict(config.extra_client_kwargs.get("http", {}))
         if unknown := sorted(set(self._options) - _OPTIONS):
             known = ", ".join(sorted(_OPTIONS))
             raise ConfigError(f"setting extra_client_kwargs: 'http' has no {unknown[0]!r}; known are {known}")
         self._timeout = (config.connect_timeout_seconds, config.read_timeout_seconds)
-        self._allowed = allowed
+        self._allowlist = allowlist
         self._sessions = PerProcess(_no_sessions)
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
-    ) -> Opened:
+    ) -> ObjectStream:
         headers = {}
         if if_none_match is not None:
             headers["If-None-Match"] = if_none_match
@@ -109,7 +110,7 @@ class HTTPSource:
         return web.read_start(uri, response, size)
 
     def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        """Raises `SourceError`: there is no such thing as the list of a web server's URLs."""
+        """Raises `SourceError`: a web server has no list of its URLs."""
         raise SourceError(prefix.redacted, "URLs cannot be listed; name them one by one, or use a bucket")
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
@@ -121,11 +122,11 @@ class HTTPSource:
         raise SourceError("http://", "web servers have no buckets")
 
     def _request(self, method: str, uri: MediaURI, headers: Mapping[str, str]) -> Response:
-        """The first answer that is no redirect."""
+        """The first answer that is not a redirect."""
         target, auth = uri, _user(uri) or self._auth()
         private = {**headers, **self._options.get("headers", {})}
         cookies: RequestsCookieJar | None = None
-        for _ in range(_MOST_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             session = self._session(target)
             session.cookies.clear()
             try:
@@ -151,7 +152,7 @@ class HTTPSource:
                 auth, private = None, dict(headers)
             auth = _user(following) or auth
             target = following
-        raise SourceError(uri.redacted, f"more than {_MOST_REDIRECTS} redirects")
+        raise SourceError(uri.redacted, f"more than {_MAX_REDIRECTS} redirects")
 
     def _follow(self, uri: MediaURI, target: MediaURI, location: str) -> MediaURI:
         try:
@@ -165,7 +166,7 @@ class HTTPSource:
                 uri.redacted, f"the server redirects to {following.scheme}://, which is refused"
             )
         try:
-            self._allowed.check(following)
+            self._allowlist.check(following)
         except SourceNotAllowedError as error:
             raise SourceNotAllowedError(uri.redacted, f"the server redirects to {error}") from None
         return following
@@ -174,7 +175,7 @@ class HTTPSource:
         """This thread's session for hosts of any address, or for those of public addresses."""
         if not _HOST.fullmatch(target.bucket):
             raise SourceError(target.redacted, f"{target.bucket!r} is not the name of a host")
-        trusted = self._allowed.trusts(target)
+        trusted = self._allowlist.trusts(target)
         if not trusted:
             # A proxy would connect for us, so the spelled-out ones are refused before it is asked.
             address = literal_address(target.bucket)

@@ -1,4 +1,4 @@
-"""How to reach the MinIO server behind ``minio://bucket/key``.
+"""The endpoint and credentials of the MinIO server behind ``minio://bucket/key``.
 
 The names are FiftyOne's. An INI file has a section for each server::
 
@@ -23,7 +23,14 @@ from collections.abc import Mapping
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
-from forebay.sources.s3_access import Access, FixedKeys, Lender, Nobody, existing_file, session_with
+from forebay.sources.s3_access import (
+    FixedAccessKeys,
+    NoCredentials,
+    S3Access,
+    S3CredentialProvider,
+    existing_file,
+    session_with,
+)
 
 _VARIABLES = {
     "access_key": "MINIO_ACCESS_KEY",
@@ -33,8 +40,8 @@ _VARIABLES = {
 }
 
 
-def minio_access(config: MediaCacheConfig) -> Access:
-    """How to reach ``minio://`` URIs.
+def minio_access(config: MediaCacheConfig) -> S3Access:
+    """The endpoint, region and credentials for ``minio://`` URIs.
 
     Raises:
         ConfigError: there is no endpoint, or the file or its section does not exist.
@@ -43,13 +50,15 @@ def minio_access(config: MediaCacheConfig) -> Access:
     endpoint = values.get("endpoint_url")
     if endpoint and not endpoint.startswith(("http://", "https://")):
         raise ConfigError(f"MinIO's endpoint_url={endpoint!r} must begin with http:// or https://")
-    keys = FixedKeys(values.get("access_key", ""), values.get("secret_access_key", ""))
-    found = Access(
+    keys = FixedAccessKeys(values.get("access_key", ""), values.get("secret_access_key", ""))
+    found = S3Access(
         make_session=session_with(keys),
         endpoint=endpoint,
         region=values.get("region") or "us-east-1",
-        # The AWS credentials of this machine are none of MinIO's business.
-        lender=Lender.of(keys, "the MinIO credentials") if keys.access_key else Nobody(),
+        # The AWS credentials of this machine are never sent to MinIO.
+        credential_provider=S3CredentialProvider.of(keys, "the MinIO credentials")
+        if keys.access_key
+        else NoCredentials(),
         path_style=True,
         scheme="minio",
     )

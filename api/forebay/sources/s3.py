@@ -1,4 +1,4 @@
-"""``s3://bucket/key`` and ``minio://bucket/key``: S3 and everything that speaks its language."""
+"""``s3://bucket/key`` and ``minio://bucket/key``: S3 and servers with its protocol."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from forebay.sources.bucket import BucketSource
 from forebay.sources.fast import FastReader, client_options
 from forebay.sources.fast_writer import FastWriter
 from forebay.sources.minio import minio_access
-from forebay.sources.process import PerProcess
-from forebay.sources.s3_access import Access, Lender
+from forebay.sources.per_process import PerProcess
+from forebay.sources.s3_access import S3Access, S3CredentialProvider
 from forebay.sources.s3_writer import S3Writer
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
+# obstore is imported in the function that needs it, which a forked child never calls; see `per_process`.
 _REGION = re.compile(r"<Region>\s*([a-z0-9-]{1,40})\s*</Region>")
 
 
 def s3_source(config: MediaCacheConfig, *, obstore: bool = True) -> BucketSource:
-    """The source of ``s3://`` URIs; see `forebay.sources.aws` for what configures it.
+    """The source of ``s3://`` URIs; configured as `forebay.sources.aws` describes.
 
     Args:
         obstore: whether bytes may move through obstore.
@@ -38,7 +39,7 @@ def s3_source(config: MediaCacheConfig, *, obstore: bool = True) -> BucketSource
 
 
 def minio_source(config: MediaCacheConfig, *, obstore: bool = True) -> BucketSource:
-    """The source of ``minio://`` URIs; see `forebay.sources.minio` for what configures it.
+    """The source of ``minio://`` URIs; configured as `forebay.sources.minio` describes.
 
     Raises:
         ConfigError: the MinIO configuration cannot be used.
@@ -46,7 +47,7 @@ def minio_source(config: MediaCacheConfig, *, obstore: bool = True) -> BucketSou
     return _source(config, lambda: minio_access(config), obstore)
 
 
-def _source(config: MediaCacheConfig, resolve: Callable[[], Access], obstore: bool) -> BucketSource:
+def _source(config: MediaCacheConfig, resolve: Callable[[], S3Access], obstore: bool) -> BucketSource:
     access = PerProcess(resolve)
     portable = PerProcess(lambda: BotoReader(access.get().client(), access.get()))
 
@@ -54,7 +55,7 @@ def _source(config: MediaCacheConfig, resolve: Callable[[], Access], obstore: bo
         stores = _Stores(access.get(), portable.get)
         if not obstore or stores.access.needs_boto:
             return None
-        return FastReader(stores.make, stores.access.lender, relocate=stores.relocate)
+        return FastReader(stores.make, stores.access.credential_provider, relocate=stores.relocate)
 
     access.get()  # a configuration that cannot be used is reported now
     return BucketSource(fast, portable.get, verify=config.verify_checksums)
@@ -78,7 +79,7 @@ def minio_writer(config: MediaCacheConfig, *, obstore: bool = True) -> S3Writer:
     return _writer(lambda: minio_access(config), obstore)
 
 
-def _writer(resolve: Callable[[], Access], obstore: bool) -> S3Writer:
+def _writer(resolve: Callable[[], S3Access], obstore: bool) -> S3Writer:
     access = PerProcess(resolve)
     client = PerProcess(lambda: BotoReader(access.get().client(), access.get()))
 
@@ -86,7 +87,7 @@ def _writer(resolve: Callable[[], Access], obstore: bool) -> S3Writer:
         stores = _Stores(access.get(), client.get)
         if not obstore or stores.access.needs_boto:
             return None
-        return FastWriter(stores.make, stores.access.lender, relocate=stores.relocate)
+        return FastWriter(stores.make, stores.access.credential_provider, relocate=stores.relocate)
 
     access.get()  # a configuration that cannot be used is reported now
     return S3Writer(fast, lambda: BotoWriter(access.get()))
@@ -96,10 +97,10 @@ class _Stores:
     """Makes obstore's stores.
 
     Args:
-        client: gives the boto3 reader, made only when it is needed: making it takes 100 ms.
+        client: returns the boto3 reader; called only when it is needed, as making it takes 100 ms.
     """
 
-    def __init__(self, access: Access, client: Callable[[], BotoReader]) -> None:
+    def __init__(self, access: S3Access, client: Callable[[], BotoReader]) -> None:
         self.access = access
         self._client = client
 
@@ -122,7 +123,7 @@ class _Stores:
 
         access = self.access
         endpoint, in_host = access.address(bucket, region)
-        # obstore reads AWS_* itself, differently from boto3: whatever boto3 decided is said outright.
+        # obstore reads AWS_* itself, differently from boto3: every value that boto3 decided is passed.
         config: dict[str, Any] = {
             "region": region,
             "endpoint": endpoint,
@@ -140,5 +141,7 @@ class _Stores:
                 verify=access.verify,
             ),
             retry_config={"max_retries": 0},
-            credential_provider=access.lender if isinstance(access.lender, Lender) else None,  # type: ignore[arg-type]
+            credential_provider=access.credential_provider
+            if isinstance(access.credential_provider, S3CredentialProvider)
+            else None,  # type: ignore[arg-type]
         )

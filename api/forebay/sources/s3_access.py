@@ -1,4 +1,4 @@
-"""What must be known to reach an S3 server, in the words of both boto3 and obstore.
+"""The endpoint, credentials and options of an S3 server, for both boto3 and obstore.
 
 ``extra_client_kwargs["s3"]`` (or ``["minio"]``) are arguments of boto3's client. ``endpoint_url``,
 ``region_name``, ``verify``, ``aws_access_key_id``, ``aws_secret_access_key``, ``aws_session_token`` and
@@ -24,16 +24,18 @@ if TYPE_CHECKING:
     from botocore.session import Session
     from mypy_boto3_s3 import S3Client
 
+# botocore is imported in the functions that need it: it takes 100 ms, and obstore mostly does without.
+
 # The regions whose endpoints are s3.<region>.amazonaws.com.
 _ORDINARY_REGION = re.compile(r"(af|ap|ca|eu|il|me|mx|sa|us)(-gov)?-[a-z]+-\d+")
 _DNS_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 # botocore has an opinion about when keys are due for renewal, so it is asked again and again. obstore
 # takes keys for used up when less than 5 minutes are left, so it comes back after 5.
-_LENT_FOR = timedelta(minutes=10)
+_RENEWAL_INTERVAL = timedelta(minutes=10)
 
 
-class Keys(Protocol):
-    """What signs a request."""
+class AccessKeys(Protocol):
+    """The keys that sign a request."""
 
     @property
     def access_key(self) -> str | None: ...
@@ -45,7 +47,7 @@ class Keys(Protocol):
     def token(self) -> str | None: ...
 
 
-class FixedKeys(NamedTuple):
+class FixedAccessKeys(NamedTuple):
     """Keys that never expire."""
 
     access_key: str
@@ -53,20 +55,20 @@ class FixedKeys(NamedTuple):
     token: str | None = None
 
 
-class Lender:
-    """Lends obstore the keys that somebody else keeps fresh.
+class S3CredentialProvider:
+    """Gives obstore the keys that botocore keeps fresh.
 
     (`obstore.auth.boto3` would do, but needs Python 3.11.)
 
     Args:
-        fetch: gives the keys, renewed if need be.
+        fetch: returns the keys, renewed if they are about to expire.
         description: what they are, for error messages.
-        expiry: when the keys that were fetched last expire; ``None`` if they never do.
+        expiry: returns when the keys that were fetched last expire; ``None`` if they never do.
     """
 
     def __init__(
         self,
-        fetch: Callable[[], Keys],
+        fetch: Callable[[], AccessKeys],
         description: str,
         *,
         expiry: Callable[[], datetime | None] = lambda: None,
@@ -77,8 +79,8 @@ class Lender:
         self._expiry = expiry
 
     @classmethod
-    def of(cls, keys: FixedKeys, description: str) -> Lender:
-        """Lends fixed keys."""
+    def of(cls, keys: FixedAccessKeys, description: str) -> S3CredentialProvider:
+        """A provider of keys that never expire."""
         return cls(lambda: keys, description)
 
     def __call__(self) -> dict[str, Any]:
@@ -93,39 +95,42 @@ class Lender:
             "secret_access_key": keys.secret_key,
             "token": keys.token,
             # obstore knows no time zones but this one.
-            "expires_at": min(expiry.astimezone(timezone.utc), now + _LENT_FOR) if expiry else None,
+            "expires_at": min(expiry.astimezone(timezone.utc), now + _RENEWAL_INTERVAL) if expiry else None,
         }
 
 
 @dataclass(frozen=True)
-class Nobody:
-    """Stands where a `Lender` would, if there were credentials."""
+class NoCredentials:
+    """Takes the place of an `S3CredentialProvider` where there are no credentials."""
 
     description: str = "no credentials (none were found, so the request was not signed)"
     error: Exception | None = None
 
 
 @dataclass(frozen=True)
-class Access:
-    """A way into S3.
+class S3Access:
+    """An S3 server and how it is reached.
 
     Attributes:
         make_session: makes the botocore session of boto3's client, with the credentials in it.
         endpoint: a custom endpoint; ``None`` for AWS itself.
-        lender: lends the keys that sign requests; a `Nobody` where none are signed.
+        credential_provider: gives the keys that sign requests; a `NoCredentials` where none are signed.
         verify: as boto3 takes it: ``False``, or the path of a bundle of authorities.
         s3_options: the ``s3`` section of the AWS config file, and its like from the settings.
         has_special_endpoint: the endpoint depends on switches such as dual-stack or FIPS.
         path_style: whether buckets are always part of the path; else boto3's rules decide.
         arguments: further arguments of boto3's client.
         client_config: arguments of `botocore.config.Config`.
+        connect_timeout: in seconds.
+        read_timeout: in seconds; how long to wait for the next bytes.
+        verify_checksums: whether boto3 compares an object's bytes with its checksum.
         scheme: of the URIs that it is for.
     """
 
     make_session: Callable[[], Session]
     endpoint: str | None
     region: str
-    lender: Lender | Nobody
+    credential_provider: S3CredentialProvider | NoCredentials
     verify: bool | str | None = None
     s3_options: Mapping[str, Any] = field(default_factory=dict)
     has_special_endpoint: bool = False
@@ -139,19 +144,19 @@ class Access:
 
     @property
     def is_signed(self) -> bool:
-        return isinstance(self.lender, Lender)
+        return isinstance(self.credential_provider, S3CredentialProvider)
 
     @property
     def needs_boto(self) -> bool:
-        """Whether something is configured that obstore has no word for."""
+        """Whether an option is configured that obstore does not have."""
         unknown = set(self.client_config) - {"s3", "max_pool_connections"}
         return bool(self.arguments or unknown or "signature_version" in self.s3_options)
 
-    def with_settings(self, config: MediaCacheConfig, extra: Mapping[str, Any]) -> Access:
-        """This way, as the user's settings change it.
+    def with_settings(self, config: MediaCacheConfig, extra: Mapping[str, Any]) -> S3Access:
+        """A copy with the user's settings applied.
 
         Args:
-            extra: what ``extra_client_kwargs`` holds for this kind of source.
+            extra: the part of ``extra_client_kwargs`` for this kind of source.
         """
         arguments = dict(extra)
         client_config = dict(arguments.pop("config", {}))
@@ -159,19 +164,21 @@ class Access:
             arguments.pop(f"aws_{name}", None)
             for name in ("access_key_id", "secret_access_key", "session_token")
         )
-        lender, make_session = self.lender, self.make_session
+        credential_provider, make_session = self.credential_provider, self.make_session
         if access_key is not None:
-            keys = FixedKeys(access_key, secret_key or "", token)
-            lender = Lender.of(keys, "the credentials in extra_client_kwargs")
+            keys = FixedAccessKeys(access_key, secret_key or "", token)
+            credential_provider = S3CredentialProvider.of(keys, "the credentials in extra_client_kwargs")
             make_session = session_with(keys)
         if arguments.pop("anonymous", False):
-            lender = Nobody("no credentials (extra_client_kwargs asks for unsigned requests)")
+            credential_provider = NoCredentials(
+                "no credentials (extra_client_kwargs asks for unsigned requests)"
+            )
         return replace(
             self,
             make_session=make_session,
             endpoint=arguments.pop("endpoint_url", None) or self.endpoint,
             region=arguments.pop("region_name", None) or self.region,
-            lender=lender,
+            credential_provider=credential_provider,
             verify=arguments.pop("verify", self.verify),
             s3_options={**self.s3_options, **client_config.get("s3", {})},
             arguments=arguments,
@@ -182,13 +189,13 @@ class Access:
         )
 
     def client(self, region: str | None = None, *, attempts: int = 1) -> S3Client:
-        """Makes a client that tries everything once. (It is botocore's, all that boto3 adds are uploads.)
+        """Makes an S3 client. (It is botocore's: boto3 would add nothing but its uploads.)
 
         Args:
-            attempts: how often it tries, for whoever does not go on by itself.
+            attempts: how many attempts the client makes; more than 1 for callers without their own retry.
 
         Raises:
-            ConfigError: boto3 does not accept what ``extra_client_kwargs`` says.
+            ConfigError: boto3 does not accept ``extra_client_kwargs``.
         """
         import botocore
         from botocore.config import Config
@@ -203,12 +210,12 @@ class Access:
         if not self.is_signed:
             options["signature_version"] = botocore.UNSIGNED
         elif "signature_version" not in self.s3_options:
-            # What boto3 signs URLs with otherwise, in some regions, is no longer accepted everywhere.
+            # In some regions boto3 signs URLs in an older way, which is no longer accepted everywhere.
             options["signature_version"] = "s3v4"
         if self.path_style:
             options["s3"] = {"addressing_style": "path"}
         elif self.endpoint is None and "addressing_style" not in self.s3_options:
-            # As by default, but for signed URLs, which otherwise name an endpoint that newer regions lack.
+            # The default, except that signed URLs would name an endpoint that newer regions lack.
             options["s3"] = {"addressing_style": "virtual"}
         try:
             config = Config(**options).merge(Config(**self.client_config))
@@ -225,7 +232,7 @@ class Access:
         return cast("S3Client", client)
 
     def address(self, bucket: str, region: str) -> tuple[str, bool]:
-        """Where obstore finds a bucket: the endpoint, and whether the bucket is part of its host."""
+        """The endpoint of a bucket for obstore, and whether the bucket is part of its host name."""
         style = "path" if self.path_style else self.s3_options.get("addressing_style")
         can_be_host = _DNS_NAME.fullmatch(bucket) is not None
         if self.endpoint is not None:
@@ -248,17 +255,17 @@ class Access:
 
 
 def new_session(profile: str | None = None) -> Session:
-    """A botocore session of our own."""
+    """A botocore session that is not shared with other code in this process."""
     import botocore.session
 
     session = botocore.session.Session(profile=profile)
-    # This disturbs nobody else's session; dateutil would take most of the time of a listing.
+    # Set on this session alone: with the default, dateutil takes most of the time of a listing.
     factory = session.get_component("response_parser_factory")
     factory.set_parser_defaults(timestamp_parser=_timestamp)
     return session
 
 
-def session_with(keys: FixedKeys) -> Callable[[], Session]:
+def session_with(keys: FixedAccessKeys) -> Callable[[], Session]:
     """Makes sessions that sign with ``keys``."""
 
     def make() -> Session:

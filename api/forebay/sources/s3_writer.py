@@ -1,4 +1,4 @@
-"""Writing to ``s3://`` and ``minio://``: two ways, and the choice between them."""
+"""Writing to ``s3://`` and ``minio://``: through obstore or through boto3."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from forebay.sources.base import ObjectInfo
 from forebay.sources.boto_writer import PART_BYTES, BotoWriter
 from forebay.sources.fast import keeps_key
 from forebay.sources.fast_writer import FastWriter
-from forebay.sources.process import PerProcess, obstore_is_safe
+from forebay.sources.per_process import PerProcess, obstore_is_safe
 from forebay.sources.writing import check_arrived
 from forebay.uri import MediaURI
 

@@ -1,11 +1,11 @@
-"""Answers that come through requests: what their headers say, and their bodies."""
+"""Metadata, bodies and errors from the answers that requests receives."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import contextlib
-import netrc  # noqa: F401 - what requests would otherwise import at its first request; see `process`
+import netrc  # noqa: F401 - requests would import it at its first request otherwise; see `per_process`
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -52,7 +52,7 @@ _PASSING = {
 
 
 class WebObject:
-    """An answer of requests, made with ``stream=True``, of which nothing but the headers has been read.
+    """An answer to a request made with ``stream=True``, of which only the headers have been read.
 
     Args:
         decode: whether to undo a Content-Encoding. A web server may apply one although it was asked not
@@ -89,7 +89,7 @@ class WebObject:
 
 
 def describe(uri: MediaURI, response: Response, *, decode: bool = True) -> ObjectInfo:
-    """What the headers of an answer to GET or HEAD say of the object."""
+    """An object's metadata, from the headers of an answer to GET or HEAD."""
     headers = response.headers
     size, encoded = _length(response), decode and _is_encoded(response)
     if response.status_code in (206, 416):
@@ -125,7 +125,7 @@ def read_part(
 
 
 def read_start(uri: MediaURI, response: Response, size: int, *, decode: bool = True) -> Beginning:
-    """The first ``size`` bytes out of the answer to a request for them, and what its headers say."""
+    """The first ``size`` bytes out of the answer to a request for them, and the object's metadata."""
     info = describe(uri, response, decode=decode)
     info = replace(info, ranges=response.status_code == 206 and info.size is not None)
     data = read_part(uri, response, 0, size, None, decode=decode)
@@ -151,7 +151,7 @@ def failure(uri: MediaURI, error: Exception) -> SourceError:
 
 
 def _cut(opened: WebObject, start: int, end: int) -> Buffer:
-    """A server that knows no ranges sends everything."""
+    """Cuts the range out of a whole body, which servers without support for ranges send."""
     data, position = bytearray(), 0
     for piece in opened:
         view = memoryview(piece)

@@ -1,6 +1,6 @@
-"""What writing to a source means, and what every writer has in common.
+"""The protocol of a writer, and the checks that all writers share.
 
-Reading and writing are kept apart: nothing that Forebay does by itself is ever given a writer.
+Reading and writing are kept apart: Forebay gives a writer only to functions whose purpose is to write.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Writer(Protocol):
-    """Writes to one kind of place. Safe to use from many threads, and in a forked child.
+    """Writes to one kind of source. Safe to use from many threads, and in a forked child.
 
-    A writer makes one attempt at each call; whoever calls decides about another one. Every method
-    raises what the methods of `forebay.sources.base.Source` raise.
+    Each call makes one attempt; the caller decides about another one. The methods raise the same errors
+    as those of `forebay.sources.base.Source`.
     """
 
     def put(self, uri: MediaURI, file: BinaryIO, size: int) -> ObjectInfo:
         """Writes an object, in place of the one that may be there, and makes sure that it arrived.
 
         Args:
-            file: its bytes; can be sought, and is read from its beginning.
-            size: how many they are.
+            file: its bytes; must be seekable, and is read from its beginning.
+            size: of the file in bytes.
 
         Returns:
-            what the source says of it: its size is ``size``, and its checksum, where the source gives
-            one, that of the file.
+            the object's metadata: its size is ``size``, and its checksum, where the source gives one,
+            that of the file.
 
         Raises:
-            TransientSourceError: also where what has arrived is not what was sent.
+            TransientSourceError: also where the size or checksum of the object is not the file's.
         """
 
     def copy(self, source: MediaURI, target: MediaURI) -> ObjectInfo:
-        """Copies an object within this kind of place, without its bytes coming by here.
+        """Copies an object on the server; its bytes do not pass through this machine.
 
         Returns:
-            what the source says of the copy, whose size and checksum are those of the original.
+            the copy's metadata, whose size and checksum are those of the original.
         """
 
     def delete(self, uri: MediaURI) -> None:
@@ -50,7 +50,7 @@ class Writer(Protocol):
 
 
 def content_type(uri: MediaURI) -> str:
-    """The media type that a key's extension stands for."""
+    """The media type for a key's extension; ``application/octet-stream`` where it has none that is known."""
     return mimetypes.guess_type(uri.key)[0] or "application/octet-stream"
 
 
@@ -67,9 +67,12 @@ def check_arrived(uri: MediaURI, info: ObjectInfo, size: int | None, md5: str | 
     """Makes sure that an object is the one that was written.
 
     Args:
-        info: what the source says of it.
-        size: what it must be; ``None`` where that is not known.
-        md5: likewise.
+        info: its metadata, from the source.
+        size: the expected size in bytes; ``None`` where that is not known.
+        md5: the expected MD5; ``None`` where that is not known.
+
+    Raises:
+        TransientSourceError: it is another one.
     """
     if size is not None and info.size != size:
         raise damaged(uri, f"it has {info.size:,} bytes instead of {size:,}")

@@ -100,7 +100,8 @@ def find_lease(index: Index, name: str) -> LeaseStatus:
             return lease
     raise LeaseNotFoundError(
         f"there is no lease {name!r} on volume {index.volume!r}, or no longer: "
-        "`forebay lease ls` lists those that there are"
+        "`forebay lease ls` lists those that there are",
+        lease=name,
     )
 
 

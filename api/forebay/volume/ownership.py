@@ -11,7 +11,7 @@ from forebay.config import MediaCacheConfig, mask_url
 from forebay.embedded import check_name, claim_volume, read_owner
 from forebay.errors import VolumeError
 from forebay.index import Index
-from forebay.processes import place
+from forebay.processes import location
 
 
 def join(config: MediaCacheConfig, index: Index) -> None:
@@ -32,9 +32,9 @@ def join(config: MediaCacheConfig, index: Index) -> None:
         if owner is not None and not same:
             # Refused before anything is written into an index that belongs to another directory, or to none.
             claim_volume(config.cache_dir, "", url_masked=url)
-        known = index.state.settle(place(config.cache_dir), owner.index_id if owner else None)
+        known = index.state.settle(location(config.cache_dir), owner.index_id if owner else None)
     elif owner is None:
-        if directory != place(config.cache_dir):
+        if directory != location(config.cache_dir):
             raise VolumeError(
                 f"the volume {config.volume!r} of {url or 'the embedded index'} is the directory "
                 f"{directory}, not {config.cache_dir}: set FIFTYONE_MEDIA_CACHE_VOLUME to a name of its own "

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 
 from forebay.index import Entry, Index, StoredFile
-from forebay.processes import ended_here
+from forebay.processes import is_identity_alive
 from forebay.volume.files import Files
 from forebay.volume.session import Session, is_evictor_token
 
@@ -121,7 +121,7 @@ class Recovery:
     def reap_ended(self) -> int:
         """Cleans up after every session that has expired, or whose process is known to be gone."""
         sessions = self._index.sessions.all()
-        ended = [session for session, seconds in sessions if seconds <= 0 or ended_here(session)]
+        ended = [session for session, seconds in sessions if seconds <= 0 or not is_identity_alive(session)]
         for session in ended:
             log.info(
                 "freeing what session %s held: its process has ended, or was out of touch with Redis",

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import itertools
 import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 
 from forebay.index import Claimed, Download, Index, SessionLostError
-from forebay.processes import new_session_id
+from forebay.processes import identity
 from forebay.volume.reservation import Reservation, ReservationPool
 
 _EVICTOR_TOKEN = re.compile(r"\.e\d+\Z")
@@ -56,7 +57,7 @@ class Session:
         self._begin()
 
     def _begin(self) -> None:
-        session = new_session_id()
+        session = f"{identity()}-{secrets.token_hex(4)}"
         self._live.clear()
         sent = clock()
         self._index.sessions.begin(session, self._ttl)

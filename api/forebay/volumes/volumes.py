@@ -18,7 +18,7 @@ from forebay.jobs import fleet
 from forebay.jobs.celery_app import broker_url, celery_app
 from forebay.jobs.creation import MessageSize
 from forebay.jobs.progress import ProgressOption, reporter
-from forebay.processes import place as place_of
+from forebay.processes import location
 from forebay.volume.files import AbsentFiles
 from forebay.volumes import broadcast
 from forebay.volumes.broadcast import Broadcast
@@ -313,4 +313,4 @@ def _is_ours(cache_dir: str, index_id: str, place: str | None) -> bool:
     owner = read_owner(cache_dir)
     if owner is not None:
         return owner.index_id == index_id
-    return place == place_of(cache_dir)
+    return place == location(cache_dir)

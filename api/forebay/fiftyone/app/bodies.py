@@ -11,7 +11,7 @@ from typing import TypeVar
 from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ObjectChangedError
 from forebay.fiftyone.app import complaints
-from forebay.retry import persistently
+from forebay.retry import retry_transient
 from forebay.sources.base import Buffer, ObjectInfo
 from forebay.uri import MediaURI
 
@@ -176,8 +176,8 @@ def _open(path: str) -> CachedBody:
 
 
 def _persistently(cache: MediaCache, attempt: Callable[[], T]) -> T:
-    return persistently(
+    return retry_transient(
         attempt,
         cache.config.max_attempts,
-        lambda error: not error.exhausted and not isinstance(error, ObjectChangedError),
+        should_retry=lambda error: not error.exhausted and not isinstance(error, ObjectChangedError),
     )

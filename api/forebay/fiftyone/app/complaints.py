@@ -15,7 +15,6 @@ from logging.handlers import RotatingFileHandler
 
 from forebay.cache import MediaCache
 from forebay.errors import ForebayError, SourceError
-from forebay.fetch.reasons import reason_of
 from forebay.fiftyone.log import log
 from forebay.uri import redact
 
@@ -40,7 +39,7 @@ def note(media_cache: MediaCache, what: str, error: ForebayError, uri: str = "")
     """
     place = redact(error.uri if isinstance(error, SourceError) else uri)
     source = "/".join(place.split("/", 3)[:3])
-    key, now = (f"{what} {source}", reason_of(error)), time.monotonic()
+    key, now = (f"{what} {source}", error.kind), time.monotonic()
     with _lock:
         if now - _said.get(key, float("-inf")) < _AGAIN_SECONDS:
             return

@@ -57,7 +57,7 @@ class Once(Generic[T]):
 
 
 def _shape(uri: str) -> dict[str, float]:
-    from forebay.headers.images import image_info
+    from forebay.headers.image_info import image_info
 
     info = image_info(media_cache(), uri)
     # As `compute_metadata` has it, which heeds the orientation of JPEG images only.
@@ -70,7 +70,7 @@ def _stream(uri: str) -> Any:
     import eta.core.utils as etau
     import eta.core.video as etav
 
-    from forebay.headers.videos import video_info
+    from forebay.headers.video_info import video_info
 
     info = video_info(media_cache(), uri)
     return etav.VideoStreamInfo(

@@ -19,7 +19,7 @@ from forebay.errors import MediaError
 from forebay.fiftyone.media import is_remote, media_cache
 from forebay.fiftyone.mime import file_name
 from forebay.fiftyone.uripaths import abspath, join
-from forebay.headers.opening import MediaFile, open_media
+from forebay.headers.media_files import MediaFile, open_media
 from forebay.uri import redact
 
 _LARGEST_TEXT = 64 << 20

@@ -18,7 +18,7 @@ from forebay.fiftyone.app.key import signing_key
 from forebay.fiftyone.app.threads import in_thread
 from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.media import is_remote, media_cache
-from forebay.sources.allowed import Allowed, is_public, literal_address
+from forebay.sources.allowlist import Allowlist, is_public, literal_address
 from forebay.uri import MediaURI, parse_object
 
 _MEDIA_KEYS = ("filepath", "mask_path", "map_path")
@@ -34,7 +34,7 @@ def link(uri: str) -> str:
     cache = media_cache()
     try:
         parsed = parse_object(uri)
-        allowed = _allowed(cache)
+        allowed = _allowlist(cache)
         allowed.check(parsed)
     except (SourceNotAllowedError, UriError):
         return uri
@@ -47,12 +47,12 @@ def link(uri: str) -> str:
 
 def check_allowed(uri: MediaURI) -> None:
     """Raises `SourceNotAllowedError` where the settings do not admit a URI, cached or not."""
-    _allowed(media_cache()).check(uri)
+    _allowlist(media_cache()).check(uri)
 
 
 @lru_cache(maxsize=4)
-def _allowed(cache: MediaCache) -> Allowed:
-    return Allowed(cache.config.allowed_sources)
+def _allowlist(cache: MediaCache) -> Allowlist:
+    return Allowlist(cache.config.allowed_sources)
 
 
 @hooks.around("fiftyone.server.metadata", "_create_media_urls")

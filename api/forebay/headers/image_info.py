@@ -1,17 +1,16 @@
-"""What the header of an image says."""
+"""The format and size of an image, from its header."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, cast
+
+from PIL import Image
 
 from forebay.cache import MediaCache
-from forebay.headers.opening import MediaFile, open_media
+from forebay.headers.media_files import MediaFile, open_media
 from forebay.headers.webp import is_webp, read_webp
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 _ORIENTATION = 0x0112
 _AVIF = (b"ftypavif", b"ftypavis", b"ftypmif1", b"ftypmsf1")
@@ -20,7 +19,7 @@ _GROWTH = 8
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """One image.
+    """The header of one image.
 
     Attributes:
         format: Pillow's name of its format, such as ``JPEG``.
@@ -45,7 +44,7 @@ class ImageInfo:
 
 
 def image_info(cache: MediaCache, uri: str) -> ImageInfo:
-    """What the header of the image at ``uri`` says; usually one request for its first 8 KiB.
+    """Reads the header of the image at ``uri``, usually with one request for its first 8 KiB.
 
     Raises:
         UriError, SourceError, FileNotFoundError: as `open_media`.
@@ -57,8 +56,6 @@ def image_info(cache: MediaCache, uri: str) -> ImageInfo:
 
 def read_image_info(file: MediaFile) -> ImageInfo:
     """As `image_info`, of an open file."""
-    from PIL import Image
-
     file.seek(0)
     head = file.read(12)
     if is_webp(head) and (webp := read_webp(file)) is not None:
@@ -77,21 +74,17 @@ def read_image_info(file: MediaFile) -> ImageInfo:
     )
 
 
-def _open(file: MediaFile) -> Image:
-    from PIL import Image
-
+def _open(file: MediaFile) -> Image.Image:
     file.seek(0)
     return Image.open(cast(IO[bytes], file))
 
 
-def _open_avif(file: MediaFile) -> Image:
+def _open_avif(file: MediaFile) -> Image.Image:
     """An image of the format that Pillow hands to its decoder as a whole.
 
     The decoder parses the header only, so it is given the first bytes with zeros in place of the rest.
     Where it looks at the zeros it refuses them, and gets more of the file: in the end, all of it.
     """
-    from PIL import Image
-
     known = 8 << 10
     while known < file.size:
         file.seek(0)
@@ -102,9 +95,7 @@ def _open_avif(file: MediaFile) -> Image:
     return _open(file)
 
 
-def _orientation(image: Image) -> int:
-    from PIL import Image
-
+def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return 1
     try:

@@ -1,4 +1,4 @@
-"""What a forked child must not inherit: clients, their connections, and obstore altogether.
+"""Values that each process makes for itself, because a forked child must not use its parent's clients.
 
 PyTorch's DataLoader, `multiprocessing` and Celery's prefork pool all fork. A child that goes on using
 its parent's sockets mixes up answers; a child that calls obstore after its parent did waits for
@@ -8,7 +8,7 @@ module waits for that import, for ever.
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 - what the first look-up of a host's name would otherwise import
+import encodings.idna  # noqa: F401 - the first look-up of a host's name would import it otherwise
 import os
 import sys
 import threading
@@ -20,16 +20,16 @@ T = TypeVar("T")
 
 # How long a fork waits for what other threads are setting up. Only a set-up that waits for the forking
 # thread takes that long.
-_PATIENCE_SECONDS = 10.0
+_MAX_FORK_WAIT_SECONDS = 10.0
 
 
 class PerProcess(Generic[T]):
     """A value that each process makes for itself when it first asks for it.
 
-    No fork happens while it is made, so that is the place for imports.
+    No fork happens while it is made, so that ``make`` may import modules.
 
     Args:
-        make: makes the value; called once in each process, whichever thread comes first.
+        make: makes the value; called once in each process, by the first thread that needs it.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -66,7 +66,7 @@ class _SettingUp:
         self._forking_thread: int | None = None
 
     def before_fork(self) -> None:
-        if self.lock.acquire(timeout=_PATIENCE_SECONDS):
+        if self.lock.acquire(timeout=_MAX_FORK_WAIT_SECONDS):
             self._forking_thread = threading.get_ident()
 
     def after_fork_in_parent(self) -> None:
@@ -88,7 +88,7 @@ _obstore_was_inherited = False
 def _start_afresh() -> None:
     global _obstore_was_inherited  # noqa: PLW0603
     _setting_up.after_fork_in_child()
-    # Its threads start at its first call, whoever makes that, so loaded counts as used.
+    # Its threads start at the first call of any code in the process, so loaded counts as used.
     _obstore_was_inherited = _obstore_was_inherited or "obstore" in sys.modules
     for value in list(_all):
         value._forget()

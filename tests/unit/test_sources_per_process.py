@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from forebay.sources.process import PerProcess
+from forebay.sources.per_process import PerProcess
 
 
 def in_child(work: Callable[[], str]) -> str:

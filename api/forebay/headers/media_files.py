@@ -1,4 +1,4 @@
-"""Opening media to look into them, wherever they are."""
+"""Opens a media file for reading its header: a local file, a cached copy or a remote object."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 from forebay.cache import MediaCache
 from forebay.headers.ranges import RangeFile, RemoteBytes
-from forebay.retry import persistently
+from forebay.retry import retry_transient
 from forebay.uri import is_local, local_file, parse_object
 
 FIRST_BYTES = 8 << 10
@@ -27,7 +27,7 @@ MediaFile = LocalFile | RangeFile
 
 
 def open_media(cache: MediaCache, uri: str, *, first_bytes: int = FIRST_BYTES) -> MediaFile:
-    """Opens a media file to look into it: a local one, a cached copy, or the remote object.
+    """Opens a media file to read parts of it: a local file, a cached copy, or the remote object.
 
     Args:
         first_bytes: as in `RemoteBytes`.
@@ -42,14 +42,14 @@ def open_media(cache: MediaCache, uri: str, *, first_bytes: int = FIRST_BYTES) -
         try:
             return LocalFile(io.FileIO(path))
         except FileNotFoundError:
-            # Evicted in the moment between the two.
+            # Evicted since the path was looked up.
             if is_local(uri):
                 raise
-    return RangeFile(RemoteBytes(cache, parse_object(uri), first=first_bytes))
+    return RangeFile(RemoteBytes(cache, parse_object(uri), first_bytes=first_bytes))
 
 
 def size_of(cache: MediaCache, uri: str) -> int:
-    """The size of a media file in bytes; its content is read only where the server does not tell.
+    """The size of a media file in bytes; the object is downloaded only where the server does not tell it.
 
     Raises:
         UriError, SourceError, FileNotFoundError: as `open_media`.
@@ -63,7 +63,7 @@ def size_of(cache: MediaCache, uri: str) -> int:
                 raise
     parsed = parse_object(uri)
     source = cache.engine.sources.for_uri(parsed)
-    size = persistently(lambda: source.head(parsed), cache.config.max_attempts).size
+    size = retry_transient(lambda: source.head(parsed), cache.config.max_attempts).size
     if size is not None:
         return size
     with cache.open(uri) as file:

@@ -1,17 +1,18 @@
 """The right of one machine to run the server of a directory that several machines may reach.
 
 It is a file with the holder's name that the holder touches every two seconds, created with ``link``, which
-NFS keeps atomic too. Whoever finds that it lost its lease ends its server at once.
+is atomic on NFS, too. A holder that finds its lease lost ends its server at once.
 
-A lease is taken over with ``rename``, by one machine: whoever links a file that is named after the old lease.
+A machine takes a lease over with ``rename``. Before that it links a file that is named after the old lease;
+the link succeeds for one machine only.
 
-Whose lease may be taken over, and when:
+When a lease may be taken over:
 
 =====================================================  ==============================================
 the holder                                             may be taken
 =====================================================  ==============================================
 gave it back (the file is gone)                        at once
-used the same lock, since the last boot                at once: the lock tells that nobody runs there
+used the same lock, since the last boot                at once: the lock tells that no server runs
 same host restarted, or another container or mount     6 s after its last sign of life
 another host                                           300 s after its last sign of life
 =====================================================  ==============================================
@@ -26,22 +27,23 @@ import os
 import time
 from typing import NamedTuple
 
+from forebay import processes
 from forebay.embedded import _data, _lock
 from forebay.embedded._settings import LEASE
 
-BEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.0
 NEAR_SECONDS = 6.0
 FAR_SECONDS = 300.0
 _TURN_SECONDS = 0.01
 
 
-class Held(NamedTuple):
+class HeldElsewhere(NamedTuple):
     """Another machine runs, or may run, a server for this directory.
 
     Attributes:
         host: its name.
-        age_seconds: since when it gave no sign of life.
-        free_after_seconds: how long it must go on giving none until its lease may be taken over.
+        age_seconds: the time since its last sign of life.
+        free_after_seconds: its lease may be taken over if it gives no sign of life for this much longer.
     """
 
     host: str
@@ -49,7 +51,7 @@ class Held(NamedTuple):
     free_after_seconds: float
 
 
-class Lease:
+class MachineLease:
     """This machine's lease of the working directory.
 
     Args:
@@ -60,15 +62,15 @@ class Lease:
         self._token = os.urandom(16).hex()
         self._record: dict[str, object] = {
             "host": host,
-            "boot": _kernel_run(),
-            "lock": f"{_network_namespace()}/{_lock.name_of('.')}",
+            "boot": processes.boot_id(),
+            "lock": f"{processes.network_namespace()}/{_lock.name_of('.')}",
             "pid": os.getpid(),
             "token": self._token,
         }
         self._draft = f"{LEASE}.{self._token}"
 
-    def take(self) -> Held | None:
-        """Takes the lease; returns who holds it where it may not be taken."""
+    def take(self) -> HeldElsewhere | None:
+        """Takes the lease; returns ``None``, or the holder if the lease may not be taken."""
         foreign = False
         try:
             while not self._create():
@@ -76,9 +78,9 @@ class Lease:
                 if held is None:
                     continue
                 age = self._age()
-                patience = self._patience(held)
-                if age < patience:
-                    return Held(str(held.get("host", "an unknown machine")), age, patience - age)
+                takeover = self._takeover_seconds(held)
+                if age < takeover:
+                    return HeldElsewhere(str(held.get("host", "an unknown machine")), age, takeover - age)
                 if self._take_over(held):
                     foreign = held.get("host") != self._record["host"]
                     break
@@ -89,8 +91,8 @@ class Lease:
             _data.make_own()
         return None
 
-    def beat(self) -> bool:
-        """Shows a sign of life; false when the lease is lost."""
+    def heartbeat(self) -> bool:
+        """Touches the lease as a sign of life; false when the lease is lost."""
         try:
             if (_read(LEASE) or {}).get("token") != self._token:
                 return False
@@ -98,17 +100,17 @@ class Lease:
         except FileNotFoundError:
             return False
         except OSError:
-            # The file server is out of reach: as far as anybody can know, the lease is still ours.
+            # The file server is out of reach: no other machine can have taken the lease meanwhile, either.
             return True
         return True
 
     def release(self) -> None:
         """Gives the lease back."""
-        if self.beat():
+        if self.heartbeat():
             _unlink(LEASE)
 
     def _create(self, path: str = LEASE) -> bool:
-        """Makes a file that is ours; false when there is one."""
+        """Creates a file with this machine's record; false when another machine's file is there."""
         text = json.dumps(self._record)
         with open(self._draft, "w") as draft:
             draft.write(text)
@@ -121,8 +123,8 @@ class Lease:
             return _create_exclusively(path, text)
         return True
 
-    def _patience(self, held: dict[str, object]) -> float:
-        """How old the last sign of life must be for the lease to be taken over."""
+    def _takeover_seconds(self, held: dict[str, object]) -> float:
+        """The age in seconds from which a lease may be taken over; the table above has the cases."""
         ours, boot = self._record, held.get("boot")
         if ours["boot"] == boot and ours["lock"] == held.get("lock") and ours["host"] == held.get("host"):
             return 0.0
@@ -130,10 +132,10 @@ class Lease:
         return NEAR_SECONDS if near else FAR_SECONDS
 
     def _age(self, path: str = LEASE) -> float:
-        """Seconds since the last sign of life, by the file system's clock: those of hosts differ.
+        """Seconds since the last sign of life, by the file system's clock, as the hosts' clocks differ.
 
-        A time in the future is as old as it is far off: the clock was put right, and a holder that
-        lived would have noticed.
+        A time in the future counts like one as far in the past: the clock was set back, and a living
+        holder would have touched the file since.
         """
         os.utime(self._draft)
         try:
@@ -142,11 +144,11 @@ class Lease:
             return FAR_SECONDS
 
     def _take_over(self, held: dict[str, object]) -> bool:
-        """Puts ours in the place of a lease that is over; false when another machine does, or did."""
+        """Replaces an expired lease by this machine's; false when another machine is doing, or did so."""
         turn = f"{LEASE}.{_digest(held)}.over"
         if not self._create(turn):
             if self._age(turn) >= NEAR_SECONDS:
-                # Who had the turn died in it.
+                # The machine that was taking over has died.
                 _unlink(turn)
             return False
         try:
@@ -173,7 +175,7 @@ def _create_exclusively(path: str, text: str) -> bool:
 
 
 def _read(path: str) -> dict[str, object] | None:
-    """What a lease says; ``{}`` when it is unreadable, ``None`` when there is none."""
+    """The record of a lease; ``{}`` when it is unreadable, ``None`` when there is none."""
     try:
         with open(path) as file:
             record = json.load(file)
@@ -187,20 +189,3 @@ def _read(path: str) -> dict[str, object] | None:
 def _unlink(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)
-
-
-def _kernel_run() -> str:
-    """What tells this run of this kernel from every other; empty where that cannot be known."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def _network_namespace() -> int:
-    """The namespace within which the lock holds."""
-    try:
-        return os.stat("/proc/self/ns/net").st_ino
-    except OSError:
-        return 0

@@ -6,14 +6,14 @@ import pytest
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError, SourceNotAllowedError
-from forebay.sources.allowed import Allowed, is_public, literal_address
-from forebay.sources.registry import Sources
+from forebay.sources.allowlist import Allowlist, is_public, literal_address
+from forebay.sources.sources import Sources
 from forebay.uri import parse
 
 
 def admits(prefix: str, uri: str) -> bool:
     try:
-        Allowed([prefix]).check(parse(uri))
+        Allowlist([prefix]).check(parse(uri))
     except SourceNotAllowedError:
         return False
     return True
@@ -70,7 +70,7 @@ class TestPrefixes:
 
     def test_that_refuse_name_the_setting(self):
         with pytest.raises(SourceNotAllowedError) as caught:
-            Allowed(["s3://a", "gs://b"]).check(parse("https://user:secret@host/x?token=secret"))
+            Allowlist(["s3://a", "gs://b"]).check(parse("https://user:secret@host/x?token=secret"))
 
         assert str(caught.value) == (
             "https://host/x?…: not in the setting allowed_sources, which allows s3://a, gs://b"
@@ -79,7 +79,7 @@ class TestPrefixes:
     @pytest.mark.parametrize("prefix", ["ftp://host/", "http:///path", "file:///"])
     def test_that_cannot_be_meant_are_a_configuration_error(self, prefix: str):
         with pytest.raises(ConfigError, match="setting allowed_sources"):
-            Allowed([prefix])
+            Allowlist([prefix])
 
     def test_are_asked_for_every_uri(self):
         sources = Sources(MediaCacheConfig(allowed_sources=["https://good.com/"]))
@@ -91,11 +91,11 @@ class TestPrefixes:
     def test_trust_a_host_only_when_they_name_it(self):
         uri = parse("http://127.0.0.1:8000/pub/x")
 
-        assert Allowed(["http://127.0.0.1:8000"]).trusts(uri)
-        assert Allowed(["http://", "http://127.0.0.1:8000/pub/"]).trusts(uri)
-        assert not Allowed(["http://"]).trusts(uri)
-        assert not Allowed(["http://127.0.0.1"]).trusts(uri)
-        assert not Allowed(["http://127.0.0.1:8000/private/"]).trusts(uri)
+        assert Allowlist(["http://127.0.0.1:8000"]).trusts(uri)
+        assert Allowlist(["http://", "http://127.0.0.1:8000/pub/"]).trusts(uri)
+        assert not Allowlist(["http://"]).trusts(uri)
+        assert not Allowlist(["http://127.0.0.1"]).trusts(uri)
+        assert not Allowlist(["http://127.0.0.1:8000/private/"]).trusts(uri)
 
 
 class TestAddresses:

@@ -1,30 +1,30 @@
-"""All sources of one cache."""
+"""The sources of one cache: which one serves a URI, and whether it may be asked."""
 
 from __future__ import annotations
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import SourceError
-from forebay.sources.allowed import Allowed
+from forebay.sources.allowlist import Allowlist
 from forebay.sources.base import Source
-from forebay.sources.process import PerProcess
-from forebay.sources.reach import Reach
+from forebay.sources.circuit_breaker import CircuitBreaker
+from forebay.sources.per_process import PerProcess
 from forebay.sources.writing import Writer
 from forebay.uri import MediaURI
 
 
 class Sources:
-    """Gives each URI its source, which is made when it is first needed.
+    """Finds the source of a URI, and makes it when it is first needed.
 
     Safe to use from many threads, and in a process forked from one that used it.
 
     Raises:
-        ConfigError: ``allowed_sources`` has a prefix that cannot be meant.
+        ConfigError: ``allowed_sources`` has a prefix that names no source.
     """
 
     def __init__(self, config: MediaCacheConfig) -> None:
         self._config = config
-        self._allowed = Allowed(config.allowed_sources)
-        self._reach = Reach()
+        self._allowlist = Allowlist(config.allowed_sources)
+        self._circuit_breaker = CircuitBreaker()
         makers = {"s3": self._s3, "minio": self._minio, "gs": self._gcs}
         self._sources = {scheme: PerProcess(make) for scheme, make in makers.items()}
         writers = {"s3": self._s3_writer, "minio": self._minio_writer, "gs": self._gcs_writer}
@@ -36,33 +36,34 @@ class Sources:
 
         Raises:
             SourceNotAllowedError: ``allowed_sources`` does not admit the URI.
-            NotTriedError: its server does not answer.
-            ConfigError: what configures this kind of source cannot be used.
+            NotTriedError: its server did not answer lately; see `forebay.sources.circuit_breaker`.
+            ConfigError: the credentials or options of this kind of source cannot be used.
             SourceError: a package is missing that this kind of source needs.
         """
-        self._allowed.check(uri)
-        self._reach.check(uri)
+        self._allowlist.check(uri)
+        self._circuit_breaker.check(uri)
         return self._sources[uri.scheme].get()
 
-    def note(self, uri: MediaURI, error: Exception | None) -> None:
-        """Is told how the last attempt at ``uri`` ended, so that a silent server is not asked for long."""
-        self._reach.note(uri, error)
+    def record(self, uri: MediaURI, error: Exception | None) -> None:
+        """Records how the last attempt at ``uri`` ended; after some failures its server is left alone."""
+        self._circuit_breaker.record(uri, error)
 
     def writer_for(self, uri: MediaURI) -> Writer:
-        """What writes to the source of ``uri``; for those whose purpose is to change remote objects.
+        """The writer for the source of ``uri``, for callers whose purpose is to change remote objects.
 
         Raises:
             SourceNotAllowedError, ConfigError: as `for_uri`.
             SourceError: also for http(s) URLs, which cannot be written.
         """
-        self._allowed.check(uri)
+        self._allowlist.check(uri)
         if uri.scheme not in self._writers:
             raise SourceError(
                 uri.redacted, "http(s) URLs can only be read; write to an s3://, gs:// or minio:// URI"
             )
         return self._writers[uri.scheme].get()
 
-    # The clouds' packages take long to import, so each only when it is wanted.
+    # Imported in these functions: the packages of the clouds take 100 ms and more to import, and a program
+    # mostly needs one of them.
 
     def _s3(self) -> Source:
         from forebay.sources.s3 import s3_source
@@ -97,4 +98,4 @@ class Sources:
     def _http(self) -> Source:
         from forebay.sources.http import HTTPSource
 
-        return HTTPSource(self._config, self._allowed)
+        return HTTPSource(self._config, self._allowlist)

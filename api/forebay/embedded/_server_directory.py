@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import re
 import stat
 from urllib.parse import quote
@@ -26,8 +27,8 @@ _REMEDY = (
 )
 
 
-class Place:
-    """Where the server of one cache directory lives.
+class ServerDirectory:
+    """The directory of the embedded server of one cache directory, and the address of its socket.
 
     Attributes:
         cache_dir: the directory as it was given.
@@ -54,7 +55,7 @@ class Place:
         return f"unix://{quote(self.socket)}?db=0"
 
     def refuse_others(self) -> None:
-        """Refuses a server that is another user's: root could reach it, and would leave files to it.
+        """Refuses another user's server, which root could reach, but would write files for it as root.
 
         Raises:
             VolumeError: the server's directory belongs to another user.
@@ -88,7 +89,7 @@ class Place:
         self.make_reachable()
 
     def make_reachable(self) -> None:
-        """Makes the link where `socket` needs one and somebody cleaned it away.
+        """Makes the link to the directory where `socket` needs one and it is missing.
 
         Raises:
             VolumeError: it cannot be made.
@@ -105,7 +106,7 @@ class Place:
 
 def _link_directory() -> str:
     """A short directory of this user alone; the first that exists, or else that can be made."""
-    import tempfile
+    import tempfile  # imported here: it takes 30 ms, and few cache directories need a link
 
     name = f"forebay-{os.geteuid()}"
     candidates = [os.path.join(base, name) for base in (*_BASES, tempfile.gettempdir())]
@@ -136,8 +137,6 @@ def _make_link(link: str, target: str) -> None:
 
 
 def _user(number: int) -> str:
-    import pwd
-
     try:
         return f"{pwd.getpwuid(number).pw_name} ({number})"
     except KeyError:

@@ -1,4 +1,4 @@
-"""The server as a child process of the supervisor, and the signals that the supervisor hears."""
+"""The server as a child process of the supervisor, and the signals that the supervisor handles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from forebay.embedded._settings import CONFIG
 
-STOP_SECONDS = 30.0
+MAX_STOP_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -28,7 +28,7 @@ class Signals:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        # What the starter had blocked is inherited, and the server would inherit it again.
+        # The signals that the starter had blocked are inherited, and the server would inherit them, too.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def wait(self, seconds: float) -> None:
@@ -39,7 +39,7 @@ class Signals:
         self.stopping = True
 
 
-class Server:
+class ServerProcess:
     """One run of the server's binary in the working directory."""
 
     def __init__(self, binary: str) -> None:
@@ -57,7 +57,7 @@ class Server:
                 os._exit(127)
 
     def runs(self) -> bool:
-        """Whether the process is there; where not, ``exit_status`` is set (negative for a signal)."""
+        """Whether the process runs; if it has ended, ``exit_status`` is set (negative for a signal)."""
         if self.exit_status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -66,7 +66,7 @@ class Server:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended by itself and in error, rather than by a signal or as it was told."""
+        """Whether it ended by itself and in error, not by a signal or because it was told to."""
         return self.exit_status is not None and self.exit_status > 0
 
     def kill(self) -> None:
@@ -76,8 +76,8 @@ class Server:
             time.sleep(0.001)
 
     def stop(self) -> None:
-        """Ends the server, which first writes and syncs what it has."""
-        deadline = time.monotonic() + STOP_SECONDS
+        """Ends the server, which first writes and syncs its data."""
+        deadline = time.monotonic() + MAX_STOP_SECONDS
         if self.runs():
             os.kill(self.pid, signal.SIGTERM)
         while self.runs():
@@ -87,10 +87,10 @@ class Server:
 
 
 def _death_signal() -> Callable[[], object]:
-    """A function for the child, by which the kernel stops it when its supervisor is killed (Linux)."""
+    """A function for the child to call, so that the kernel stops it when its supervisor is killed (Linux)."""
     if sys.platform != "linux":
         return lambda: None
-    import ctypes
+    import ctypes  # imported here: it takes 20 ms, and only Linux needs it
 
     prctl = ctypes.CDLL(None).prctl
     return lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from forebay import embedded
-from forebay.embedded import _machine
-from forebay.embedded._lease import FAR_SECONDS, Lease, _digest
+from forebay import embedded, processes
+from forebay.embedded._machine_lease import FAR_SECONDS, MachineLease, _digest
 from forebay.errors import VolumeError
-from tests.servers.embedded import cache_directory, client, eventually, processes
+from tests.servers.embedded import cache_directory, client, eventually
+from tests.servers.embedded import processes as server_processes
 
 
 @pytest.fixture
@@ -43,23 +43,23 @@ def hold(directory: Path, age_seconds: float = 0.0, **record: Any) -> Path:
 
 
 def test_a_lease_is_given_back(directory: Path) -> None:
-    lease = Lease("here")
+    lease = MachineLease("here")
     assert lease.take() is None
     assert os.listdir(directory) == ["host.json"]
-    assert lease.beat()
+    assert lease.heartbeat()
 
     lease.release()
 
     assert os.listdir(directory) == []
-    assert not lease.beat()
+    assert not lease.heartbeat()
 
 
 def test_a_beat_shows_in_the_files_time(directory: Path) -> None:
-    lease = Lease("here")
+    lease = MachineLease("here")
     assert lease.take() is None
     os.utime("host.json", (0, 0))
 
-    lease.beat()
+    lease.heartbeat()
 
     assert time.time() - os.stat("host.json").st_mtime < 60
 
@@ -68,7 +68,7 @@ def test_another_hosts_lease_is_refused_while_it_lives(directory: Path) -> None:
     path = hold(directory, age_seconds=100)
     before = path.read_text()
 
-    held = Lease("here").take()
+    held = MachineLease("here").take()
 
     assert held is not None and held.host == "gpu-1-abcdef01"
     assert held.age_seconds == pytest.approx(100, abs=5)
@@ -78,11 +78,11 @@ def test_another_hosts_lease_is_refused_while_it_lives(directory: Path) -> None:
 
 def test_another_hosts_lease_is_taken_when_it_was_silent_for_long(directory: Path) -> None:
     hold(directory, age_seconds=FAR_SECONDS + 1)
-    lease = Lease("here")
+    lease = MachineLease("here")
 
     assert lease.take() is None
 
-    assert lease.beat() and os.listdir(directory) == ["host.json"]
+    assert lease.heartbeat() and os.listdir(directory) == ["host.json"]
 
 
 def test_a_machine_that_died_while_it_took_a_lease_over_is_not_waited_for_for_ever(directory: Path) -> None:
@@ -90,45 +90,45 @@ def test_a_machine_that_died_while_it_took_a_lease_over_is_not_waited_for_for_ev
     turn = directory / f"host.json.{_digest(json.loads(path.read_text()))}.over"
     turn.write_text("{}")
     os.utime(turn, (0, 0))
-    lease = Lease("here")
+    lease = MachineLease("here")
 
     assert lease.take() is None
 
-    assert lease.beat() and os.listdir(directory) == ["host.json"]
+    assert lease.heartbeat() and os.listdir(directory) == ["host.json"]
 
 
 def test_whoever_lost_the_lease_notices_and_leaves_it_alone(directory: Path) -> None:
-    lease = Lease("here")
+    lease = MachineLease("here")
     assert lease.take() is None
     path = hold(directory)
 
-    assert not lease.beat()
+    assert not lease.heartbeat()
     lease.release()
 
     assert json.loads(path.read_text())["host"] == "gpu-1-abcdef01"
 
 
 def test_a_holder_of_the_same_kernel_run_is_known_to_be_gone_by_the_lock(directory: Path) -> None:
-    first, second = Lease("here"), Lease("here")
+    first, second = MachineLease("here"), MachineLease("here")
     assert first.take() is None
 
     assert second.take() is None
 
-    assert second.beat() and not first.beat()
+    assert second.heartbeat() and not first.heartbeat()
 
 
 @pytest.mark.parametrize("change", [{"boot": "before"}, {"lock": "another mount"}, {"host": "container-2"}])
 def test_after_a_restart_of_host_or_container_three_missed_beats_are_enough(
     directory: Path, change: dict[str, Any]
 ) -> None:
-    record = Lease("here")._record | {"token": "t"} | change
+    record = MachineLease("here")._record | {"token": "t"} | change
     hold(directory, age_seconds=2, **record)
-    held = Lease("here").take()
+    held = MachineLease("here").take()
     assert held is not None and held.free_after_seconds == pytest.approx(4, abs=1)
 
     hold(directory, age_seconds=6.1, **record)
 
-    assert Lease("here").take() is None
+    assert MachineLease("here").take() is None
     assert json.loads((directory / "host.json").read_text())["host"] == "here"
 
 
@@ -136,18 +136,18 @@ def test_a_time_in_the_future_is_no_sign_of_life(directory: Path) -> None:
     # The clock was wrong, and was put right while the holder was gone
     hold(directory, age_seconds=-FAR_SECONDS - 10)
 
-    assert Lease("here").take() is None
+    assert MachineLease("here").take() is None
 
 
 def test_a_damaged_lease_counts_as_another_hosts(directory: Path) -> None:
     path = hold(directory)
     path.write_text("{")
-    held = Lease("here").take()
+    held = MachineLease("here").take()
     assert held is not None and held.host == "an unknown machine"
 
     os.utime(path, (0, 0))
 
-    assert Lease("here").take() is None
+    assert MachineLease("here").take() is None
 
 
 def test_a_file_system_without_hard_links(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,11 +155,11 @@ def test_a_file_system_without_hard_links(directory: Path, monkeypatch: pytest.M
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    lease = Lease("here")
+    lease = MachineLease("here")
     assert lease.take() is None
 
-    assert Lease("there").take()
-    assert lease.beat()
+    assert MachineLease("there").take()
+    assert lease.heartbeat()
 
 
 def test_data_of_another_host_get_new_files(directory: Path) -> None:
@@ -168,7 +168,7 @@ def test_data_of_another_host_get_new_files(directory: Path) -> None:
     data = directory / "appendonlydir" / "data"
     data.write_text("theirs")
     with open(data, "a") as still_open_over_there:
-        assert Lease("here").take() is None
+        assert MachineLease("here").take() is None
 
         still_open_over_there.write(", and a late word")
 
@@ -177,9 +177,9 @@ def test_data_of_another_host_get_new_files(directory: Path) -> None:
 
 def _acquire(directory: str, host: str, ready: Any, results: Any) -> None:
     os.chdir(directory)
-    lease = Lease(host)
+    lease = MachineLease(host)
     ready.wait()
-    results.put((host, lease.take() is None and lease.beat()))
+    results.put((host, lease.take() is None and lease.heartbeat()))
 
 
 @pytest.mark.parametrize("stale", [False, True])
@@ -215,14 +215,14 @@ def test_a_volume_in_use_on_another_host_is_refused_with_the_remedies(cache_dir:
         "uses it there; if that machine is gone for good, the volume is free in 280 s, or once you delete "
         f"{lease}"
     )
-    eventually(lambda: not processes(cache_dir))
+    eventually(lambda: not server_processes(cache_dir))
 
 
 def test_another_mount_on_the_same_machine_is_called_that(cache_dir: str) -> None:
-    hold(Path(cache_dir, ".forebay", "valkey"), host=_machine.name())
+    hold(Path(cache_dir, ".forebay", "valkey"), host=processes.machine_name())
 
     with pytest.raises(
-        VolumeError, match=f"{_machine.name()}, this machine, through another mount or container"
+        VolumeError, match=f"{processes.machine_name()}, this machine, through another mount or container"
     ):
         embedded.ensure_running(cache_dir, timeout_seconds=1)
 
@@ -235,7 +235,7 @@ def test_a_host_takes_over_the_data_of_one_that_is_gone(cache_dir: str) -> None:
 
     with client(embedded.ensure_running(cache_dir)) as one:
         assert one.get("key") == "value"
-        assert json.loads(lease.read_text())["host"] == _machine.name()
+        assert json.loads(lease.read_text())["host"] == processes.machine_name()
 
 
 def test_a_server_ends_at_once_when_another_host_took_over(cache_dir: str) -> None:
@@ -244,7 +244,7 @@ def test_a_server_ends_at_once_when_another_host_took_over(cache_dir: str) -> No
         one.set("key", "value")
         hold(Path(cache_dir, ".forebay", "valkey"))
 
-        eventually(lambda: not processes(cache_dir))
+        eventually(lambda: not server_processes(cache_dir))
 
         with pytest.raises(VolumeError, match="is in use on gpu-1-abcdef01"):
             embedded.ensure_running(cache_dir)

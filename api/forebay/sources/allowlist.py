@@ -1,4 +1,4 @@
-"""Which URIs may be fetched, and which addresses may be connected to."""
+"""The allowlist of URIs that may be fetched, and the check that an IP address is public."""
 
 from __future__ import annotations
 
@@ -36,24 +36,28 @@ class _Rule:
         return path == self.path or path.startswith(self.path.rstrip("/") + "/")
 
 
-class Allowed:
+class Allowlist:
     """The setting ``allowed_sources``.
 
     Each prefix ends at a boundary: ``s3://bucket`` does not admit ``s3://bucket2``, nor
     ``https://host/pub`` the URL ``https://host/public/x``.
 
     Raises:
-        ConfigError: a prefix has a scheme that cannot be fetched.
+        ConfigError: a prefix has no scheme that can be fetched, or a path without a host or bucket.
     """
 
     def __init__(self, prefixes: Sequence[str]) -> None:
         self._prefixes = list(prefixes)
         self._rules = [_parse(prefix) for prefix in prefixes]
-        self._free = {rule.scheme for rule in self._rules if not rule.host}
+        self._open_schemes = {rule.scheme for rule in self._rules if not rule.host}
 
     def check(self, uri: MediaURI) -> None:
-        """Raises `SourceNotAllowedError` when no prefix admits ``uri``."""
-        if uri.scheme not in self._free and not any(rule.admits(uri) for rule in self._rules):
+        """Checks a URI before it is fetched.
+
+        Raises:
+            SourceNotAllowedError: no prefix admits it.
+        """
+        if uri.scheme not in self._open_schemes and not any(rule.admits(uri) for rule in self._rules):
             allowed = ", ".join(self._prefixes) or "nothing"
             raise SourceNotAllowedError(
                 uri.redacted, f"not in the setting allowed_sources, which allows {allowed}"
@@ -90,7 +94,7 @@ def refuse_private(uri: MediaURI, address: str) -> SourceNotAllowedError:
 
 
 def literal_address(host: str) -> str | None:
-    """The IP address that a URL's host spells out, in whatever way: ``127.1``, ``2130706433``, ``[::1]``."""
+    """The IP address that a URL's host spells out, in any notation: ``127.1``, ``2130706433``, ``[::1]``."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     name = host.partition(":")[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""What has just been written, seen as a source: a local file, described as its remote copy is."""
+"""A file that was just uploaded, as a source: it is put into the cache without being downloaded again."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from forebay.uri import MediaURI
 _CHUNK_BYTES = 1 << 20
 
 
-class Written:
-    """The one object of a cache that fetches what was written from where it was written.
+class UploadedFile:
+    """A local file in the place of its remote copy; implements `SourceLookup`, `Source` and `ObjectStream`.
 
     Args:
-        info: what the remote source says of the object.
-        file: the bytes that it was made of.
+        info: the metadata that the remote source gives for the object.
+        file: the file that was uploaded.
     """
 
     def __init__(self, info: ObjectInfo, file: BinaryIO) -> None:
-        # In one piece: it is compared with the checksum on the way.
+        # Not in ranges: the checksum is of the whole, and is compared while it is read.
         self.info = replace(info, ranges=False)
         self._file = file
 
     def for_uri(self, uri: MediaURI) -> Self:
         return self
 
-    def note(self, uri: MediaURI, error: Exception | None) -> None:
-        """There is no server whose silence would matter."""
+    def record(self, uri: MediaURI, error: Exception | None) -> None:
+        """Does nothing: no server is asked."""
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
@@ -54,7 +54,7 @@ class Written:
             raise SourceError(self.info.uri, "the local file was changed after it had been uploaded")
 
     def close(self) -> None:
-        """Leaves the file open for whoever opened it."""
+        """Does nothing: the caller closes the file."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Starting a supervisor, and what it reports."""
+"""Starts a supervisor, and reads its report."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from forebay.embedded import _machine
-from forebay.embedded._place import Place
+from forebay import processes
+from forebay.embedded._server_directory import ServerDirectory
 from forebay.embedded._settings import LEASE, LOG
 from forebay.errors import IndexUnavailableError, VolumeError
 
@@ -22,20 +22,20 @@ _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of it when nothing stands in the server's way.
+class StartResult:
+    """The result of starting a supervisor where no error was reported.
 
     Attributes:
-        moved: names of data that the server could not load and that were set aside.
-        trouble: why there may be no server although trying again may help.
+        moved: the new names of data files that the server could not load.
+        trouble: why there may be no server yet; another attempt may succeed.
     """
 
     moved: list[str] = field(default_factory=list)
     trouble: str = ""
 
 
-def summon(place: Place, idle_seconds: float, deadline: float) -> Outcome:
-    """Starts a supervisor for ``place``, and waits until there is a server or the deadline passes.
+def start_supervisor(place: ServerDirectory, idle_seconds: float, deadline: float) -> StartResult:
+    """Starts a supervisor, and waits until there is a server or the deadline passes.
 
     Raises:
         VolumeError: another machine runs the server of this directory.
@@ -49,18 +49,19 @@ def summon(place: Place, idle_seconds: float, deadline: float) -> Outcome:
         raise _in_use_elsewhere(place, report)
     if report["state"] == "failed":
         raise _cannot_start(place, report["reason"])
-    return Outcome(report.get("moved", []), report.get("trouble", ""))
+    return StartResult(report.get("moved", []), report.get("trouble", ""))
 
 
-def _run(place: Place, idle_seconds: float, deadline: float) -> dict[str, Any]:
+def _run(place: ServerDirectory, idle_seconds: float, deadline: float) -> dict[str, Any]:
+    # Imported here: subprocess takes 40 ms, and mostly a server runs already.
     import subprocess
 
     from forebay.embedded import _binary
 
     log_path = os.path.join(place.directory, LOG)
-    arguments = [place.directory, _binary.find(), _machine.name(), str(idle_seconds)]
+    arguments = [place.directory, _binary.find(), processes.machine_name(), str(idle_seconds)]
     arguments.append(str(max(0.0, deadline - time.monotonic())))
-    # Nothing of this process goes along: no descriptor, no terminal, no secret from the environment.
+    # The supervisor inherits nothing from this process: no descriptor, no terminal, no secret variable.
     with (
         open(os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log,
         subprocess.Popen(
@@ -92,16 +93,16 @@ def _read_line(pipe: IO[bytes], deadline: float) -> bytes | None:
     return pipe.readline() if ready else None
 
 
-def _cannot_start(place: Place, reason: str) -> IndexUnavailableError:
+def _cannot_start(place: ServerDirectory, reason: str) -> IndexUnavailableError:
     return IndexUnavailableError(
         f"the embedded index of {place.cache_dir} cannot be started: {reason}\nMend that, or {REMEDY}"
     )
 
 
-def _in_use_elsewhere(place: Place, report: dict[str, Any]) -> VolumeError:
+def _in_use_elsewhere(place: ServerDirectory, report: dict[str, Any]) -> VolumeError:
     lease = os.path.join(place.directory, LEASE)
     host = report["host"]
-    if host == _machine.name():
+    if host == processes.machine_name():
         host += ", this machine, through another mount or container"
     return VolumeError(
         f"the volume {place.cache_dir} is in use on {host} (last sign of life "

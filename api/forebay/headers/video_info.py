@@ -1,4 +1,4 @@
-"""What the container of a video says, in the words of ffprobe."""
+"""The format and streams of a video, as ffprobe describes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from forebay.cache import MediaCache
 from forebay.errors import MediaError
 from forebay.headers.bridge import bridge
-from forebay.headers.opening import existing_path
+from forebay.headers.media_files import existing_path
 from forebay.headers.ranges import RemoteBytes
 from forebay.uri import parse_object, redact
 
@@ -38,21 +38,21 @@ class VideoInfo:
 
 
 def video_info(cache: MediaCache, uri: str) -> VideoInfo:
-    """What the container of the video at ``uri`` says.
+    """Reads the format and the streams of the video at ``uri``.
 
-    Of a remote object that is not cached, only the parts are fetched that ffprobe asks for: the index,
+    Of a remote object that is not cached, only the parts that ffprobe asks for are fetched: the index,
     wherever it is, and the first frames.
 
     Raises:
         UriError: the URI cannot be understood.
         SourceError: the object cannot be read; the subclass says why.
-        MediaError: ffprobe is not installed, or cannot make sense of the file.
+        MediaError: ffprobe is not installed, or cannot read the file.
     """
     path = existing_path(cache, uri)
     if path is not None:
         return _probe(path, path)
     parsed = parse_object(uri)
-    remote = RemoteBytes(cache, parsed, first=FIRST_BYTES)
+    remote = RemoteBytes(cache, parsed, first_bytes=FIRST_BYTES)
     try:
         with bridge(remote, parsed.key) as served:
             # The proxy keeps playlists, which name other URLs, from leading ffprobe anywhere else; and

@@ -11,8 +11,8 @@ from forebay.errors import (
     SourceNotAllowedError,
     TransientSourceError,
 )
-from forebay.sources import reach
-from forebay.sources.reach import NotTriedError, Reach
+from forebay.sources import circuit_breaker
+from forebay.sources.circuit_breaker import CircuitBreaker, NotTriedError
 from forebay.uri import parse
 
 URI = parse("http://host/a.jpg")
@@ -29,21 +29,21 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(reach, "time", clock)
+    monkeypatch.setattr(circuit_breaker, "time", clock)
     return clock
 
 
-def silent(times: int, known: Reach) -> Reach:
+def silent(times: int, known: CircuitBreaker) -> CircuitBreaker:
     for _ in range(times):
-        known.note(URI, SILENCE)
+        known.record(URI, SILENCE)
     return known
 
 
 def test_after_four_objects_the_others_are_not_tried(clock: Clock) -> None:
-    known = silent(3, Reach())
+    known = silent(3, CircuitBreaker())
     known.check(URI)
 
-    known.note(URI, SILENCE)
+    known.record(URI, SILENCE)
 
     with pytest.raises(NotTriedError) as raised:
         known.check(parse("http://host/b.jpg?secret=1"))
@@ -56,21 +56,21 @@ def test_after_four_objects_the_others_are_not_tried(clock: Clock) -> None:
 
 
 def test_another_attempt_is_made_after_half_a_minute(clock: Clock) -> None:
-    known = silent(4, Reach())
+    known = silent(4, CircuitBreaker())
 
     clock.now += 31
     known.check(URI)
 
-    known.note(URI, SILENCE)
+    known.record(URI, SILENCE)
     with pytest.raises(NotTriedError):
         known.check(URI)
 
 
 def test_the_first_answer_lets_everything_through(clock: Clock) -> None:
-    known = silent(4, Reach())
+    known = silent(4, CircuitBreaker())
     clock.now += 31
 
-    known.note(URI, None)
+    known.record(URI, None)
 
     silent(100, known).check(URI)
 
@@ -86,26 +86,26 @@ def test_the_first_answer_lets_everything_through(clock: Clock) -> None:
     ids=repr,
 )
 def test_whoever_answered_lately_is_trusted_to_come_back(clock: Clock, answer: Exception | None) -> None:
-    known = Reach()
-    known.note(URI, answer)
+    known = CircuitBreaker()
+    known.record(URI, answer)
 
     clock.now += 599
     silent(100, known).check(URI)
 
     clock.now += 2
-    known.note(URI, SILENCE)
+    known.record(URI, SILENCE)
     with pytest.raises(NotTriedError):
         known.check(URI)
 
 
 def test_what_says_nothing_of_the_server_does_not_count(clock: Clock) -> None:
-    known = silent(3, Reach())
+    known = silent(3, CircuitBreaker())
 
-    known.note(URI, SourceNotAllowedError("http://host/a.jpg", "not allowed"))
-    known.note(URI, NotTriedError("http://host/a.jpg", "not tried"))
-    known.note(URI, CacheFullError("full"))
+    known.record(URI, SourceNotAllowedError("http://host/a.jpg", "not allowed"))
+    known.record(URI, NotTriedError("http://host/a.jpg", "not tried"))
+    known.record(URI, CacheFullError("full"))
     known.check(URI)
 
-    known.note(URI, SILENCE)
+    known.record(URI, SILENCE)
     with pytest.raises(NotTriedError):
         known.check(URI)

@@ -1,7 +1,6 @@
-"""A local directory seen as a source: the plainest of them all, which shows what the others must do.
+"""A local directory as a source: the simplest one, to which the tests compare the others.
 
-Local media are used where they are and never cached, so no URI leads here; listing a directory and
-holding all sources to the same behaviour is what this is for.
+Forebay uses local media where they are and never caches them, so it has no such source itself.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing_extensions import Self
 
 from forebay.errors import AccessDeniedError, ObjectNotFoundError, SourceError
 from forebay.sources import failures
-from forebay.sources.base import Beginning, Buffer, ObjectInfo, Opened
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
 from forebay.uri import MediaURI
 
 _CHUNK_BYTES = 1 << 20
@@ -32,13 +31,13 @@ class LocalSource:
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
-    ) -> Opened:
+    ) -> ObjectStream:
         info = self.head(uri)
         unmodified = if_modified_since is not None and (info.modified or 0) <= if_modified_since
         if info.etag == if_none_match if if_none_match is not None else unmodified:
             raise failures.refusal(uri, 304)
         try:
-            return _File(uri, info, open(uri.key, "rb"))
+            return _FileStream(uri, info, open(uri.key, "rb"))
         except OSError as error:
             raise _failure(uri, error) from None
 
@@ -90,7 +89,7 @@ class LocalSource:
         raise SourceError("file://", "a local directory has no buckets")
 
 
-class _File:
+class _FileStream:
     """An open file."""
 
     def __init__(self, uri: MediaURI, info: ObjectInfo, file: BinaryIO) -> None:

@@ -1,4 +1,4 @@
-"""The metrics of whole volumes, from what Redis knows."""
+"""The metrics of whole volumes, from their indexes in Redis."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from forebay.index.index import Index
 from forebay.index.registry import VolumeRegistry
 from forebay.jobs.celery_app import broker_url, celery_app
 from forebay.metrics import catalogue
-from forebay.metrics.exposition import Collector, Report
-from forebay.metrics.observe import Observed, observed
+from forebay.metrics.exposition import MetricsCollector, ValuesByVolume
+from forebay.metrics.values import MetricValue, volume_values
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 2.0
 
 
-class OfVolumes:
-    """What there is to say of volumes. Touches none of their files.
+class VolumeMetrics:
+    """Reads the metrics of volumes, and touches none of their files.
 
     Args:
         url: the Redis of their indexes.
-        names: which; ``None`` for all that are known whenever somebody asks.
+        names: which volumes; ``None`` for all that Redis knows at the time of each report.
     """
 
     def __init__(self, config: MediaCacheConfig, url: str, names: Sequence[str] | None) -> None:
@@ -41,26 +41,26 @@ class OfVolumes:
         self._last: Sequence[str] = names or ()
         self._apps: dict[str, Celery] = {}
 
-    def collector(self) -> Collector:
-        """For Prometheus."""
-        return Collector(self.report, catalogue.OF_VOLUME)
+    def collector(self) -> MetricsCollector:
+        """A collector of these metrics for Prometheus."""
+        return MetricsCollector(self.report, catalogue.OF_VOLUME)
 
-    def report(self) -> Report:
-        """What there is to say now. Of a volume whose Redis does not answer, that."""
+    def report(self) -> ValuesByVolume:
+        """The values now, by volume. Where Redis does not answer, only ``forebay_up`` with the value 0."""
         if self._names is None:
             try:
                 self._last = [record.name for record in VolumeRegistry(self._connection).all()]
             except IndexUnavailableError as error:
                 log.warning("%s", error)
-                return {name: [Observed(catalogue.UP, (), 0.0)] for name in self._last}
+                return {name: [MetricValue(catalogue.UP, (), 0.0)] for name in self._last}
         return {name: self._of(name) for name in self._last}
 
-    def _of(self, name: str) -> list[Observed]:
+    def _of(self, name: str) -> list[MetricValue]:
         config = self._config.model_copy(update={"volume": name})
         if name not in self._apps:
             self._apps[name] = celery_app(config, self._broker)
         try:
-            return list(observed(Index(self._connection, name), config, self._apps[name]))
+            return list(volume_values(Index(self._connection, name), config, self._apps[name]))
         except IndexUnavailableError as error:
             log.warning("%s", error)
-            return [Observed(catalogue.UP, (), 0.0)]
+            return [MetricValue(catalogue.UP, (), 0.0)]
