@@ -59,7 +59,7 @@ def imported_fiftyone(fiftyone_environment: dict[str, str]) -> Iterator[Any]:
         torchvision_operators.declare()
         fiftyone = importlib.import_module("fiftyone")
         # A test's file that imports a part of the adapter switched it on before these settings.
-        importlib.import_module("forebay.fiftyone.cvat").register()
+        importlib.import_module("forebay.fiftyone.cvat_registration").register()
         # Everything that is filled in when it is first used is filled in now, by these settings.
         fiftyone.list_datasets()
     yield fiftyone
@@ -116,10 +116,10 @@ def use_cache(
     `tests.caches`: local dispatch, no grace period, an index of the test's own. The web server of the
     fixture `http_server` is allowed.
     """
-    from forebay.fiftyone import media
+    from forebay.fiftyone import local_media
 
     def use(**settings: Any) -> MediaCache:
-        media.close_cache()
+        local_media.close_cache()
         defaults = {
             "cache_dir": tmp_path / "cache",
             "redis_url": valkey.url,
@@ -131,10 +131,10 @@ def use_cache(
         }
         for name, value in (defaults | settings).items():
             monkeypatch.setenv(env_name(name), str(value))
-        return media.media_cache()
+        return local_media.media_cache()
 
     yield use
-    media.close_cache()
+    local_media.close_cache()
 
 
 @pytest.fixture

@@ -152,10 +152,10 @@ def test_collections_of_references_raise_what_fiftyone_raises(fo: Any) -> None:
 def test_local_collections_need_no_cache(
     fo: Any, photo_paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from forebay.fiftyone import media
+    from forebay.fiftyone import local_media
     from tests.fiftyone.workflows.models import Plain
 
-    media.close_cache()
+    local_media.close_cache()
     monkeypatch.setenv("FIFTYONE_MEDIA_CACHE_CACHE_SIZE_BYTES", "a setting that would be refused")
     dataset = fo.Dataset()
     dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
@@ -172,13 +172,13 @@ def test_local_collections_need_no_cache(
 def test_a_workflow_over_local_samples_does_not_list_them(
     fo: Any, photo_paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from forebay.fiftyone import collections
+    from forebay.fiftyone import read_ahead
 
     dataset = fo.Dataset()
     dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
-    monkeypatch.setattr(collections, "media_of", lambda *_, **__: pytest.fail("the samples were listed"))
+    monkeypatch.setattr(read_ahead, "collect_media", lambda *_, **__: pytest.fail("the samples were listed"))
 
-    with collections.foreseen(dataset), collections.foreseen(dataset[:3], media_fields=None):
+    with read_ahead.read_ahead(dataset), read_ahead.read_ahead(dataset[:3], media_fields=None):
         pass
 
 
@@ -186,7 +186,7 @@ def test_a_workflow_over_local_samples_does_not_list_them(
     "uri", ["s3://b/k.jpg", "S3://b/k.jpg", "Https://h/k.jpg", "minio://b/k.jpg", "gs://b/k.jpg"]
 )
 def test_one_remote_sample_among_local_ones_is_found(fo: Any, photo_paths: list[Path], uri: str) -> None:
-    from forebay.fiftyone.gather import has_remote
+    from forebay.fiftyone.collection_media import has_remote
 
     dataset = fo.Dataset()
     dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
@@ -198,7 +198,7 @@ def test_one_remote_sample_among_local_ones_is_found(fo: Any, photo_paths: list[
 
 
 def test_remote_masks_of_local_samples_are_found(fo: Any, photo_paths: list[Path]) -> None:
-    from forebay.fiftyone.gather import has_remote, media_of
+    from forebay.fiftyone.collection_media import collect_media, has_remote
 
     sample = fo.Sample(filepath=str(photo_paths[0]))
     detection = fo.Detection(label="a", bounding_box=[0, 0, 1, 1], mask_path="s3://bucket/mask.png")
@@ -208,7 +208,7 @@ def test_remote_masks_of_local_samples_are_found(fo: Any, photo_paths: list[Path
 
     assert not has_remote(dataset, "filepath")
     assert has_remote(dataset, None)
-    assert media_of(dataset).uris() == ["s3://bucket/mask.png"]
+    assert collect_media(dataset).uris() == ["s3://bucket/mask.png"]
 
 
 # Loops

@@ -882,7 +882,7 @@ def test_as_many_files_are_handled_at_a_time_as_is_set(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """FiftyOne's own setting comes first, then the cache's."""
-    from forebay.fiftyone.storage.pool import workers
+    from forebay.fiftyone.storage.concurrency import workers
 
     use_cache(num_workers=ours)
     monkeypatch.setattr(fo.config, "default_thread_pool_workers", fiftyones)
@@ -894,7 +894,7 @@ def test_where_nothing_is_set_sixteen_files_are_handled_at_a_time(
     fo: Any, use_cache: UseCache, monkeypatch: pytest.MonkeyPatch
 ):
     """Or as many as there are CPUs, if that is more."""
-    from forebay.fiftyone.storage.pool import workers
+    from forebay.fiftyone.storage.concurrency import workers
 
     use_cache(num_workers="")
     monkeypatch.setattr(fo.config, "default_thread_pool_workers", None)

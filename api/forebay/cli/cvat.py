@@ -67,8 +67,8 @@ def manifest(
     from contextlib import closing
     from dataclasses import asdict
 
-    from forebay.cvat.create import create_manifest
-    from forebay.cvat.videos import create_video_manifest, is_video
+    from forebay.cvat.image_manifests import create_manifest
+    from forebay.cvat.video_manifests import create_video_manifest, is_video
 
     state: State = ctx.obj
     uris = read_targets(targets, column)
@@ -170,16 +170,16 @@ def attach(
     import sys
     from dataclasses import asdict
 
-    from forebay.cvat import storages
-    from forebay.cvat.server import Server
+    from forebay.cvat import attachment
+    from forebay.cvat.server import CvatServer
 
     state: State = ctx.obj
-    secret = os.environ.get(storages.SECRET_VARIABLE)
+    secret = os.environ.get(attachment.SECRET_VARIABLE)
     if key and not secret and sys.stdin.isatty():
         secret = typer.prompt("Secret key", hide_input=True, err=True)
-    storage = storages.attach(
+    storage = attachment.attach(
         bucket,
-        server=Server.connect(cvat_url, organization=organization),
+        server=CvatServer.connect(cvat_url, organization=organization),
         key=key,
         secret_key=secret,
         key_file=key_file,

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from forebay.errors import MediaError
-from forebay.fiftyone import media
-from forebay.fiftyone.app import headers, links, scenes
-from forebay.fiftyone.app.key import signing_key
-from forebay.fiftyone.app.urls import link
+from forebay.fiftyone import local_media
+from forebay.fiftyone.app import media_shapes, scenes, signed_links
+from forebay.fiftyone.app.link_rewriting import link
+from forebay.fiftyone.app.signing_key import signing_key
 from tests.fiftyone.app.media import image, video
 from tests.fiftyone.conftest import UseCache
 from tests.fiftyone.places import Places
@@ -35,7 +35,7 @@ def told(view: Any) -> list[str]:
 
 def leads_to(path: str) -> str:
     """The URI behind a link."""
-    target = links.read(signing_key(media.media_cache()), path, time.time())
+    target = signed_links.read(signing_key(local_media.media_cache()), path, time.time())
     assert target is not None, f"{path} is no link"
     return target.uri
 
@@ -95,7 +95,11 @@ def test_a_view_cannot_put_its_own_uri_in_place_of_a_sample_s(
     import fiftyone.server.metadata as fosm
 
     read: list[str] = []
-    monkeypatch.setattr(headers, "_shapes", headers.Once(lambda uri: read.append(uri) or {"aspect_ratio": 2}))
+    monkeypatch.setattr(
+        media_shapes,
+        "_shapes",
+        media_shapes.SingleFlightCache(lambda uri: read.append(uri) or {"aspect_ratio": 2}),
+    )
     box = fo.Detection(label="x", bounding_box=[0, 0, 1, 1])
     dataset = fo.Dataset()
     dataset.add_sample(
@@ -158,7 +162,7 @@ def test_whoever_names_the_files_of_frames_gets_no_links_to_them(fo: Any) -> Non
 
 
 def test_the_key_is_the_volume_s_and_nobody_else_s(fo: Any) -> None:
-    cache = media.media_cache()
+    cache = local_media.media_cache()
     first = signing_key(cache)
     file = Path(cache.config.cache_dir, ".forebay", "app.key")
     assert file.stat().st_mode & 0o777 == 0o600

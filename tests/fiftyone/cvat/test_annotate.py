@@ -59,10 +59,10 @@ def test_labels_there_and_back(in_cloud: InCloud, cvat: CVAT, media_cache: Media
 
 def test_the_import_tells_how_far_it_is(in_s3: InCloud, cvat: CVAT) -> None:
     """Given that CVAT says 50 % and then that it is done, this is what the progress bar is told."""
-    from forebay.cvat.server import Server
-    from forebay.cvat.tasks import import_media
+    from forebay.cvat.server import CvatServer
+    from forebay.cvat.task_media import import_media
 
-    server = Server.connect(cvat.url, username=USER, password=PASSWORD)
+    server = CvatServer.connect(cvat.url, username=USER, password=PASSWORD)
     task = server.post("/api/tasks", {"name": "t", "labels": []})["id"]
     told: list[float] = []
 
@@ -72,7 +72,7 @@ def test_the_import_tells_how_far_it_is(in_s3: InCloud, cvat: CVAT) -> None:
         in_s3.storage_id,
         NAMES,
         manifest="manifest.jsonl",
-        limit_seconds=60,
+        timeout_seconds=60,
         progress=told.append,
         image_quality=75,
     )
@@ -257,7 +257,7 @@ def test_a_manifest_in_the_directory_of_the_media(
 
 def test_a_config_of_the_users_own_stays(monkeypatch: pytest.MonkeyPatch, fo: Any, tmp_path: Path) -> None:
     """Given another class in FiftyOne's own file, when the adapter is switched on, then it stays."""
-    from forebay.fiftyone import cvat
+    from forebay.fiftyone import cvat_registration
 
     chosen = {"backends": {"cvat": {"config_cls": "mine.Config"}}}
     (tmp_path / "annotation_config.json").write_text(json.dumps(chosen))
@@ -265,19 +265,19 @@ def test_a_config_of_the_users_own_stays(monkeypatch: pytest.MonkeyPatch, fo: An
     monkeypatch.delenv("FIFTYONE_CVAT_CONFIG_CLS", raising=False)
     monkeypatch.setitem(fo.annotation_config.backends["cvat"], "config_cls", "mine.Config")
 
-    cvat.register()
+    cvat_registration.register()
 
     assert "FIFTYONE_CVAT_CONFIG_CLS" not in os.environ
     assert fo.annotation_config.backends["cvat"]["config_cls"] == "mine.Config"
 
 
 def test_an_adapter_that_comes_after_fiftyone(fo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from forebay.fiftyone import cvat
+    from forebay.fiftyone import cvat_registration
 
     builtin = "fiftyone.utils.cvat.CVATBackendConfig"
     monkeypatch.setenv("FIFTYONE_CVAT_CONFIG_CLS", "")
     monkeypatch.setitem(fo.annotation_config.backends["cvat"], "config_cls", builtin)
 
-    cvat.register()
+    cvat_registration.register()
 
-    assert fo.annotation_config.backends["cvat"]["config_cls"] == cvat.BACKEND
+    assert fo.annotation_config.backends["cvat"]["config_cls"] == cvat_registration.BACKEND

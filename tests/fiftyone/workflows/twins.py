@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from forebay.cache import MediaCache
-from forebay.fiftyone.media import is_remote
+from forebay.fiftyone.media_uris import is_remote
 from tests.fiftyone.places import REMOTE, Places
 
 Run = Callable[[Any, Path], Any]
