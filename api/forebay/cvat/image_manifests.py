@@ -143,7 +143,7 @@ def _find_images(
         for info in cache.sources.for_uri(parsed).list(parsed):
             if _is_image(info.uri):
                 yield _FoundImage(info.uri)
-            # Manifests, and the empty objects by which consoles show directories, are expected here.
+            # Manifests, and the empty objects that consoles create for directories, are expected.
             elif not info.uri.endswith((".jsonl", "/")):
                 report.ignored += 1
 

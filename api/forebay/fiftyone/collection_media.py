@@ -9,6 +9,7 @@ from typing import Any
 from forebay.fiftyone.deferred import fou3d
 from forebay.fiftyone.local_media import media_cache
 from forebay.fiftyone.media_uris import is_remote, is_scene
+from forebay.fiftyone.nested_values import flatten
 from forebay.fiftyone.remote_media import RemoteMedia
 from forebay.lookahead.batch import understood
 from forebay.uri import REMOTE_SCHEMES, entry_of, is_local
@@ -50,7 +51,7 @@ def collect_media(
     steps, samples, values = _rows(
         collection, [collection._parse_media_field(f)[0] for f in fields], group_slices
     )
-    paths = [_strings(row) for row in zip(*values, strict=True)]
+    paths = [[value for value in flatten(row) if isinstance(value, str)] for row in zip(*values, strict=True)]
     if include_assets and "filepath" in fields:
         _add_assets(paths, download)
     return _by_step(steps, samples, [_remote(found) for found in paths])
@@ -121,15 +122,6 @@ def _fields(collection: Any, media_fields: MediaFields) -> list[str]:
     if collection._contains_videos(any_slice=True):
         fields += [f"frames.{name}" for name in collection._get_media_fields(frames=True)]
     return fields
-
-
-def _strings(values: Any) -> list[str]:
-    """The strings in lists of any depth: fields of lists, and of frames."""
-    if isinstance(values, str):
-        return [values]
-    if isinstance(values, list | tuple):
-        return [text for value in values for text in _strings(value)]
-    return []
 
 
 def _remote(paths: Iterable[str]) -> list[str]:

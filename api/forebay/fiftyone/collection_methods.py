@@ -16,6 +16,7 @@ from forebay.fiftyone.failure_messages import describe, log_summary
 from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.local_media import media_cache
 from forebay.fiftyone.media_uris import is_remote
+from forebay.fiftyone.nested_values import map_nested
 from forebay.fiftyone.remote_media import RemoteMedia
 from forebay.jobs import overflow as shortfall
 from forebay.lookahead.window import check_sizes
@@ -99,7 +100,7 @@ def get_local_paths(
     if download:
         media = collect_media(self, media_field, self.group_slice, include_assets)
         _download(media, False, skip_failures, progress)
-    found: list[Any] = _map_nested(_cached_path, self.values(field))
+    found: list[Any] = map_nested(_cached_path, self.values(field))
     return found
 
 
@@ -221,12 +222,6 @@ def iter_groups(original: Wrapper, self: Any, *args: Any, **kwargs: Any) -> Iter
 def _cached_path(path: Any) -> Any:
     """The path of a remote file's cached copy, whether it exists or not; other paths unchanged."""
     return media_cache().get_local_paths([path], download=False)[0] if is_remote(path) else path
-
-
-def _map_nested(function: Callable[[Any], Any], values: Any) -> Any:
-    if isinstance(values, list | tuple):
-        return [_map_nested(function, value) for value in values]
-    return function(values)
 
 
 def _download(media: RemoteMedia, update: bool, skip_failures: bool, progress: FiftyOneProgress) -> None:

@@ -26,7 +26,7 @@ _STORES = ("s3", "gs", "minio")
 
 @dataclass(frozen=True)
 class CloudPlan:
-    """What the tasks of one annotation run load.
+    """The cloud storage, manifest and objects that the tasks of one annotation run load.
 
     Attributes:
         storage_id: CVAT's number of the cloud storage.

@@ -2,7 +2,7 @@
 
 FiftyOne loads the adapter while FiftyOne itself is being imported (its setting ``module_path``), and a
 program may import `forebay.fiftyone` first. So no module of the adapter imports FiftyOne while it loads;
-they take these stand-ins, which have the names by which FiftyOne's own code calls the modules.
+they use these stand-ins, under the names that FiftyOne's own code gives the modules.
 """
 
 from __future__ import annotations

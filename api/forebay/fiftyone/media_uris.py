@@ -20,6 +20,11 @@ def is_remote(path: Any) -> TypeIs[str]:
     return isinstance(path, str) and _REMOTE.match(path) is not None
 
 
+def is_url(path: str) -> bool:
+    """Whether a remote path is the URL of a web server, rather than the URI of an object in a bucket."""
+    return path.partition("://")[0].lower() in ("http", "https")
+
+
 def file_name(path: str) -> str:
     """The file name in a path or URI: without directories, and without a query string."""
     if not is_remote(path):

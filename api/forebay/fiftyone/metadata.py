@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from forebay.errors import MediaError
 from forebay.fiftyone import hooks
 from forebay.fiftyone.adapter_log import log
 from forebay.fiftyone.deferred import etau, fo, fo3d, fom, fomd, fou
 from forebay.fiftyone.hooks import Wrapper
+from forebay.fiftyone.json_media import parse_json_object
 from forebay.fiftyone.local_media import media_cache
 from forebay.fiftyone.media_uris import file_name, is_remote
 from forebay.fiftyone.uripaths import abspath, isabs, join
-from forebay.headers.images import image_info
+from forebay.headers.images import ImageInfo, image_info
 from forebay.headers.opening import open_media, size_of
 from forebay.headers.videos import video_info
 from forebay.uri import REMOTE_SCHEMES, parse, redact
@@ -39,13 +38,12 @@ def build_for_image(original: Wrapper, cls: Any, img_or_path_or_url: Any, mime_t
     if not is_remote(img_or_path_or_url):
         return original(cls, img_or_path_or_url, mime_type=mime_type)
     info = image_info(media_cache(), img_or_path_or_url)
-    # FiftyOne applies the EXIF orientation of JPEG images only.
-    turned = info.format == "JPEG" and info.is_turned
+    width, height = size_in_fiftyone(info)
     return cls(
         size_bytes=info.size_bytes,
         mime_type=etau.guess_mime_type(img_or_path_or_url) if mime_type is None else mime_type,
-        width=info.height if turned else info.width,
-        height=info.width if turned else info.height,
+        width=width,
+        height=height,
         num_channels=info.channels,
     )
 
@@ -67,7 +65,7 @@ def build_for_scene(
     if not is_remote(scene_path):
         return original(cls, scene_path, mime_type=mime_type, **kwargs)
     with open_media(media_cache(), scene_path) as file:
-        scene = fo3d.Scene._from_fo3d_dict(_json(file.read(), scene_path))
+        scene = fo3d.Scene._from_fo3d_dict(parse_json_object(file.read(), scene_path))
         size = file.size
     kwargs["cache"] = kwargs.pop("_cache", None)
     counts, assets_size = fomd._parse_assets(scene, scene_path, **kwargs)
@@ -132,6 +130,13 @@ def compute_metadata(
     return original(sample_collection, overwrite=overwrite, num_workers=num_workers, **kwargs)
 
 
+def size_in_fiftyone(info: ImageInfo) -> tuple[int, int]:
+    """Width and height of an image as FiftyOne has them: it applies the EXIF orientation of JPEG only."""
+    if info.format == "JPEG" and info.is_turned:
+        return info.height, info.width
+    return info.width, info.height
+
+
 @dataclass(frozen=True)
 class _Assets:
     """Stands for a scene whose asset paths are absolute."""
@@ -148,13 +153,6 @@ def _has_remote(collection: Any) -> bool:
     schemes = [f"{scheme}://" for scheme in REMOTE_SCHEMES]
     remote = collection.match(fo.ViewField("filepath").starts_with(schemes, case_sensitive=False)).limit(1)
     return len(remote) > 0
-
-
-def _json(content: bytes, scene_path: str) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        raise MediaError(f"{redact(scene_path)}: is not the JSON that a scene is made of: {error}") from None
 
 
 def _without_query(uri: str) -> str:

@@ -1,4 +1,4 @@
-"""Hooks by which FiftyOne recognizes the media type of a URI, by the extension of its file name."""
+"""Recognizing the media type of a URI by the extension of its file name."""
 
 from __future__ import annotations
 

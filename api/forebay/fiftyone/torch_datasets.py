@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from forebay.errors import ForebayError
@@ -10,6 +10,7 @@ from forebay.fiftyone import active_plans, hooks, local_media
 from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.local_media import media_cache
 from forebay.fiftyone.media_uris import is_remote
+from forebay.fiftyone.nested_values import flatten, map_nested
 
 _PATHS = {"filepath", "mask_path", "map_path"}
 
@@ -30,9 +31,8 @@ def note_media_fields(original: Wrapper, self: Any, samples: Any, *args: Any, **
 def build_batch(original: Wrapper, self: Any, *args: Any, **kwargs: Any) -> list[Any]:
     batch: list[Any] = original(self, *args, **kwargs)
     keys = self.forebay_keys
-    uris = [
-        uri for item in batch if isinstance(item, dict) for key in keys for uri in _remote_uris(item[key])
-    ]
+    values = [item[key] for item in batch if isinstance(item, dict) for key in keys]
+    uris = list(filter(is_remote, flatten(values)))
     _download(uris)
     return [_localized(item, keys, self.skip_failures) for item in batch] if uris else batch
 
@@ -45,7 +45,7 @@ def build_batch(original: Wrapper, self: Any, *args: Any, **kwargs: Any) -> list
 )
 def get_items(self: Any, indices: Sequence[int]) -> list[Any]:
     """Downloads a whole batch for a data loader, which otherwise asks for its items one by one."""
-    _download([uri for index in indices for uri in _remote_uris(self.image_paths[index].decode())])
+    _download(list(filter(is_remote, (self.image_paths[index].decode() for index in indices))))
     return [self[index] for index in indices]
 
 
@@ -56,27 +56,15 @@ def _download(uris: list[str]) -> None:
         media_cache().download_media(uris, progress=False).forget()
 
 
-def _remote_uris(value: Any) -> Iterator[str]:
-    """The URIs in a field's value: a path, or lists of them."""
-    if isinstance(value, list | tuple):
-        for each in value:
-            yield from _remote_uris(each)
-    elif is_remote(value):
-        yield value
-
-
 def _localized(item: Any, keys: list[str], skip_failures: bool) -> Any:
     if not isinstance(item, dict):
         return item
     try:
-        return {key: _local(value) if key in keys else value for key, value in item.items()}
+        return {
+            key: map_nested(local_media.local_path, value) if key in keys else value
+            for key, value in item.items()
+        }
     except ForebayError as error:
         if not skip_failures:
             raise
         return error
-
-
-def _local(value: Any) -> Any:
-    return (
-        [_local(each) for each in value] if isinstance(value, list | tuple) else local_media.local_path(value)
-    )

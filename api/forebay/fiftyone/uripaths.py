@@ -8,7 +8,7 @@ from typing import Any
 
 from forebay.fiftyone import hooks
 from forebay.fiftyone.deferred import fos
-from forebay.fiftyone.media_uris import is_remote
+from forebay.fiftyone.media_uris import is_remote, is_url
 from forebay.uri import parse
 
 # These modules treat the filepath of a sample, or of an imported file, as a local path.
@@ -42,7 +42,7 @@ def abspath(path: Any) -> Any:
     if not is_remote(path):
         return os.path.abspath(path)
     scheme, _, rest = path.partition("://")
-    rest, mark, query = rest.partition("?") if scheme.lower() in ("http", "https") else (rest, "", "")
+    rest, mark, query = rest.partition("?") if is_url(path) else (rest, "", "")
     bucket, slash, key = rest.partition("/")
     parts = key.split("/")
     if "." not in parts and ".." not in parts:
@@ -75,7 +75,7 @@ def relpath(path: Any, start: Any = None) -> Any:
 
 
 def without_query(path: Any) -> Any:
-    """A path that ends in a file name; for a URL with a query string, the one by which the cache names it."""
+    """A path that ends in a file name; for a URL with a query string, that of its cached copy."""
     if not is_remote(path):
         return path
     uri = parse(path)

@@ -1,4 +1,4 @@
-"""What the App's server tells the browser to load, asked in this process."""
+"""The URLs that the App's server tells the browser to load, asked in this process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RED = (200, 30, 40)
 
 
 def told(view: Any) -> list[str]:
-    """What the server tells the browser to load for the first sample of a view."""
+    """The URLs that the browser is to load for the first sample of a view."""
     import fiftyone.server.metadata as fosm
 
     [sample] = view._aggregate(post_pipeline=[{"$limit": 1}])
@@ -154,14 +154,14 @@ def test_the_frame_that_a_video_comes_with_has_links_as_it_is_stored(fo: Any) ->
     assert first_frames(dataset.map_values("frames.label.mask_path", {mask: SECRET})) == SECRET
 
 
-def test_whoever_names_the_files_of_frames_gets_no_links_to_them(fo: Any) -> None:
+def test_a_stage_that_names_the_files_of_frames_gets_no_links_to_them(fo: Any) -> None:
     from forebay.fiftyone.app import provenance
 
     assert provenance._is_harmless(fo.ToFrames())
     assert not provenance._is_harmless(fo.ToFrames(config={"output_dir": "s3://other/"}))
 
 
-def test_the_key_is_the_volume_s_and_nobody_else_s(fo: Any) -> None:
+def test_only_the_owner_of_the_volume_can_read_the_key(fo: Any) -> None:
     cache = local_media.media_cache()
     first = signing_key(cache)
     file = Path(cache.config.cache_dir, ".forebay", "app.key")
@@ -209,7 +209,7 @@ def test_a_scene_is_served_with_links(fo: Any, places: Places) -> None:
 
 def test_what_is_no_scene_is_said_to_be_none(fo: Any, places: Places) -> None:
     uri = places.put("s3", "broken.fo3d", b"\x89PNG")
-    with pytest.raises(MediaError, match=r"broken\.fo3d: is not the JSON that its extension promises"):
+    with pytest.raises(MediaError, match=r"broken\.fo3d: is not valid JSON, as a \.fo3d file must be"):
         scenes.linked_scene(uri, link)
 
 

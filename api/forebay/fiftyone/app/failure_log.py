@@ -62,7 +62,11 @@ def _logger(path: str) -> logging.Logger:
             path, maxBytes=_MAX_BYTES, backupCount=1, encoding="utf-8"
         )
     except OSError as error:
-        log.warning("what cannot be shown is not written to %s: %s", path, error.strerror)
+        log.warning(
+            "media that the App cannot show are not logged, because %s cannot be written: %s",
+            path,
+            error.strerror,
+        )
         handler = logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     made.addHandler(handler)

@@ -13,6 +13,7 @@ from forebay.fiftyone.deferred import etau, etav, fom, fosm
 from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.local_media import media_cache
 from forebay.fiftyone.media_uris import is_remote
+from forebay.fiftyone.metadata import size_in_fiftyone
 from forebay.headers.images import image_info
 from forebay.headers.videos import video_info
 
@@ -61,11 +62,8 @@ class SingleFlightCache(Generic[T]):
 
 
 def _shape(uri: str) -> dict[str, float]:
-    info = image_info(media_cache(), uri)
-    # The shape that `compute_metadata` would give: it applies the EXIF orientation of JPEG images only.
-    if info.format == "JPEG" and info.is_turned:
-        return {"aspect_ratio": info.height / info.width}
-    return {"aspect_ratio": info.width / info.height}
+    width, height = size_in_fiftyone(image_info(media_cache(), uri))
+    return {"aspect_ratio": width / height}
 
 
 def _stream(uri: str) -> Any:

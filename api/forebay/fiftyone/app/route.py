@@ -46,7 +46,7 @@ async def file_response(original: Wrapper, self: Any, path: str) -> Any:
     return ResponseSender(lambda: _response(target, headers))
 
 
-def _response(target: signed_links.Target, headers: Mapping[str, str]) -> Any:
+def _response(target: signed_links.LinkTarget, headers: Mapping[str, str]) -> Any:
     try:
         uri = scenes.asset_uri(target.uri, target.asset) if target.asset else target.uri
         if uri is None:

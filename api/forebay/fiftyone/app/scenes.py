@@ -15,12 +15,11 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-from forebay.errors import MediaError
+from forebay.fiftyone.json_media import parse_json_object
 from forebay.fiftyone.local_media import media_cache
 from forebay.fiftyone.media_uris import extension, is_remote
 from forebay.fiftyone.uripaths import abspath, join
 from forebay.headers.opening import MediaFile, open_media
-from forebay.uri import redact
 
 _MAX_TEXT_BYTES = 64 << 20
 _KEPT_SECONDS = 60
@@ -37,7 +36,7 @@ def linked_scene(uri: str, link: Callable[[str], str]) -> bytes:
         SourceError: the scene cannot be read.
     """
     with open_media(media_cache(), uri) as file:
-        scene = _json(file.read(_MAX_TEXT_BYTES), uri)
+        scene = parse_json_object(file.read(_MAX_TEXT_BYTES), uri)
 
     def linked(name: Any) -> Any:
         target = beside(uri, name) if isinstance(name, str) and name else None
@@ -97,10 +96,10 @@ def _of_gltf(file: MediaFile, uri: str) -> Iterator[str]:
         file.seek(12)
         size = int.from_bytes(file.read(4), "little")
         file.seek(20)
-        content = _json(file.read(min(size, _MAX_TEXT_BYTES)), uri)
+        content = parse_json_object(file.read(min(size, _MAX_TEXT_BYTES)), uri)
     else:
         file.seek(0)
-        content = _json(file.read(_MAX_TEXT_BYTES), uri)
+        content = parse_json_object(file.read(_MAX_TEXT_BYTES), uri)
     for part in (*content.get("buffers", ()), *content.get("images", ())):
         name = part.get("uri") if isinstance(part, dict) else None
         if isinstance(name, str) and not name.startswith("data:"):
@@ -119,13 +118,3 @@ def _nodes(node: Any) -> Iterator[dict[str, Any]]:
         yield node
         for child in node.get("children") or ():
             yield from _nodes(child)
-
-
-def _json(content: bytes, uri: str) -> dict[str, Any]:
-    try:
-        found = json.loads(content)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise MediaError(f"{redact(uri)}: is not the JSON that its extension promises")
-    return found

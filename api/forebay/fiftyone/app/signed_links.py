@@ -33,7 +33,7 @@ class LinkError(Exception):
 
 
 @dataclass(frozen=True)
-class Target:
+class LinkTarget:
     """The object that a link names.
 
     Attributes:
@@ -59,7 +59,7 @@ def make(key: bytes, uri: str, now: float) -> str:
     return f"{PREFIX}v1.{expires}.{_signature(key, uri, expires)}.{_encode(uri.encode())}/{_shown(uri)}"
 
 
-def read(key: bytes, link: str, now: float) -> Target | None:
+def read(key: bytes, link: str, now: float) -> LinkTarget | None:
     """Verifies a link and returns its target; ``None`` for a path that is no link.
 
     Raises:
@@ -77,7 +77,7 @@ def read(key: bytes, link: str, now: float) -> Target | None:
         raise LinkError("this link was not made by this server")
     if now >= expires:
         raise LinkError("this link has expired; load the page again")
-    return Target(uri, "" if match[4] == _shown(uri) else match[4], expires)
+    return LinkTarget(uri, "" if match[4] == _shown(uri) else match[4], expires)
 
 
 def _signature(key: bytes, uri: str, expires: int) -> str:

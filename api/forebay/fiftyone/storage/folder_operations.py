@@ -163,7 +163,7 @@ def _absolute(path: str) -> str:
 
 
 def _delete_markers(dirpath: str) -> None:
-    """Deletes the empty objects by which consoles show folders."""
+    """Deletes the empty objects that consoles create for folders."""
     for info in remote_objects().list_objects(folder(dirpath)):
         if info.uri.endswith("/"):
             remote_objects().delete(info.uri, missing_ok=True)

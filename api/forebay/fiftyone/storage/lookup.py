@@ -11,7 +11,7 @@ from forebay.errors import ForebayError, ObjectNotFoundError
 from forebay.fiftyone import hooks, local_media
 from forebay.fiftyone.adapter_log import log
 from forebay.fiftyone.hooks import Wrapper
-from forebay.fiftyone.media_uris import is_remote
+from forebay.fiftyone.media_uris import is_remote, is_url
 from forebay.fiftyone.storage.paths import SCHEMES, FileSystem, folder, is_bucket
 from forebay.fiftyone.storage.remote_objects import STORAGE_MODULE, remote_objects
 from forebay.sources.base import ObjectInfo
@@ -36,7 +36,7 @@ def isdir(original: Wrapper, dirpath: Any) -> Any:
     """A folder exists if an object lies below it; on web servers, none can be seen."""
     if not is_remote(dirpath):
         return original(dirpath)
-    if _is_url(dirpath):
+    if is_url(dirpath):
         return False
     try:
         return remote_objects().holds(folder(dirpath))
@@ -165,7 +165,3 @@ def _metadata(info: ObjectInfo, path: str) -> dict[str, Any]:
         "last_modified": modified,
         "filepath": path,
     }
-
-
-def _is_url(path: str) -> bool:
-    return path[:4].lower() == "http"

@@ -10,7 +10,7 @@ from typing import Any
 
 from forebay.fiftyone import hooks, uripaths
 from forebay.fiftyone.hooks import Wrapper
-from forebay.fiftyone.media_uris import is_remote
+from forebay.fiftyone.media_uris import is_remote, is_url
 from forebay.fiftyone.storage.remote_objects import STORAGE_MODULE
 from forebay.uri import parse
 
@@ -58,7 +58,7 @@ def get_bucket_name(original: Wrapper, path: Any) -> Any:
     """The bucket; ``""`` for URLs, which have none."""
     if not is_remote(path):
         return original(path)
-    return "" if _scheme(path) in ("http", "https") else path.partition("://")[2].partition("/")[0]
+    return "" if is_url(path) else path.partition("://")[2].partition("/")[0]
 
 
 @hooks.around(STORAGE_MODULE, "normalize_path", "realpath")
@@ -88,7 +88,7 @@ def normpath(original: Wrapper, path: Any) -> Any:
     if not is_remote(path):
         return original(path)
     root, key = _split(path)
-    key, mark, query = key.partition("?") if _scheme(path) in ("http", "https") else (key, "", "")
+    key, mark, query = key.partition("?") if is_url(path) else (key, "", "")
     return f"{root}{posixpath.normpath(f'/{key}').lstrip('/')}{mark}{query}".rstrip("/")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from forebay.fiftyone import hooks
 from forebay.fiftyone.deferred import fos, fou
-from forebay.fiftyone.media_uris import is_remote
+from forebay.fiftyone.media_uris import is_remote, is_url
+from forebay.fiftyone.nested_values import flatten, map_nested
 from forebay.fiftyone.storage.file_operations import transfer
 from forebay.fiftyone.storage.paths import folder
 from forebay.fiftyone.storage.remote_objects import STORAGE_MODULE, remote_objects
@@ -31,7 +32,7 @@ def get_url(path: str, method: str = "GET", hours: float = 24) -> str:
     """
     if not is_remote(path):
         raise ValueError(f"Cannot get a URL for local file {path!r}; upload it first, with fos.copy_file()")
-    if path[:4].lower() == "http":
+    if is_url(path):
         return path
     return remote_objects().sign(path, int(hours * 3600), method)
 
@@ -78,13 +79,13 @@ def upload_media(
     if cache not in (True, False, "copy"):
         raise ValueError(f"cache={cache!r} is not allowed: must be True, False or 'copy'")
     values = sample_collection.values(media_field)
-    targets = _targets(_leaves(values), remote_dir, rel_dir)
+    targets = _targets([path for path in flatten(values) if path is not None], remote_dir, rel_dir)
     upload = _MediaUpload(overwrite, bool(cache), skip_failures)
     done = fos.run(upload.run, list(targets.items()), progress=progress)
     uploaded = {source: target for (source, target), ok in zip(targets.items(), done, strict=True) if ok}
     if update_filepaths:
-        sample_collection.set_values(media_field, _map(values, lambda path: uploaded.get(path) or path))
-    result: list[Any] = _map(values, uploaded.get)
+        sample_collection.set_values(media_field, map_nested(lambda path: uploaded.get(path) or path, values))
+    result: list[Any] = map_nested(uploaded.get, values)
     return result
 
 
@@ -130,17 +131,3 @@ def _targets(paths: Iterable[str], remote_dir: str, rel_dir: str | None) -> dict
         taken.add(target)
         targets[path] = target
     return targets
-
-
-def _leaves(values: Any) -> Iterator[str]:
-    if isinstance(values, list):
-        for value in values:
-            yield from _leaves(value)
-    elif values is not None:
-        yield values
-
-
-def _map(values: Any, function: Any) -> Any:
-    if isinstance(values, list):
-        return [_map(value, function) for value in values]
-    return None if values is None else function(values)
