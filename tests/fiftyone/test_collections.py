@@ -10,6 +10,7 @@ import pytest
 
 from forebay.cache import MediaCache
 from tests.fiftyone.conftest import UseCache
+from tests.fiftyone.made_datasets import dataset_of
 from tests.fiftyone.places import Places
 from tests.servers.http_server import HTTPServer
 
@@ -157,8 +158,7 @@ def test_local_collections_need_no_cache(
 
     local_media.close_cache()
     monkeypatch.setenv("FIFTYONE_MEDIA_CACHE_CACHE_SIZE_BYTES", "a setting that would be refused")
-    dataset = fo.Dataset()
-    dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
+    dataset = dataset_of(fo, photo_paths)
 
     dataset.download_media()
     with dataset.download_context(clear=True, update=True):
@@ -174,8 +174,7 @@ def test_a_workflow_over_local_samples_does_not_list_them(
 ) -> None:
     from forebay.fiftyone import read_ahead
 
-    dataset = fo.Dataset()
-    dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
+    dataset = dataset_of(fo, photo_paths)
     monkeypatch.setattr(read_ahead, "collect_media", lambda *_, **__: pytest.fail("the samples were listed"))
 
     with read_ahead.read_ahead(dataset), read_ahead.read_ahead(dataset[:3], media_fields=None):
@@ -188,8 +187,7 @@ def test_a_workflow_over_local_samples_does_not_list_them(
 def test_one_remote_sample_among_local_ones_is_found(fo: Any, photo_paths: list[Path], uri: str) -> None:
     from forebay.fiftyone.collection_media import has_remote
 
-    dataset = fo.Dataset()
-    dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
+    dataset = dataset_of(fo, photo_paths)
     assert not has_remote(dataset, "filepath")
 
     dataset.add_sample(fo.Sample(filepath=uri))

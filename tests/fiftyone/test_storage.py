@@ -18,6 +18,7 @@ import requests
 from forebay.cache import MediaCache
 from forebay.errors import AccessDeniedError, ForebayError, ObjectNotFoundError, SourceError
 from tests.fiftyone.conftest import UseCache
+from tests.fiftyone.made_datasets import dataset_of
 from tests.fiftyone.places import Places
 from tests.servers import Fault
 from tests.servers.seaweedfs import S3Server
@@ -54,7 +55,7 @@ def tree(fos: Any, root: str) -> str:
 
 
 class TestNames:
-    """What can be said of a path without looking."""
+    """Functions that look at the text of a path only."""
 
     @pytest.mark.parametrize(
         ("path", "system", "prefix", "bucket", "separator"),
@@ -664,9 +665,7 @@ class TestFolders:
 @pytest.fixture
 def dataset(fo: Any, photo_paths: list[Path]) -> Any:
     """Twelve local photographs, in subfolders, some of which have the same file name."""
-    dataset = fo.Dataset()
-    dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
-    return dataset
+    return dataset_of(fo, photo_paths)
 
 
 class TestUploadMedia:

@@ -1,4 +1,4 @@
-"""What the App's media route serves, and what it refuses: asked directly, without a browser."""
+"""Requests that the App's media route serves, and refuses, sent without a browser."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_what_cannot_be_shown_is_told_once_for_each_source_and_reason(
     gallery.s3.reset()
     missing = app.get(link(f"s3://{bucket}/missing.png"))
 
-    # Whoever looks at the answers in the browser sees the reason of each
+    # The browser's developer tools show the reason in each response
     assert [reply.status for reply in replies] == [502] * 5
     for uri, reply in zip(uris, replies, strict=True):
         assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -201,7 +201,7 @@ def test_a_browser_that_goes_away_ends_the_download(
     response.close()
     connection.close()
 
-    # then no more is asked for, however often somebody else is served meanwhile
+    # then no more is asked for, however many other requests are served meanwhile
     other = link(gallery.put("http", "route/other.png", image(RED)))
     asked: list[int] = []
 

@@ -15,12 +15,13 @@ from tests.cvat.standin import CVAT, PASSWORD, USER
 from tests.fiftyone import media_files
 from tests.fiftyone.conftest import UseCache
 from tests.fiftyone.cvat.conftest import NAMES, InCloud
+from tests.fiftyone.made_datasets import pairs_of
 from tests.fiftyone.places import Places
 from tests.servers.proxy import Proxy
 
 
 def rename(cvat: CVAT) -> None:
-    """What an annotator does: moves every box to the image's upper left corner."""
+    """Moves every box to the image's upper left corner, as an annotator could."""
     for shape in cvat.shapes():
         left, top, right, bottom = shape["points"]
         shape["points"] = [0, 0, right - left, bottom - top]
@@ -130,16 +131,7 @@ def test_a_view_in_its_own_order(in_s3: InCloud, cvat: CVAT) -> None:
 
 def test_a_slice_of_groups(fo: Any, in_s3: InCloud, cvat: CVAT) -> None:
     uris = in_s3.dataset.values("filepath")
-    dataset = fo.Dataset()
-    dataset.add_group_field("group", default="left")
-    for left, right in zip(uris[::2], uris[1::2], strict=True):
-        group = fo.Group()
-        dataset.add_samples(
-            [
-                fo.Sample(filepath=left, group=group.element("left")),
-                fo.Sample(filepath=right, group=group.element("right")),
-            ]
-        )
+    dataset = pairs_of(fo, uris)
     view = dataset.select_group_slices("right")
 
     view.annotate(
