@@ -21,7 +21,7 @@ from playwright.sync_api import Page, sync_playwright
 
 import forebay
 from forebay import errors
-from forebay.cvat import Manifest, Server
+from forebay.cvat import CvatServer, ManifestReport
 from forebay.lookahead.window import LookAhead
 from tests.documentation import REPOSITORY
 from tests.fiftyone.app.browser import FLAGS
@@ -29,8 +29,8 @@ from tests.fiftyone.app.browser import FLAGS
 PUBLIC = [
     *filter(inspect.isclass, (getattr(forebay, name) for name in forebay.__all__)),
     LookAhead,
-    Manifest,
-    Server,
+    ManifestReport,
+    CvatServer,
 ]
 
 

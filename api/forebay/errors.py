@@ -240,3 +240,21 @@ class ObjectChangedError(TransientSourceError):
 
 class NotModifiedError(SourceError):
     """The answer to a conditional request: the cached copy is still current."""
+
+
+class CvatError(ForebayError):
+    """CVAT refuses a request, cannot be reached, or lacks something; the message says what to do."""
+
+
+class CvatResponseError(CvatError):
+    """CVAT answered a request with an HTTP error.
+
+    Attributes:
+        status: the HTTP status.
+        detail: CVAT's own explanation, from the body of its answer.
+    """
+
+    def __init__(self, message: str, status: int, detail: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.detail = detail

@@ -20,7 +20,7 @@ import fiftyone.core.models as fom
 import fiftyone.utils.image as foui
 import numpy as np
 
-from forebay.fiftyone import media, plans, workflows
+from forebay.fiftyone import active_plans, local_media, workflows
 from tests.fiftyone import torchvision_operators
 
 WAY, URIS, SECONDS = sys.argv[1], sys.argv[2], float(sys.argv[3])
@@ -64,7 +64,8 @@ def watch_the_loop() -> None:
             if depth == 0:
                 stood.append(time.perf_counter() - start)
 
-    local, reading, iterate = media.local, media.reading, workflows._DrivenLoader.__iter__
+    local, reading = local_media.local_path, local_media.path_for_reading
+    iterate = workflows._StepReportingLoader.__iter__
 
     def timed_local(path: Any) -> Any:
         with standing():
@@ -87,15 +88,15 @@ def watch_the_loop() -> None:
                 return
             yield batch
 
-    media.local, media.reading = timed_local, timed_reading
-    workflows._DrivenLoader.__iter__ = timed_batches  # type: ignore[method-assign]
+    local_media.local_path, local_media.path_for_reading = timed_local, timed_reading
+    workflows._StepReportingLoader.__iter__ = timed_batches  # type: ignore[method-assign]
 
 
 def without_a_plan(dataset: Any, field: str) -> None:
-    planned = plans.foreseen
-    plans.foreseen = lambda *args, **options: contextlib.nullcontext()  # type: ignore[assignment, return-value]
+    planned = active_plans.activate
+    active_plans.activate = lambda *args, **options: contextlib.nullcontext()  # type: ignore[assignment, return-value]
     dataset.apply_model(Slow(), field)
-    plans.foreseen = planned
+    active_plans.activate = planned
 
 
 def download_first(dataset: Any, field: str) -> None:

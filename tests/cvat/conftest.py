@@ -1,4 +1,4 @@
-"""What the tests of CVAT share: a cache, a command, and media in buckets."""
+"""Fixtures that the tests of CVAT share: a cache, a command, and media in buckets."""
 
 from __future__ import annotations
 

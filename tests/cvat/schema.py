@@ -72,14 +72,14 @@ class Exchange:
             self.path += "/"
 
     def problem(self) -> str | None:
-        """What of the request CVAT's document does not allow."""
+        """The parts of a request that CVAT's API document does not allow."""
         checked = self
         if self.checked_body is not None:
             checked = replace(self, body=self.checked_body, content_type="application/json")
         return self._problem(lambda known: known.validate_request(checked))
 
     def problem_of_answer(self) -> str | None:
-        """What of the answer CVAT's document does not allow."""
+        """The parts of a response that CVAT's API document does not allow."""
         return self._problem(lambda known: known.validate_response(self, _Answer(self)))
 
     def _problem(self, validate: Any) -> str | None:

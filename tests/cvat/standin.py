@@ -446,7 +446,7 @@ class CVAT:
         }
 
     def _import(self, task: Task) -> None:
-        """What CVAT's worker does."""
+        """Imports the media of a task, as CVAT's worker does."""
         data = task.data or {}
         if "client_files" in data:
             frames = [_frame(name, content) for name, content in data["client_files"]]
@@ -544,7 +544,7 @@ class _S3Bucket:
 
 
 class _GCSBucket:
-    """A bucket of Google's, whose stand-in asks nobody for credentials: that is done here."""
+    """A GCS bucket; it checks credentials here, because the stand-in for GCS accepts any."""
 
     def __init__(self, endpoint: str, name: str, is_known: bool) -> None:
         self._url = f"{endpoint}/storage/v1/b/{name}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.cvat import CvatError, Server, attach
+from forebay.cvat import CvatError, CvatServer, attach
 from forebay.errors import ConfigError, UriError
 from tests.commands import Forebay
 from tests.cvat.standin import CVAT, KEY_FILE, PASSWORD, TOKEN, USER, running_cvat
@@ -161,7 +161,7 @@ def test_wrong_password(
 def test_no_credentials_for_cvat(cvat: CVAT, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FIFTYONE_CVAT_PASSWORD")
     with pytest.raises(ConfigError) as raised:
-        Server.connect()
+        CvatServer.connect()
     assert str(raised.value) == (
         f"CVAT at {cvat.url} needs credentials: set FIFTYONE_CVAT_USERNAME and FIFTYONE_CVAT_PASSWORD, or "
         f"CVAT_ACCESS_TOKEN"
@@ -170,7 +170,7 @@ def test_no_credentials_for_cvat(cvat: CVAT, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_personal_access_token(cvat: CVAT, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CVAT_ACCESS_TOKEN", TOKEN)
-    assert Server.connect().get("/api/server/about")["version"] == "2.73.0"
+    assert CvatServer.connect().get("/api/server/about")["version"] == "2.73.0"
     assert cvat.asked == ["GET /api/server/about"]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from forebay.cache import MediaCache
 from forebay.cvat import create_manifest
-from forebay.cvat.lines import Image, images_of
+from forebay.cvat.manifest_format import ManifestImage, read_images
 from forebay.errors import ManifestError, UriError
 from tests.caches import MakeCache
 from tests.commands import Forebay
@@ -54,7 +54,9 @@ def test_five_thousand_photographs_cost_a_tenth_of_their_bytes(
     assert (made.added, made.failed, made.ignored) == (5000, 0, 0)
     assert transferred < total / 10, f"{transferred:,} of {total:,} bytes"
     body = s3_server.client.get_object(Bucket=s3_bucket, Key="manifest.jsonl")["Body"].read()
-    found = {i.name: (i.width, i.height) for i in images_of(body.splitlines(keepends=True), "manifest.jsonl")}
+    found = {
+        i.name: (i.width, i.height) for i in read_images(body.splitlines(keepends=True), "manifest.jsonl")
+    }
     assert found == {key: size for key, _, size in photos}
 
 
@@ -87,7 +89,7 @@ def test_in_gcs_beside_the_media(gcs_server: GCSServer, gcs_bucket: str, cache: 
 
     assert made.path == f"gs://{gcs_bucket}/images/manifest.jsonl"
     with cache.open(made.path) as file:
-        assert [image.name for image in images_of(file, "it")] == ["a.jpg"]
+        assert [image.name for image in read_images(file, "it")] == ["a.jpg"]
 
 
 @pytest.mark.usefixtures("s3_environment")
@@ -165,7 +167,7 @@ def test_a_local_file_for_a_directory_of_the_bucket(
 
     create_manifest([uri, uri], str(output), root=f"s3://{s3_bucket}/images/", cache=cache)
 
-    assert list(images_of(output.read_bytes().splitlines(), "it")) == [Image("a.jpg", 32, 24)]
+    assert list(read_images(output.read_bytes().splitlines(), "it")) == [ManifestImage("a.jpg", 32, 24)]
 
 
 @pytest.mark.usefixtures("s3_environment")
@@ -238,7 +240,7 @@ LINE = b'{"name":"a","extension":".jpg","width":1,"height":1}'
 def test_what_cvat_refuses_is_refused(lines: list[bytes], why: str) -> None:
     """The rules of CVAT.md, which a running server has shown."""
     with pytest.raises(ManifestError) as raised:
-        list(images_of(lines, "m"))
+        list(read_images(lines, "m"))
     assert str(raised.value) == why
 
 
@@ -249,7 +251,10 @@ def test_what_cvat_takes_is_taken() -> None:
         '{"name":"früh am Morgen","extension":".jpg","width":1,"height":2,"meta":{}}\r\n'.encode(),
         b'{"name":"\\u732b.jpg","extension":"","width":3,"height":4}',
     ]
-    assert list(images_of(given, "m")) == [Image("früh am Morgen.jpg", 1, 2), Image("猫.jpg", 3, 4)]
+    assert list(read_images(given, "m")) == [
+        ManifestImage("früh am Morgen.jpg", 1, 2),
+        ManifestImage("猫.jpg", 3, 4),
+    ]
 
 
 @pytest.mark.usefixtures("s3_environment")

@@ -22,6 +22,7 @@ from tests.caches import make_cache, valkey
 from tests.commands import forebay
 from tests.fiftyone import media_files, torchvision_operators
 from tests.fiftyone.environment import environment
+from tests.fiftyone.made_datasets import dataset_of, pairs_of
 from tests.fiftyone.places import Places
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
@@ -44,7 +45,7 @@ def database_uri() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def fiftyone_environment(database_uri: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The variables that keep FiftyOne off the database and the files of whoever runs the tests."""
+    """The variables that keep FiftyOne off the database and files of the user who runs the tests."""
     home = tmp_path_factory.mktemp("fiftyone-home")
     return environment(home, database_uri) | {"FIFTYONE_MODULE_PATH": "forebay.fiftyone"}
 
@@ -59,7 +60,7 @@ def imported_fiftyone(fiftyone_environment: dict[str, str]) -> Iterator[Any]:
         torchvision_operators.declare()
         fiftyone = importlib.import_module("fiftyone")
         # A test's file that imports a part of the adapter switched it on before these settings.
-        importlib.import_module("forebay.fiftyone.cvat").register()
+        importlib.import_module("forebay.fiftyone.cvat_registration").register()
         # Everything that is filled in when it is first used is filled in now, by these settings.
         fiftyone.list_datasets()
     yield fiftyone
@@ -116,10 +117,10 @@ def use_cache(
     `tests.caches`: local dispatch, no grace period, an index of the test's own. The web server of the
     fixture `http_server` is allowed.
     """
-    from forebay.fiftyone import media
+    from forebay.fiftyone import local_media
 
     def use(**settings: Any) -> MediaCache:
-        media.close_cache()
+        local_media.close_cache()
         defaults = {
             "cache_dir": tmp_path / "cache",
             "redis_url": valkey.url,
@@ -131,10 +132,10 @@ def use_cache(
         }
         for name, value in (defaults | settings).items():
             monkeypatch.setenv(env_name(name), str(value))
-        return media.media_cache()
+        return local_media.media_cache()
 
     yield use
-    media.close_cache()
+    local_media.close_cache()
 
 
 @pytest.fixture
@@ -182,37 +183,21 @@ def place(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def remote_dataset(fo: Any, places: Places, photos: dict[str, bytes]) -> Any:
     """Twelve photographs: three each in S3, in GCS, behind http URLs and in a local directory."""
-    dataset = fo.Dataset()
-    dataset.add_samples([fo.Sample(filepath=path) for path in places.mixed(photos)])
-    return dataset
+    return dataset_of(fo, places.mixed(photos))
 
 
 @pytest.fixture
 def remote_videos(fo: Any, places: Places, tmp_path: Path) -> Any:
     """Four videos of eight frames: one in each place."""
     made = [media_files.video(tmp_path / "made" / f"{i}.mp4", seed=i) for i in range(4)]
-    dataset = fo.Dataset()
-    dataset.add_samples(
-        [
-            fo.Sample(filepath=path)
-            for path in places.mixed({f"videos/{p.name}": p.read_bytes() for p in made})
-        ]
-    )
-    return dataset
+    return dataset_of(fo, places.mixed({f"videos/{p.name}": p.read_bytes() for p in made}))
 
 
 @pytest.fixture
 def remote_point_clouds(fo: Any, places: Places, tmp_path: Path) -> Any:
     """Four point clouds: one in each place."""
     made = [media_files.point_cloud(tmp_path / "made" / f"{i}.pcd", seed=i) for i in range(4)]
-    dataset = fo.Dataset()
-    dataset.add_samples(
-        [
-            fo.Sample(filepath=path)
-            for path in places.mixed({f"clouds/{p.name}": p.read_bytes() for p in made})
-        ]
-    )
-    return dataset
+    return dataset_of(fo, places.mixed({f"clouds/{p.name}": p.read_bytes() for p in made}))
 
 
 @pytest.fixture
@@ -247,14 +232,4 @@ def remote_masks(remote_dataset: Any, fo: Any, places: Places, tmp_path: Path) -
 def remote_groups(fo: Any, places: Places, photos: dict[str, bytes]) -> Any:
     """Six groups of a ``left`` and a ``right`` photograph, by turns in each place."""
     uris = places.mixed(photos)
-    dataset = fo.Dataset()
-    dataset.add_group_field("group", default="left")
-    for left, right in zip(uris[::2], uris[1::2], strict=True):
-        group = fo.Group()
-        dataset.add_samples(
-            [
-                fo.Sample(filepath=left, group=group.element("left")),
-                fo.Sample(filepath=right, group=group.element("right")),
-            ]
-        )
-    return dataset
+    return pairs_of(fo, uris)

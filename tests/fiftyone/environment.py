@@ -1,4 +1,4 @@
-"""The settings that keep FiftyOne off the database and the files of whoever runs the tests."""
+"""The settings that keep FiftyOne off the database and files of the user who runs the tests."""
 
 from __future__ import annotations
 

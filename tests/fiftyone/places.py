@@ -1,4 +1,4 @@
-"""Where media may lie: in S3, in GCS, behind http URLs, and in a local directory."""
+"""Places for media: S3, GCS, a web server, and a local directory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Places:
     names = (*REMOTE, "local")
 
     def root(self, place: str) -> str:
-        """What the paths in a place begin with; ends with a slash."""
+        """The prefix of all paths in a place; ends with a slash."""
         return {
             "s3": f"s3://{self.s3_bucket}/",
             "gs": f"gs://{self.gcs_bucket}/",

@@ -25,11 +25,12 @@ from PIL import Image
 from forebay.errors import ConfigError, DownloadError
 from tests.fiftyone import media_files
 from tests.fiftyone.conftest import UseCache
+from tests.fiftyone.made_datasets import dataset_of
 from tests.fiftyone.places import REMOTE, Places
 from tests.servers.http_server import HTTPServer
 
 GUIDE = Path(__file__).resolve().parents[3] / "shared" / "cloud-media.rst"
-"""What was asked for; it lies beside the repository where Forebay is made."""
+"""The requested behaviour; this file lies beside the repository where Forebay is developed."""
 
 # The guide's snippets, word for word, its CVAT part aside.
 
@@ -62,7 +63,7 @@ def is_remote(path: str) -> bool:
 
 
 def count(collection: Any, **arguments: Any) -> int:
-    """How many of a collection's files are cached."""
+    """The number of a collection's files that are cached."""
     return int(collection.cache_stats(**arguments)["current_count"])
 
 
@@ -481,7 +482,7 @@ def test_cache_stats_tell_what_of_a_collection_is_cached(samples: Any, places: P
 
 
 def test_clear_media_removes_cached_copies_only(samples: Any, places: Places) -> None:
-    """What is local stays, and so does everything in the clouds."""
+    """Local files stay, and so does every object in the clouds."""
     samples.download_media()
 
     samples[:6].clear_media()
@@ -721,7 +722,7 @@ def snippets(text: str) -> list[str]:
 
 
 def test_the_snippets_are_those_of_the_guide() -> None:
-    """Where the guide lies beside the repository, it still says what this file runs."""
+    """If the guide lies beside the repository, its text is still what this file runs."""
     if not GUIDE.exists():
         pytest.skip(f"the guide is not part of the repository: {GUIDE.name} does not lie beside it")
     blocks = snippets(GUIDE.read_text(encoding="utf-8"))
@@ -809,8 +810,7 @@ def test_upload_media_brings_local_media_into_a_cloud(
     """Then the dataset may refer to the uploaded copies, which may stay in the cache."""
     import fiftyone.core.storage as fos
 
-    dataset = fo.Dataset()
-    dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
+    dataset = dataset_of(fo, photo_paths)
 
     uris = fos.upload_media(
         dataset,
@@ -832,7 +832,7 @@ def test_upload_media_brings_local_media_into_a_cloud(
 
 
 def test_get_url_signs_a_link(fo: Any, places: Places) -> None:
-    """Whoever has it can read the file, without credentials, until it expires."""
+    """The URL reads the file without credentials until it expires."""
     import fiftyone.core.storage as fos
 
     url = fos.get_url(places.put("s3", "shared.txt", b"shared"), hours=1)

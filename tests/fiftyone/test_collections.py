@@ -10,6 +10,7 @@ import pytest
 
 from forebay.cache import MediaCache
 from tests.fiftyone.conftest import UseCache
+from tests.fiftyone.made_datasets import dataset_of
 from tests.fiftyone.places import Places
 from tests.servers.http_server import HTTPServer
 
@@ -152,13 +153,12 @@ def test_collections_of_references_raise_what_fiftyone_raises(fo: Any) -> None:
 def test_local_collections_need_no_cache(
     fo: Any, photo_paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from forebay.fiftyone import media
+    from forebay.fiftyone import local_media
     from tests.fiftyone.workflows.models import Plain
 
-    media.close_cache()
+    local_media.close_cache()
     monkeypatch.setenv("FIFTYONE_MEDIA_CACHE_CACHE_SIZE_BYTES", "a setting that would be refused")
-    dataset = fo.Dataset()
-    dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
+    dataset = dataset_of(fo, photo_paths)
 
     dataset.download_media()
     with dataset.download_context(clear=True, update=True):
@@ -172,13 +172,12 @@ def test_local_collections_need_no_cache(
 def test_a_workflow_over_local_samples_does_not_list_them(
     fo: Any, photo_paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from forebay.fiftyone import collections
+    from forebay.fiftyone import read_ahead
 
-    dataset = fo.Dataset()
-    dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
-    monkeypatch.setattr(collections, "media_of", lambda *_, **__: pytest.fail("the samples were listed"))
+    dataset = dataset_of(fo, photo_paths)
+    monkeypatch.setattr(read_ahead, "collect_media", lambda *_, **__: pytest.fail("the samples were listed"))
 
-    with collections.foreseen(dataset), collections.foreseen(dataset[:3], media_fields=None):
+    with read_ahead.read_ahead(dataset), read_ahead.read_ahead(dataset[:3], media_fields=None):
         pass
 
 
@@ -186,10 +185,9 @@ def test_a_workflow_over_local_samples_does_not_list_them(
     "uri", ["s3://b/k.jpg", "S3://b/k.jpg", "Https://h/k.jpg", "minio://b/k.jpg", "gs://b/k.jpg"]
 )
 def test_one_remote_sample_among_local_ones_is_found(fo: Any, photo_paths: list[Path], uri: str) -> None:
-    from forebay.fiftyone.gather import has_remote
+    from forebay.fiftyone.collection_media import has_remote
 
-    dataset = fo.Dataset()
-    dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
+    dataset = dataset_of(fo, photo_paths)
     assert not has_remote(dataset, "filepath")
 
     dataset.add_sample(fo.Sample(filepath=uri))
@@ -198,7 +196,7 @@ def test_one_remote_sample_among_local_ones_is_found(fo: Any, photo_paths: list[
 
 
 def test_remote_masks_of_local_samples_are_found(fo: Any, photo_paths: list[Path]) -> None:
-    from forebay.fiftyone.gather import has_remote, media_of
+    from forebay.fiftyone.collection_media import collect_media, has_remote
 
     sample = fo.Sample(filepath=str(photo_paths[0]))
     detection = fo.Detection(label="a", bounding_box=[0, 0, 1, 1], mask_path="s3://bucket/mask.png")
@@ -208,7 +206,7 @@ def test_remote_masks_of_local_samples_are_found(fo: Any, photo_paths: list[Path
 
     assert not has_remote(dataset, "filepath")
     assert has_remote(dataset, None)
-    assert media_of(dataset).uris() == ["s3://bucket/mask.png"]
+    assert collect_media(dataset).uris() == ["s3://bucket/mask.png"]
 
 
 # Loops

@@ -1,4 +1,4 @@
-"""What cannot be had: one summary, or the first failure, and always which sample and why."""
+"""Media that cannot be downloaded: one summary or the first failure, naming sample and reason."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from forebay.errors import (
     UriError,
 )
 from tests.fiftyone.conftest import UseCache
+from tests.fiftyone.made_datasets import dataset_of
 from tests.fiftyone.places import Places
 from tests.servers.process import free_ports
 from tests.servers.seaweedfs import S3Server
@@ -54,8 +55,7 @@ def summaries(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 @pytest.fixture
 def holed(fo: Any, places: Places, photos: dict[str, bytes]) -> Any:
     """Twelve photographs in all places, and three in S3 and behind signed URLs that are not there."""
-    dataset = fo.Dataset()
-    dataset.add_samples([fo.Sample(filepath=path) for path in places.mixed(photos)])
+    dataset = dataset_of(fo, places.mixed(photos))
     signed = f"?X-Amz-Signature={SECRET}"
     gone = [f"{places.root('s3')}gone-1.jpg", f"{places.root('http')}gone-2.jpg{signed}"]
     gone.append(f"{places.root('s3')}gone-3.jpg")
@@ -217,7 +217,7 @@ def sample_at(fo: Any, path: str) -> Any:
 
 
 def both(sample: Any, error: type[Exception]) -> tuple[str, str]:
-    """What ``local_path`` says, and what ``download_media`` does."""
+    """The errors of ``local_path``, and those of ``download_media``."""
     with pytest.raises(error) as of_sample:
         assert sample.local_path
     with pytest.raises(DownloadError) as of_dataset:
@@ -257,7 +257,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for_with_every_sample(
         assert dataset.last().local_path
 
 
-def test_a_scheme_that_nobody_can_fetch(fo: Any, places: Places) -> None:
+def test_a_scheme_that_forebay_cannot_fetch(fo: Any, places: Places) -> None:
     """FiftyOne takes it for a relative path when the sample is made; set later, it stays as it is."""
     uri = "ftp://user:password@host/picture.jpg"
     sample = sample_at(fo, places.put("local", "local.jpg", b"local"))
@@ -309,7 +309,7 @@ def test_a_full_cache_names_what_holds_the_space(
 
 
 def test_redis_is_gone(remote_dataset: Any, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That no sample can be had is not a failure of a sample: it is raised."""
+    """An error that concerns every sample is raised, not skipped as the failure of one sample."""
     local = next(s for s in remote_dataset if "://" not in s.filepath)
     valkey.stop()
 

@@ -26,14 +26,14 @@ def test_photographs_lie_in_all_places(remote_dataset: Any, places: Places) -> N
 
 
 def test_each_test_has_a_cache_of_its_own(fo: Any, media_cache: MediaCache, use_cache: UseCache) -> None:
-    from forebay.fiftyone import media
+    from forebay.fiftyone import local_media
 
-    assert media.media_cache() is media_cache
+    assert local_media.media_cache() is media_cache
     assert media_cache.stats()["current_count"] == 0
 
     small = use_cache(cache_size_bytes=1000)
 
-    assert media.media_cache() is small
+    assert local_media.media_cache() is small
     assert small.config.limit == 1000
 
 

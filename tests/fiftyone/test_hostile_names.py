@@ -1,4 +1,4 @@
-"""What is made of remote files lies below the directory that it is to go to, whatever they are called."""
+"""Files made of remote ones stay below their output directory, whatever the remote names are."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from PIL import Image
 from examples.photos import photographs
 from forebay.cache import MediaCache
 from tests.fiftyone import media_files
+from tests.fiftyone.made_datasets import dataset_of
 from tests.fiftyone.places import Places
 from tests.servers import Fault, Proxy
 from tests.servers.http_server import HTTPServer
@@ -32,7 +33,7 @@ def s3_through_proxy(
 
 
 def sent(proxy: Proxy) -> int:
-    """How many bytes of bodies the server has sent."""
+    """The number of body bytes that the server has sent."""
     return sum(request.sent for request in proxy.requests)
 
 
@@ -51,16 +52,7 @@ def metadata_of(dataset: Any) -> list[Any]:
 
 def local_copies(fo: Any, directory: Path, files: Mapping[str, bytes]) -> Any:
     """A dataset of local files."""
-    dataset = fo.Dataset()
-    paths = media_files.write_all(directory / "copies", files)
-    dataset.add_samples([fo.Sample(filepath=str(path)) for path in paths])
-    return dataset
-
-
-def dataset_of(fo: Any, paths: list[str]) -> Any:
-    dataset = fo.Dataset()
-    dataset.add_samples([fo.Sample(filepath=path) for path in paths])
-    return dataset
+    return dataset_of(fo, media_files.write_all(directory / "copies", files))
 
 
 class TestImages:
@@ -289,7 +281,7 @@ class TestOtherMedia:
 
 
 class TestNames:
-    """What a file is, is told by its extension: that of the path, where the URI has a query string."""
+    """The extension tells the media type; with a query string, that of the URL's path."""
 
     @pytest.mark.parametrize(
         ("uri", "media_type", "mime_type"),

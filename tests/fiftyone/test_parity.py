@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(1500)
 def results(
     imported_fiftyone: Any, fiftyone_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, Any]]:
-    """What came of all calls, ``without`` the adapter and ``with`` it."""
+    """The outcomes of all calls, ``without`` the adapter and ``with`` it."""
     folder = tmp_path_factory.mktemp("parity")
     media.write(folder / "media")
     running = {}

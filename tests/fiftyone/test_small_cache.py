@@ -96,7 +96,7 @@ def many_photos() -> dict[str, bytes]:
 
 @pytest.fixture
 def labels(many_photos: dict[str, bytes]) -> list[str]:
-    """What the model says of each photograph, in order."""
+    """The model's label of each photograph, in order."""
     return [digest(np.asarray(Image.open(io.BytesIO(body)))) for body in many_photos.values()]
 
 
@@ -191,7 +191,7 @@ def test_the_grace_period_does_not_hold_up_what_reads_its_files_at_once(
     with Watcher(tmp_path / "cache") as watcher:
         dataset.apply_model(model_that_looks(), "seen", skip_failures=False)
 
-    # Then it has seen everything: what it had read made room for the rest, as nobody else had asked for it.
+    # Then it has seen everything: what it had read made room for the rest, as no other process used it.
     assert dataset.values("seen.label") == labels
     assert watcher.largest <= a_tenth
     assert cache.engine.open_index().leases.all() == []

@@ -18,6 +18,7 @@ import requests
 from forebay.cache import MediaCache
 from forebay.errors import AccessDeniedError, ForebayError, ObjectNotFoundError, SourceError
 from tests.fiftyone.conftest import UseCache
+from tests.fiftyone.made_datasets import dataset_of
 from tests.fiftyone.places import Places
 from tests.servers import Fault
 from tests.servers.seaweedfs import S3Server
@@ -54,7 +55,7 @@ def tree(fos: Any, root: str) -> str:
 
 
 class TestNames:
-    """What can be said of a path without looking."""
+    """Functions that look at the text of a path only."""
 
     @pytest.mark.parametrize(
         ("path", "system", "prefix", "bucket", "separator"),
@@ -664,9 +665,7 @@ class TestFolders:
 @pytest.fixture
 def dataset(fo: Any, photo_paths: list[Path]) -> Any:
     """Twelve local photographs, in subfolders, some of which have the same file name."""
-    dataset = fo.Dataset()
-    dataset.add_samples([fo.Sample(filepath=str(path)) for path in photo_paths])
-    return dataset
+    return dataset_of(fo, photo_paths)
 
 
 class TestUploadMedia:
@@ -882,7 +881,7 @@ def test_as_many_files_are_handled_at_a_time_as_is_set(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """FiftyOne's own setting comes first, then the cache's."""
-    from forebay.fiftyone.storage.pool import workers
+    from forebay.fiftyone.storage.concurrency import workers
 
     use_cache(num_workers=ours)
     monkeypatch.setattr(fo.config, "default_thread_pool_workers", fiftyones)
@@ -894,7 +893,7 @@ def test_where_nothing_is_set_sixteen_files_are_handled_at_a_time(
     fo: Any, use_cache: UseCache, monkeypatch: pytest.MonkeyPatch
 ):
     """Or as many as there are CPUs, if that is more."""
-    from forebay.fiftyone.storage.pool import workers
+    from forebay.fiftyone.storage.concurrency import workers
 
     use_cache(num_workers="")
     monkeypatch.setattr(fo.config, "default_thread_pool_workers", None)

@@ -38,7 +38,7 @@ def off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def run(*command: str, **environment: str) -> tuple[int, str, str]:
-    """How a command ends: its status, and what it prints on stdout and on stderr."""
+    """Runs a command; returns its status, stdout and stderr."""
     done = subprocess.run(
         command, check=False, env=os.environ | environment, capture_output=True, text=True, timeout=400
     )
@@ -46,7 +46,7 @@ def run(*command: str, **environment: str) -> tuple[int, str, str]:
 
 
 def python(code: str, **environment: str) -> str:
-    """What a new Python prints."""
+    """Runs code in a new Python; returns its stdout."""
     status, out, errors = run(sys.executable, "-c", code, **environment)
     assert status == 0, errors
     return out.strip()
@@ -143,7 +143,7 @@ class TestOn:
         self, off: Path, tmp_path: Path, in_file: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "other.py").write_text("print('the user\\'s module')")
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
         off.write_text(json.dumps({"module_path": in_file}))
 
         code = f"import forebay.fiftyone, subprocess, sys; subprocess.run([sys.executable, '-c', {SHOW!r}])"
@@ -170,7 +170,7 @@ class TestThatItDoesNotFit:
             source.replace("def isabs(", "def is_absolute(") + "\nglobals()['is' + 'abs'] = is_absolute\n"
         )
         (other / "core" / "storage.py").write_text(source)
-        monkeypatch.setenv("PYTHONPATH", str(other.parent))
+        monkeypatch.setenv("PYTHONPATH", str(other.parent), prepend=os.pathsep)
 
     @pytest.mark.usefixtures("_other_fiftyone")
     def test_the_import_fails_and_names_the_symbol_and_the_versions(self) -> None:
@@ -211,7 +211,7 @@ class TestThatFiftyOneIsNotInstalled:
             "    return known(name)\n"
             "metadata.version = version\n"
         )
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
     def test_the_import_tells_how_to_install_it(self) -> None:
         code = "try:\n    import forebay.fiftyone\nexcept ImportError as error:\n    print(error)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from forebay.jobs.jobs import Failure
 
 from forebay import errors
 from forebay.errors import (
@@ -20,6 +19,7 @@ from forebay.errors import (
     SourceError,
     TransientSourceError,
 )
+from forebay.jobs.status import Failure
 from forebay.metrics.catalogue import REASONS
 from forebay.sources import failures
 from forebay.uri import parse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forebay.jobs.fleet import Worker
+from forebay.index.workers import Worker
 from forebay_worker.health import problem
 
 NOW = 1_000_000.0

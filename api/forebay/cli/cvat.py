@@ -13,9 +13,6 @@ import typer
 from forebay.cli.output import Json, count, emit, put, say, warn
 from forebay.cli.state import State, settings
 from forebay.cli.targets import Column, Counter, read_targets
-from forebay.cvat import storages
-from forebay.cvat.create import create_manifest
-from forebay.cvat.videos import create_video_manifest, is_video
 
 _HELP = "Annotate with CVAT where the media lie: manifest, attach."
 
@@ -71,6 +68,10 @@ def manifest(
     json: Json = False,
 ) -> int:
     """Write the manifest by which CVAT knows a bucket's images, from their header bytes alone."""
+
+    from forebay.cvat.image_manifests import create_manifest
+    from forebay.cvat.video_manifests import create_video_manifest, is_video
+
     state: State = ctx.obj
     uris = read_targets(targets, column)
     with closing(state.cache()) as cache, Counter("reading headers", "image") as counter:
@@ -167,15 +168,18 @@ def attach(
 
     You log in with FIFTYONE_CVAT_USERNAME and FIFTYONE_CVAT_PASSWORD, or CVAT_ACCESS_TOKEN.
     """
-    from forebay.cvat.server import Server
+    from dataclasses import asdict
+
+    from forebay.cvat import attachment
+    from forebay.cvat.server import CvatServer
 
     state: State = ctx.obj
-    secret = os.environ.get(storages.SECRET_VARIABLE)
+    secret = os.environ.get(attachment.SECRET_VARIABLE)
     if key and not secret and sys.stdin.isatty():
         secret = typer.prompt("Secret key", hide_input=True, err=True)
-    storage = storages.attach(
+    storage = attachment.attach(
         bucket,
-        server=Server.connect(cvat_url, organization=organization),
+        server=CvatServer.connect(cvat_url, organization=organization),
         key=key,
         secret_key=secret,
         key_file=key_file,

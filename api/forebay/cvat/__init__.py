@@ -1,36 +1,46 @@
-"""CVAT: annotating media where they lie.
+"""CVAT: annotating media that stay in their bucket.
 
-`create_manifest` writes the list of images that CVAT reads instead of the images, from their header
-bytes alone; `attach` tells a CVAT server about a bucket. Neither needs FiftyOne.
+`create_manifest` and `create_video_manifest` write the manifests that CVAT reads instead of the media,
+`attach` tells a CVAT server about a bucket. None of them needs FiftyOne.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["CvatError", "Manifest", "Server", "Storage", "attach", "create_manifest", "create_video_manifest"]
+__all__ = [
+    "CloudStorage",
+    "CvatError",
+    "CvatServer",
+    "ManifestReport",
+    "attach",
+    "create_manifest",
+    "create_video_manifest",
+]
 
 if TYPE_CHECKING:
-    from forebay.cvat.create import Manifest, create_manifest
-    from forebay.cvat.errors import CvatError
-    from forebay.cvat.server import Server
-    from forebay.cvat.storages import Storage, attach
-    from forebay.cvat.videos import create_video_manifest
+    from forebay.cvat.attachment import attach
+    from forebay.cvat.cloud_storages import CloudStorage
+    from forebay.cvat.image_manifests import create_manifest
+    from forebay.cvat.manifest_report import ManifestReport
+    from forebay.cvat.server import CvatServer
+    from forebay.cvat.video_manifests import create_video_manifest
+    from forebay.errors import CvatError
 
+# Imported when they are used: requests and sqlite3 are not needed to ask for an error's name.
 _HOMES = {
-    "CvatError": "errors",
-    "Manifest": "create",
-    "Server": "server",
-    "Storage": "storages",
-    "attach": "storages",
-    "create_manifest": "create",
-    "create_video_manifest": "videos",
+    "CloudStorage": "forebay.cvat.cloud_storages",
+    "CvatError": "forebay.errors",
+    "CvatServer": "forebay.cvat.server",
+    "ManifestReport": "forebay.cvat.manifest_report",
+    "attach": "forebay.cvat.attachment",
+    "create_manifest": "forebay.cvat.image_manifests",
+    "create_video_manifest": "forebay.cvat.video_manifests",
 }
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)

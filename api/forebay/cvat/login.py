@@ -1,4 +1,4 @@
-"""Logging in by somebody else's client, whose errors are those of requests."""
+"""Explaining login errors of FiftyOne's CVAT client, which raises those of requests."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import requests
 
 from forebay.config import mask_url
-from forebay.cvat.errors import CvatError
-from forebay.cvat.server import PASSWORD_VARIABLE, USER_VARIABLE
+from forebay.cvat.server import PASSWORD_VARIABLE, USER_VARIABLE, unreachable
+from forebay.errors import CvatError
 
 
 @contextmanager
-def in_plain_words(url: str) -> Iterator[None]:
-    """Says what is wrong when a log-in fails.
+def explain_login_errors(url: str) -> Iterator[None]:
+    """Turns errors of a login within the block into messages that say what to do.
 
     Raises:
         CvatError: the server cannot be reached, or does not accept name and password.
@@ -31,7 +31,4 @@ def in_plain_words(url: str) -> Iterator[None]:
             ) from None
         raise CvatError(f"CVAT at {shown} answered the log-in with {status}: is the URL right?") from None
     except requests.RequestException as error:
-        raise CvatError(
-            f"CVAT cannot be reached at {shown} ({type(error).__name__}): is the URL right, and the "
-            f"server up?"
-        ) from None
+        raise unreachable(shown, error) from None

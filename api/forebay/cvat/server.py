@@ -1,4 +1,4 @@
-"""A CVAT server: what is asked of it, and what becomes of its errors."""
+"""A client of a CVAT server's REST API, whose errors say what to do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import requests
 
 from forebay.config import mask_url
-from forebay.cvat.errors import CvatAnswerError, CvatError
-from forebay.errors import ConfigError
+from forebay.errors import ConfigError, CvatError, CvatResponseError
 
 URL_VARIABLE = "FIFTYONE_CVAT_URL"
 USER_VARIABLE = "FIFTYONE_CVAT_USERNAME"
@@ -21,8 +20,8 @@ _TIMEOUT_SECONDS = 60.0
 _ACCEPT = "application/vnd.cvat+json, application/json"
 
 
-class Server:
-    """One CVAT server, and who is asking.
+class CvatServer:
+    """A connection to one CVAT server, as one user.
 
     Args:
         url: for instance ``https://app.cvat.ai``.
@@ -36,8 +35,8 @@ class Server:
         self._verify = verify
 
     @property
-    def shown(self) -> str:
-        """The URL, without a password that may be in it."""
+    def masked_url(self) -> str:
+        """The URL, with any password in it masked, for messages."""
         return mask_url(self.url)
 
     @classmethod
@@ -48,11 +47,11 @@ class Server:
         password: str | None = None,
         token: str | None = None,
         organization: str | None = None,
-    ) -> Server:
-        """Logs in.
+    ) -> CvatServer:
+        """Logs in to a server.
 
-        What is not given is taken from the environment, from the variables that FiftyOne's backend uses:
-        ``FIFTYONE_CVAT_URL`` (by default CVAT's own service), ``FIFTYONE_CVAT_USERNAME`` and
+        Arguments that are not given are taken from the environment, from the variables that FiftyOne's
+        backend uses: ``FIFTYONE_CVAT_URL`` (by default CVAT's own service), ``FIFTYONE_CVAT_USERNAME`` and
         ``FIFTYONE_CVAT_PASSWORD``, or ``CVAT_ACCESS_TOKEN``.
 
         Args:
@@ -77,29 +76,29 @@ class Server:
             server._log_in(username, password)
         else:
             raise ConfigError(
-                f"CVAT at {server.shown} needs credentials: set {USER_VARIABLE} and "
+                f"CVAT at {server.masked_url} needs credentials: set {USER_VARIABLE} and "
                 f"{PASSWORD_VARIABLE}, or {TOKEN_VARIABLE}"
             )
         return server
 
     def _log_in(self, username: str, password: str) -> None:
         self.post("/api/auth/login", {"username": username, "password": password})
-        # Django wants both with whatever changes something.
+        # Django requires both headers in every request that changes something.
         self._session.headers["Referer"] = f"{self.url}/"
         if "csrftoken" in self._session.cookies:
             self._session.headers["X-CSRFToken"] = str(self._session.cookies["csrftoken"])
 
     def get(self, path: str, **query: Any) -> Any:
-        """What the server answers.
+        """Sends a GET request and returns the decoded JSON.
 
         Raises:
-            CvatAnswerError: it is an error.
-            CvatError: there is no answer.
+            CvatResponseError: the server answers with an error.
+            CvatError: the server does not answer.
         """
-        return self._ask("GET", path, params=query)
+        return self._request("GET", path, params=query)
 
-    def all(self, path: str, **query: Any) -> Iterator[Any]:
-        """Every object of a list that comes in pages.
+    def get_all(self, path: str, **query: Any) -> Iterator[Any]:
+        """Yields every object of a paginated list.
 
         Raises:
             CvatError: as `get`.
@@ -113,29 +112,31 @@ class Server:
             page += 1
 
     def post(self, path: str, body: dict[str, Any], files: dict[str, Any] | None = None) -> Any:
-        """Creates something; ``body`` goes as JSON, or as a form where there are files.
+        """Sends a POST request; ``body`` is sent as JSON, or with files as a form.
 
         Raises:
             CvatError: as `get`.
         """
         return (
-            self._ask("POST", path, data=body, files=files) if files else self._ask("POST", path, json=body)
+            self._request("POST", path, data=body, files=files)
+            if files
+            else self._request("POST", path, json=body)
         )
 
     def delete(self, path: str) -> None:
-        """Removes something; it need not be there.
+        """Sends a DELETE request; a missing object is no error.
 
         Raises:
             CvatError: as `get`.
         """
         try:
-            self._ask("DELETE", path)
-        except CvatAnswerError as error:
+            self._request("DELETE", path)
+        except CvatResponseError as error:
             if error.status != 404:
                 raise
 
-    def _ask(self, method: str, path: str, **arguments: Any) -> Any:
-        shown = self.shown
+    def _request(self, method: str, path: str, **arguments: Any) -> Any:
+        shown = self.masked_url
         try:
             response = self._session.request(
                 method, self.url + path, timeout=_TIMEOUT_SECONDS, verify=self._verify, **arguments
@@ -143,10 +144,7 @@ class Server:
         except requests.Timeout:
             raise CvatError(f"CVAT at {shown} does not answer within {_TIMEOUT_SECONDS:.0f} s") from None
         except requests.RequestException as error:
-            raise CvatError(
-                f"CVAT cannot be reached at {shown} ({type(error).__name__}): is the URL right, and the "
-                f"server up?"
-            ) from None
+            raise unreachable(shown, error) from None
         if not response.ok:
             raise self._error(method, path, response)
         if not response.content:
@@ -158,21 +156,28 @@ class Server:
                 f"what answers at {shown} is not CVAT: its answer to {method} {path} is no JSON"
             ) from None
 
-    def _error(self, method: str, path: str, response: requests.Response) -> CvatAnswerError:
-        shown, status, said = self.shown, response.status_code, _said(response)
+    def _error(self, method: str, path: str, response: requests.Response) -> CvatResponseError:
+        shown, status, detail = self.masked_url, response.status_code, _detail(response)
         if path == "/api/auth/login" and status in (400, 401, 403):
-            text = f"CVAT at {shown} does not accept this username and password: {said}"
+            text = f"CVAT at {shown} does not accept this username and password: {detail}"
         elif status == 401:
-            text = f"CVAT at {shown} does not accept these credentials: {said}"
+            text = f"CVAT at {shown} does not accept these credentials: {detail}"
         elif status == 403:
-            text = f"CVAT at {shown} does not let this user do that ({method} {path}): {said}"
+            text = f"CVAT at {shown} does not let this user do that ({method} {path}): {detail}"
         else:
-            text = f"CVAT at {shown} answered {method} {path} with {status}: {said}"
-        return CvatAnswerError(text, status, said)
+            text = f"CVAT at {shown} answered {method} {path} with {status}: {detail}"
+        return CvatResponseError(text, status, detail)
 
 
-def _said(response: requests.Response) -> str:
-    """What an error says, in one line."""
+def unreachable(shown: str, error: requests.RequestException) -> CvatError:
+    """The error for a server that did not answer a request."""
+    return CvatError(
+        f"CVAT cannot be reached at {shown} ({type(error).__name__}): is the URL right, and the server up?"
+    )
+
+
+def _detail(response: requests.Response) -> str:
+    """The explanation in an error response, in one line."""
     try:
         value = response.json()
     except ValueError:

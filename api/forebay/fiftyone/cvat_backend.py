@@ -1,7 +1,7 @@
 """FiftyOne's backend for CVAT, with media that CVAT loads from their bucket.
 
-FiftyOne finds this module by its configuration (see `forebay.fiftyone.cvat`), and imports it when
-somebody annotates with CVAT.
+FiftyOne's configuration names this module (see `forebay.fiftyone.cvat_registration`), and FiftyOne imports it
+when a dataset is annotated with CVAT.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import fiftyone.core.media as fom
 import fiftyone.core.utils as fou
 import fiftyone.utils.cvat as fouc
 
-from forebay.cvat.server import Server
-from forebay.cvat.tasks import check_frames, import_media
-from forebay.fiftyone.cvat_plan import CloudPlan, plan_of
-from forebay.fiftyone.log import log
+from forebay.cvat.login import explain_login_errors
+from forebay.cvat.server import CvatServer
+from forebay.cvat.task_media import check_frames, import_media
+from forebay.fiftyone.adapter_log import log
+from forebay.fiftyone.cvat_plan import CloudPlan, make_plan
 
-_DEFAULT_TIMEOUT = 3600.0
+_DEFAULT_TIMEOUT_SECONDS = 3600.0
 
 
 def backend_config(
     name: str, label_schema: Any, cloud_manifest: Any = None, cloud_storage_id: Any = None, **parameters: Any
 ) -> Any:
-    """FiftyOne's own configuration of a CVAT backend, or where a bucket is named, ours."""
+    """Makes FiftyOne's own configuration of a CVAT backend; with a cloud argument, Forebay's."""
     if not cloud_manifest and cloud_storage_id is None:
         parameters.pop("cloud_timeout", None)
         return fouc.CVATBackendConfig(name, label_schema, **parameters)
@@ -34,7 +35,7 @@ def backend_config(
 
 
 class CVATBackendConfig(fouc.CVATBackendConfig):  # type: ignore[misc]
-    """How to annotate media where they lie.
+    """The configuration of a run whose media CVAT loads from their bucket.
 
     Args:
         cloud_manifest: the URI of the manifest, or true for ``manifest.jsonl`` at the root of the bucket.
@@ -49,7 +50,7 @@ class CVATBackendConfig(fouc.CVATBackendConfig):  # type: ignore[misc]
         label_schema: Any,
         cloud_manifest: str | bool | None = None,
         cloud_storage_id: int | None = None,
-        cloud_timeout: float = _DEFAULT_TIMEOUT,
+        cloud_timeout: float = _DEFAULT_TIMEOUT_SECONDS,
         **parameters: Any,
     ) -> None:
         super().__init__(name, label_schema, **parameters)
@@ -74,13 +75,13 @@ class CVATBackend(fouc.CVATBackend):  # type: ignore[misc]
         )
 
     def register_run(self, samples: Any, key: Any, overwrite: bool = True, cleanup: bool = True) -> None:
-        """Checks everything before the run is known, so that its key stays free when something is wrong.
+        """Checks everything before it registers the run, so that the key stays free when a check fails.
 
         Raises:
             CvatError: CVAT cannot load these samples from their bucket.
         """
         self.validate_run(samples, key, overwrite=overwrite)
-        self._plan = plan_of(samples, self.config, self.connect_to_api().server)
+        self._plan = make_plan(samples, self.config, self.connect_to_api().server)
         super().register_run(samples, key, overwrite=overwrite, cleanup=cleanup)
 
     def upload_annotations(self, samples: Any, anno_key: str, launch_editor: bool = False) -> Any:
@@ -107,29 +108,27 @@ class CloudAPI(fouc.CVATAnnotationAPI):  # type: ignore[misc]
     _plan: CloudPlan | None = None
 
     def _setup(self) -> None:
-        # Logging in is where a wrong address or password shows.
-        from forebay.cvat.login import in_plain_words
-
-        with in_plain_words(self._url):
+        # FiftyOne's client logs in here.
+        with explain_login_errors(self._url):
             super()._setup()
 
     @property
-    def server(self) -> Server:
-        """The same server, by the same session; FiftyOne's does not check certificates either."""
-        return Server(self.base_url, self._session, verify=False)
+    def server(self) -> CvatServer:
+        """The same server, with the same session; like FiftyOne's client, it does not verify certificates."""
+        return CvatServer(self.base_url, self._session, verify=False)
 
     def begin(self, plan: CloudPlan, timeout_seconds: float) -> None:
-        """Lets the tasks that are created from now on load what was planned."""
+        """Makes the tasks that are created from now on load the planned media."""
         self._plan, self._timeout_seconds = plan, timeout_seconds
         self._tasks: list[int] = []
         self._projects: list[int] = []
 
     def end(self) -> None:
-        """Is the client again that it was."""
+        """Ends what `begin` began; later tasks are FiftyOne's own."""
         self._plan = None
 
     def undo(self) -> None:
-        """Removes what was created since `begin`."""
+        """Removes the tasks and projects that were created since `begin`."""
         for path, ids in (("tasks", self._tasks), ("projects", self._projects)):
             for number in ids:
                 try:
@@ -138,7 +137,7 @@ class CloudAPI(fouc.CVATAnnotationAPI):  # type: ignore[misc]
                     log.warning("%s %d could not be removed from CVAT: %s", path[:-1], number, error)
 
     def post(self, url: str, **arguments: Any) -> Any:
-        """As FiftyOne's; notes what it creates."""
+        """As FiftyOne's; records the tasks and projects that it creates, for `undo`."""
         response = super().post(url, **arguments)
         if self._plan is not None and url in (self.tasks_url, self.projects_url):
             made = self._tasks if url == self.tasks_url else self._projects
@@ -159,10 +158,10 @@ class CloudAPI(fouc.CVATAnnotationAPI):  # type: ignore[misc]
         frame_stop: int | None = None,
         frame_step: int | None = None,
     ) -> list[int]:
-        """Gives a task its media, from the bucket: the frames are verified when this returns.
+        """Lets CVAT import a task's media from the bucket, and verifies the frames.
 
         Raises:
-            CvatError: CVAT cannot import them, or its frames are not the samples.
+            CvatError: CVAT cannot import them, or its frames differ from the samples.
         """
         if self._plan is None:
             uploaded: list[int] = super().upload_data(
@@ -196,8 +195,8 @@ class CloudAPI(fouc.CVATAnnotationAPI):  # type: ignore[misc]
                 self._plan.storage_id,
                 keys,
                 manifest=self._plan.manifest,
-                limit_seconds=self._timeout_seconds,
-                progress=_shown(bar, len(paths)),
+                timeout_seconds=self._timeout_seconds,
+                progress=_show_on(bar, len(paths)),
                 **{name: value for name, value in options.items() if value is not None},
             )
         sizes = [self._plan.sizes.get(path) for path in paths]
@@ -213,13 +212,13 @@ class CloudAPI(fouc.CVATAnnotationAPI):  # type: ignore[misc]
             self.patch(self.taskless_job_url(job_id), json={self.assignee_key: user_id})
 
     def _get_batch_size(self, samples: Any, task_size: int | None) -> int:
-        """As FiftyOne's, without its warning of memory that only uploads need."""
+        """As FiftyOne's, without its warning about memory, which only uploads need."""
         if samples.media_type == fom.VIDEO:
             return 1
         return len(samples) if task_size is None else min(task_size, len(samples))
 
 
-def _shown(bar: Any, total: int) -> Callable[[float], None]:
+def _show_on(bar: Any, total: int) -> Callable[[float], None]:
     def show(share: float) -> None:
         bar.set_iteration(max(bar.iteration, int(share * total)))
 

@@ -1,4 +1,4 @@
-"""What CVAT is to load from a bucket: everything is checked here, before anything is created."""
+"""Planning what CVAT loads from a bucket, and checking all of it before anything is created."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from forebay.cvat import places
-from forebay.cvat.errors import CvatError
-from forebay.cvat.files import lines_of
-from forebay.cvat.lines import images_of, video_of
-from forebay.cvat.places import Place
-from forebay.cvat.server import Server
-from forebay.cvat.storages import Bucket, check_available, find_storage, get_storage
-from forebay.cvat.tasks import is_turned_there_only
-from forebay.errors import ManifestError, ObjectNotFoundError, UriError
-from forebay.fiftyone.media import is_remote, media_cache
+from forebay.cvat.buckets import CloudBucket
+from forebay.cvat.cloud_storages import check_available, find_storage, get_storage
+from forebay.cvat.manifest_files import read_lines
+from forebay.cvat.manifest_format import read_images, read_video_name
+from forebay.cvat.manifest_location import MANIFEST_NAME, ManifestLocation, bucket_root, locate_manifest
+from forebay.cvat.server import CvatServer
+from forebay.cvat.task_media import is_rotated_by_cvat_only
+from forebay.errors import CvatError, ManifestError, ObjectNotFoundError, UriError
+from forebay.fiftyone.local_media import media_cache
+from forebay.fiftyone.media_uris import is_remote
 from forebay.uri import parse, redact
 
-_SHOWN = 5
+_MAX_SHOWN = 5
 _STORES = ("s3", "gs", "minio")
 
 
 @dataclass(frozen=True)
 class CloudPlan:
-    """What the tasks load.
+    """The cloud storage, manifest and objects that the tasks of one annotation run load.
 
     Attributes:
-        storage_id: CVAT's number of the bucket.
+        storage_id: CVAT's number of the cloud storage.
         manifest: the key of the manifest in it, if there is one.
-        keys: of the samples' URIs.
+        keys: the key of each sample's object, by its URI.
         sizes: width and height of each image, by its URI, where they are known.
-        remedy: what to do if a size turns out to be another one, where that is something special.
+        remedy: for `check_frames`, what to do if a size differs, unless its default fits.
     """
 
     storage_id: int
@@ -43,8 +43,8 @@ class CloudPlan:
     remedy: tuple[str, ...] = ()
 
 
-def plan_of(samples: Any, config: Any, server: Server) -> CloudPlan:
-    """Makes sure that CVAT can load the samples from their bucket.
+def make_plan(samples: Any, config: Any, server: CvatServer) -> CloudPlan:
+    """Plans a run; checks that CVAT can load the samples from their bucket.
 
     Raises:
         CvatError: it cannot; the message says why, and what to do.
@@ -62,7 +62,7 @@ def plan_of(samples: Any, config: Any, server: Server) -> CloudPlan:
     if not is_video:
         _check_keys(uris, keys)
     manifest = _manifest(config.cloud_manifest, root, is_video)
-    bucket = Bucket.of(root, media_cache().config)
+    bucket = CloudBucket.of(root, media_cache().config)
     if config.cloud_storage_id is None:
         storage = find_storage(server, bucket)
     else:
@@ -78,8 +78,8 @@ def plan_of(samples: Any, config: Any, server: Server) -> CloudPlan:
     unknown = [uri for uri in uris if uri not in sizes]
     if unknown:
         raise CvatError(
-            f"the size of {_of(len(unknown), len(uris))} not known, because their headers cannot be read: "
-            f"{_first(unknown)}. compute_metadata(skip_failures=False) says why"
+            f"the size of {_how_many(len(unknown), len(uris))} not known, because their headers cannot be "
+            f"read: {_examples(unknown)}. compute_metadata(skip_failures=False) says why"
         )
     remedy = _remedy(config.media_field)
     if manifest is not None:
@@ -88,20 +88,21 @@ def plan_of(samples: Any, config: Any, server: Server) -> CloudPlan:
 
 
 def _common_bucket(uris: Sequence[Any]) -> str:
-    """The URI of the bucket that all samples lie in."""
+    """The URI of the one bucket that all samples lie in."""
     elsewhere = [uri for uri in uris if not is_remote(uri) or not uri.lower().startswith(_schemes())]
     if elsewhere:
         raise CvatError(
-            f"{_of(len(elsewhere), len(uris))} not in a bucket, so CVAT cannot load them itself: "
-            f"{_first(elsewhere)}. Annotate them in a run of their own, without cloud_manifest, or upload "
+            f"{_how_many(len(elsewhere), len(uris))} not in a bucket, so CVAT cannot load them itself: "
+            f"{_examples(elsewhere)}. Annotate them in a run of their own, without cloud_manifest, or upload "
             f"them to the bucket: fos.upload_media()"
         )
-    roots = Counter(places.bucket_root(parse(uri)) for uri in uris)
+    roots = Counter(bucket_root(parse(uri)) for uri in uris)
     if len(roots) > 1:
         raise CvatError(
             f"the samples lie in {len(roots)} buckets, but CVAT's tasks load from one: "
-            f"{', '.join(f'{root} ({number:,})' for root, number in roots.most_common(_SHOWN))}. Annotate a "
-            f"view of each, such as dataset.match(F('filepath').starts_with({next(iter(roots))!r}))"
+            f"{', '.join(f'{root} ({number:,})' for root, number in roots.most_common(_MAX_SHOWN))}. "
+            f"Annotate a view of each, such as "
+            f"dataset.match(F('filepath').starts_with({next(iter(roots))!r}))"
         )
     return next(iter(roots))
 
@@ -115,87 +116,87 @@ def _check_keys(uris: Sequence[str], keys: Mapping[str, str]) -> None:
         twice = [uri for uri, number in Counter(uris).items() if number > 1]
         raise CvatError(
             f"{len(twice):,} of the images belong to several samples, but a task of CVAT's can have each "
-            f"once: {_first(twice)}. Annotate a view without the duplicates"
+            f"once: {_examples(twice)}. Annotate a view without the duplicates"
         )
     slashes = [uri for uri in uris if keys[uri].startswith("/")]
     if slashes:
         raise CvatError(
-            f"{_of(len(slashes), len(uris))} under keys that begin with a slash, which CVAT does not accept: "
-            f"{_first(slashes)}"
+            f"{_how_many(len(slashes), len(uris))} under keys that begin with a slash, which CVAT does not "
+            f"accept: {_examples(slashes)}"
         )
 
 
-def _manifest(given: Any, root: str, is_video: bool) -> Place | None:
+def _manifest(given: Any, root: str, is_video: bool) -> ManifestLocation | None:
     if not given or (given is True and is_video):
         # CVAT opens a video to make a task of it, with a manifest or without.
         return None
     if given is True:
-        return places.place_of(None, root)
+        return locate_manifest(None, root)
     try:
-        place = places.place_of(str(given), root)
+        location = locate_manifest(str(given), root)
     except UriError as error:
         raise CvatError(f"cloud_manifest: {error}") from None
-    if place.is_local:
+    if location.is_local:
         raise CvatError(
             f"cloud_manifest={given!r} is a local file; CVAT reads the one in the bucket: pass its URI, or "
-            f"True for {root}{places.FILE_NAME}"
+            f"True for {root}{MANIFEST_NAME}"
         )
-    found = places.bucket_root(parse(place.path))
+    found = bucket_root(parse(location.path))
     if found != root:
         raise CvatError(
-            f"cloud_manifest={redact(place.path)!r} is in another bucket than the samples, which lie in "
+            f"cloud_manifest={redact(location.path)!r} is in another bucket than the samples, which lie in "
             f"{root}"
         )
-    return place
+    return location
 
 
-def _check_manifest(uris: Sequence[str], place: Place) -> dict[str, tuple[int, int]]:
-    """The sizes of the samples' images in the manifest, which must have them all."""
-    outside = [uri for uri in uris if place.name_of(uri) is None]
+def _check_manifest(uris: Sequence[str], location: ManifestLocation) -> dict[str, tuple[int, int]]:
+    """Reads the sizes of the samples' images from the manifest, which must name all of them."""
+    outside = [uri for uri in uris if location.name_of(uri) is None]
     if outside:
         raise CvatError(
-            f"{_of(len(outside), len(uris))} outside {place.base}, the directory of the manifest, which "
-            f"names only what is below it: {_first(outside)}. Use one at the root of the bucket: "
-            f"{_making(uris)}"
+            f"{_how_many(len(outside), len(uris))} outside {location.base}, the directory of the manifest, "
+            f"which names only what is below it: {_examples(outside)}. Use one at the root of the bucket: "
+            f"{_make_command(uris)}"
         )
-    wanted = {place.name_of(uri): uri for uri in uris}
+    wanted = {location.name_of(uri): uri for uri in uris}
     found: dict[str, tuple[int, int]] = {}
-    shown = redact(place.path)
+    shown = redact(location.path)
     try:
-        for image in images_of(lines_of(place.path, media_cache()), shown):
+        for image in read_images(read_lines(location.path, media_cache()), shown):
             uri = wanted.get(image.name)
             if uri is None:
                 continue
             if uri in found:
                 raise CvatError(
                     f"{shown} names {image.name!r} twice, which CVAT does not accept. Make it anew: "
-                    f"{_making(uris, place)} --anew"
+                    f"{_make_command(uris, location)} --anew"
                 )
             found[uri] = image.width, image.height
     except ObjectNotFoundError:
-        raise CvatError(f"there is no manifest {shown}. Make it: {_making(uris, place)}") from None
+        raise CvatError(f"there is no manifest {shown}. Make it: {_make_command(uris, location)}") from None
     except ManifestError as error:
-        raise CvatError(f"{error}. Make it anew: {_making(uris, place)} --anew") from None
+        raise CvatError(f"{error}. Make it anew: {_make_command(uris, location)} --anew") from None
     missing = [uri for uri in uris if uri not in found]
     if missing:
         raise CvatError(
-            f"{_of(len(missing), len(uris))} not in {shown}: {_first(missing)}. Add them: "
-            f"{_making(missing, place)}"
+            f"{_how_many(len(missing), len(uris))} not in {shown}: {_examples(missing)}. Add them: "
+            f"{_make_command(missing, location)}"
         )
     return found
 
 
-def _check_video(uris: Sequence[str], place: Place) -> None:
-    shown = redact(place.path)
+def _check_video(uris: Sequence[str], location: ManifestLocation) -> None:
+    shown = redact(location.path)
     try:
-        name = video_of(lines_of(place.path, media_cache()), shown)
+        name = read_video_name(read_lines(location.path, media_cache()), shown)
     except ObjectNotFoundError:
         raise CvatError(
             f"there is no manifest {shown}. Make it: forebay cvat manifest {uris[0]} -o {shown}"
         ) from None
     except ManifestError as error:
         raise CvatError(f"{error}. CVAT reads videos without one, too: pass cloud_manifest=True") from None
-    if any(place.name_of(uri) != name for uri in uris):
+    if any(location.name_of(uri) != name for uri in uris):
         raise CvatError(
             f"{shown} is the manifest of {name!r} alone; for several videos pass cloud_manifest=True, and "
             f"CVAT reads them without one"
@@ -212,28 +213,30 @@ def _check_sizes(
     uris: Sequence[str],
     named: Mapping[str, tuple[int, int]],
     sizes: Mapping[str, tuple[int, int]],
-    place: Place,
+    location: ManifestLocation,
     remedy: str | None = None,
 ) -> None:
-    turned = [uri for uri in uris if is_turned_there_only(uri, named[uri], sizes[uri])]
+    turned = [uri for uri in uris if is_rotated_by_cvat_only(uri, named[uri], sizes[uri])]
     if turned:
         raise CvatError(
-            f"{_of(len(turned), len(uris))} turned by CVAT, as EXIF data say, but not by FiftyOne, which "
-            f"turns JPEG images only, so labels would end up in the wrong places: {_first(turned)}. Save "
-            f"them upright, without an EXIF orientation, run compute_metadata(overwrite=True), and make the "
-            f"manifest anew: {_making(uris, place)} --anew"
+            f"{_how_many(len(turned), len(uris))} turned by CVAT, as EXIF data say, but not by FiftyOne, "
+            f"which turns JPEG images only, so labels would end up in the wrong places: "
+            f"{_examples(turned)}. Save them upright, without an EXIF orientation, run "
+            f"compute_metadata(overwrite=True), and make the manifest anew: "
+            f"{_make_command(uris, location)} --anew"
         )
     wrong = [uri for uri in uris if sizes[uri] != named[uri]]
     if wrong:
         first = wrong[0]
         (width, height), (there, down) = sizes[first], named[first]
         remedy = remedy or (
-            f"Run compute_metadata(overwrite=True), and make the manifest anew: {_making(uris, place)} --anew"
+            f"Run compute_metadata(overwrite=True), and make the manifest anew: "
+            f"{_make_command(uris, location)} --anew"
         )
         raise CvatError(
-            f"{_of(len(wrong), len(uris))} of another size in {redact(place.path)} than in their metadata, "
-            f"so labels would end up in the wrong places: {redact(first)} is {there}x{down} there and "
-            f"{width}x{height} here. {remedy}"
+            f"{_how_many(len(wrong), len(uris))} of another size in {redact(location.path)} than in their "
+            f"metadata, so labels would end up in the wrong places: {redact(first)} is {there}x{down} "
+            f"there and {width}x{height} here. {remedy}"
         )
 
 
@@ -246,17 +249,17 @@ def _remedy(media_field: str) -> tuple[str, ...]:
     )
 
 
-def _of(number: int, all_of: int) -> str:
+def _how_many(number: int, all_of: int) -> str:
     return f"{number:,} of the {all_of:,} samples {'is' if number == 1 else 'are'}"
 
 
-def _first(uris: Sequence[Any]) -> str:
-    shown = ", ".join(redact(str(uri)) for uri in uris[:_SHOWN])
-    return f"{shown}, …" if len(uris) > _SHOWN else shown
+def _examples(uris: Sequence[Any]) -> str:
+    shown = ", ".join(redact(str(uri)) for uri in uris[:_MAX_SHOWN])
+    return f"{shown}, …" if len(uris) > _MAX_SHOWN else shown
 
 
-def _making(uris: Sequence[str], place: Place | None = None) -> str:
-    """The command that puts images into the manifest: all of the directory that they have in common."""
+def _make_command(uris: Sequence[str], location: ManifestLocation | None = None) -> str:
+    """The command that adds the images to the manifest, by the directory that they have in common."""
     common = []
     for names in zip(*(uri.split("/")[:-1] for uri in uris), strict=False):
         if len(set(names)) > 1:
@@ -264,6 +267,6 @@ def _making(uris: Sequence[str], place: Place | None = None) -> str:
         common.append(names[0])
     directory = "/".join(common) + "/"
     words = ["forebay", "cvat", "manifest", directory]
-    if place is not None and place.path != f"{places.bucket_root(parse(directory))}{places.FILE_NAME}":
-        words += ["-o", redact(place.path)]
+    if location is not None and location.path != f"{bucket_root(parse(directory))}{MANIFEST_NAME}":
+        words += ["-o", redact(location.path)]
     return shlex.join(words)

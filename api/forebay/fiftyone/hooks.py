@@ -1,13 +1,13 @@
 """The table of symbols through which Forebay reaches into FiftyOne.
 
-Each module of the adapter declares what it hooks beside the code that does it::
+Each module of the adapter declares its hooks beside the functions that replace FiftyOne's::
 
     @hooks.around("fiftyone.utils.image", "read")
     def read(original, path_or_url, *args, **kwargs):
-        return original(media.local(path_or_url), *args, **kwargs)
+        return original(local_media.local_path(path_or_url), *args, **kwargs)
 
-`install` first checks that everything declared exists in the FiftyOne that is installed, without
-importing it; then each symbol is replaced as soon as its module has been imported.
+`missing` checks, without importing FiftyOne, that the installed version has every declared symbol.
+`install` replaces each symbol as soon as its module has been imported.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Hook:
     Attributes:
         module: the module that defines it.
         symbol: a function, ``Class.method``, or any other name of the module.
-        replace: gives the new value for the present one, which is ``None`` for a new symbol.
-        new: whether FiftyOne has no such symbol.
+        replace: returns the new value for the present one, which is ``None`` for a new symbol.
+        new: whether the symbol is added, because FiftyOne has none of this name.
     """
 
     module: str
@@ -53,7 +53,7 @@ _table: list[Hook] = []
 
 
 def around(module: str, *symbols: str) -> Callable[[Wrapper], Wrapper]:
-    """Lets the decorated function be called in place of each symbol, with the original as first argument."""
+    """Replaces each symbol by the decorated function, which gets the original as its first argument."""
 
     def declare(function: Wrapper) -> Wrapper:
         _table.extend(Hook(module, symbol, functools.partial(_wrapped, function)) for symbol in symbols)
@@ -65,7 +65,7 @@ def around(module: str, *symbols: str) -> Callable[[Wrapper], Wrapper]:
 def replace(
     module: str, symbol: str, new: bool = False
 ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
-    """Lets the decorated function turn the symbol's value, ``None`` for a new one, into another one."""
+    """Replaces a symbol by what the decorated function returns for its value (``None`` for a new symbol)."""
 
     def declare(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         _table.append(Hook(module, symbol, function, new))
@@ -75,7 +75,7 @@ def replace(
 
 
 def add(module: str, *symbols: str) -> Callable[[Any], Any]:
-    """Gives a module or a class a new symbol, with the decorated function or property as its value."""
+    """Adds a symbol to a module or class, with the decorated function or property as its value."""
 
     def declare(value: Any) -> Any:
         _table.extend(Hook(module, symbol, lambda _: value, new=True) for symbol in symbols)
@@ -85,12 +85,12 @@ def add(module: str, *symbols: str) -> Callable[[Any], Any]:
 
 
 def declared() -> tuple[Hook, ...]:
-    """Everything declared so far."""
+    """All hooks that were declared so far."""
     return tuple(_table)
 
 
 def missing(hooks: Iterable[Hook]) -> list[Hook]:
-    """The hooks for which the installed packages have nothing to hook.
+    """The hooks whose symbols the installed packages do not have.
 
     A new method needs its class, a new function its module.
     """
@@ -98,7 +98,7 @@ def missing(hooks: Iterable[Hook]) -> list[Hook]:
 
 
 def install(hooks: Iterable[Hook]) -> None:
-    """Replaces each symbol when its module is imported, or at once where it has been already."""
+    """Replaces each symbol when its module is imported; at once if it has been imported already."""
     by_module: dict[str, list[Hook]] = defaultdict(list)
     for hook in hooks:
         by_module[hook.module].append(hook)
@@ -120,17 +120,17 @@ def _apply(hooks: Iterable[Hook], module: ModuleType) -> None:
     for hook in hooks:
         *classes, name = hook.symbol.split(".")
         owner = functools.reduce(getattr, classes, module)
-        # A static method's or class method's own object is in the class's dictionary only.
+        # Only the class's dictionary has the staticmethod or classmethod object itself.
         old = vars(owner).get(name)
         new = hook.replace(old)
         setattr(owner, name, new)
-        # A module that this one imports, such as os, is no copy of anything of its own.
+        # A module that it imports, such as os, is shared with other modules, which must keep theirs.
         if old is not None and not classes and not isinstance(old, ModuleType):
             _renew_copies(name, old, new)
 
 
 def _renew_copies(name: str, old: Any, new: Any) -> None:
-    """Replaces what ``from module import name`` has copied before the adapter was switched on."""
+    """Replaces the copies that ``from module import name`` made before the adapter was switched on."""
     for other, module in list(sys.modules.items()):
         if other.partition(".")[0] == "fiftyone" and vars(module).get(name) is old:
             setattr(module, name, new)
@@ -164,7 +164,7 @@ def _exists(hook: Hook) -> bool:
 
 @cache
 def _source(module: str) -> str | None:
-    """The text of a module that need not be imported for it."""
+    """The source of a module, without importing it."""
     path: list[str] | None = None
     spec = None
     for part in module.split("."):

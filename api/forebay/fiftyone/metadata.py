@@ -1,4 +1,4 @@
-"""Metadata of remote media, from the few bytes that tell it."""
+"""Metadata of remote media, from their headers only."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from forebay.fiftyone import hooks
+from forebay.fiftyone.adapter_log import log
+from forebay.fiftyone.deferred import etau, fo, fo3d, fom, fomd, fou
 from forebay.fiftyone.hooks import Wrapper
-from forebay.fiftyone.log import log
-from forebay.fiftyone.media import is_remote, media_cache
-from forebay.fiftyone.mime import file_name
+from forebay.fiftyone.json_media import parse_json_object
+from forebay.fiftyone.local_media import media_cache
+from forebay.fiftyone.media_uris import file_name, is_remote
 from forebay.fiftyone.uripaths import abspath, isabs, join
-from forebay.uri import redact
+from forebay.headers.image_info import ImageInfo, image_info
+from forebay.headers.media_files import open_media, size_of
+from forebay.headers.video_info import video_info
+from forebay.uri import REMOTE_SCHEMES, parse, redact
 
-# What takes the time is the way to the server and back, not the CPU.
-_THREADS = 16
+# Reading headers waits for the network, not for the CPU.
+_MIN_THREADS = 16
 
 
 @hooks.around("fiftyone.core.metadata", "Metadata.build_for")
 def build_for_file(original: Wrapper, cls: Any, path_or_url: Any, mime_type: Any = None) -> Any:
-    import eta.core.utils as etau
-
-    from forebay.headers.media_files import size_of
-
     if not is_remote(path_or_url):
         return original(cls, path_or_url, mime_type=mime_type)
     if mime_type is None:
@@ -34,28 +35,21 @@ def build_for_file(original: Wrapper, cls: Any, path_or_url: Any, mime_type: Any
 
 @hooks.around("fiftyone.core.metadata", "ImageMetadata.build_for")
 def build_for_image(original: Wrapper, cls: Any, img_or_path_or_url: Any, mime_type: Any = None) -> Any:
-    import eta.core.utils as etau
-
-    from forebay.headers.image_info import image_info
-
     if not is_remote(img_or_path_or_url):
         return original(cls, img_or_path_or_url, mime_type=mime_type)
     info = image_info(media_cache(), img_or_path_or_url)
-    # FiftyOne heeds the orientation of JPEG images only.
-    turned = info.format == "JPEG" and info.is_turned
+    width, height = size_in_fiftyone(info)
     return cls(
         size_bytes=info.size_bytes,
         mime_type=etau.guess_mime_type(img_or_path_or_url) if mime_type is None else mime_type,
-        width=info.height if turned else info.width,
-        height=info.width if turned else info.height,
+        width=width,
+        height=height,
         num_channels=info.channels,
     )
 
 
 @hooks.around("eta.core.video", "_get_stream_info")
 def get_stream_info(original: Wrapper, inpath: Any, *args: Any, **kwargs: Any) -> Any:
-    from forebay.headers.video_info import video_info
-
     if not is_remote(inpath):
         return original(inpath, *args, **kwargs)
     info = video_info(media_cache(), inpath)
@@ -68,18 +62,13 @@ def get_stream_info(original: Wrapper, inpath: Any, *args: Any, **kwargs: Any) -
 def build_for_scene(
     original: Wrapper, cls: Any, scene_path: Any, mime_type: Any = None, **kwargs: Any
 ) -> Any:
-    import fiftyone.core.metadata as fom
-    from fiftyone.core.threed import Scene
-
-    from forebay.headers.media_files import open_media
-
     if not is_remote(scene_path):
         return original(cls, scene_path, mime_type=mime_type, **kwargs)
     with open_media(media_cache(), scene_path) as file:
-        scene = Scene._from_fo3d_dict(_json(file.read(), scene_path))
+        scene = fo3d.Scene._from_fo3d_dict(parse_json_object(file.read(), scene_path))
         size = file.size
     kwargs["cache"] = kwargs.pop("_cache", None)
-    counts, assets_size = fom._parse_assets(scene, scene_path, **kwargs)
+    counts, assets_size = fomd._parse_assets(scene, scene_path, **kwargs)
     return cls(
         size_bytes=size + assets_size,
         mime_type="application/octet-stream" if mime_type is None else mime_type,
@@ -96,7 +85,7 @@ def parse_assets(original: Wrapper, scene: Any, scene_path: Any, *args: Any, **k
     elif not any(map(is_remote, paths)):
         return original(scene, scene_path, *args, **kwargs)
     _, size = original(_Assets(paths), scene_path, *args, **kwargs)
-    # The extension of a URL, which may be followed by a signature.
+    # A URL's extension may be followed by a query string.
     return dict(Counter(os.path.splitext(file_name(path))[1][1:] for path in paths)), size
 
 
@@ -109,16 +98,14 @@ def compute_sample_metadata(
     cache: Any = None,
     warn_failures: bool = True,
 ) -> Any:
-    import fiftyone.core.metadata as fom
-
     options = {"skip_failures": skip_failures, "cache": cache, "warn_failures": warn_failures}
     if not is_remote(filepath):
         return original(filepath, media_type, **options)
     try:
-        return fom._get_metadata(filepath, media_type, **options)
+        return fomd._get_metadata(filepath, media_type, **options)
     except Exception as error:
         if warn_failures:
-            # As FiftyOne words it, but for the signature that a URL may hold.
+            # FiftyOne's message, without the signature that a URL may contain.
             shown = redact(filepath)
             log.warning("Failed to compute sample metadata for sample '%s' due to: %s", shown, error)
         if skip_failures:
@@ -134,21 +121,25 @@ def compute_metadata(
     num_workers: int | None = None,
     **kwargs: Any,
 ) -> Any:
-    import fiftyone as fo
-    import fiftyone.core.utils as fou
-
     if (
         num_workers is None
         and fo.config.default_thread_pool_workers is None
         and _has_remote(sample_collection)
     ):
-        num_workers = max(_THREADS, fou.recommend_thread_pool_workers())
+        num_workers = max(_MIN_THREADS, fou.recommend_thread_pool_workers())
     return original(sample_collection, overwrite=overwrite, num_workers=num_workers, **kwargs)
+
+
+def size_in_fiftyone(info: ImageInfo) -> tuple[int, int]:
+    """Width and height of an image as FiftyOne has them: it applies the EXIF orientation of JPEG only."""
+    if info.format == "JPEG" and info.is_turned:
+        return info.height, info.width
+    return info.width, info.height
 
 
 @dataclass(frozen=True)
 class _Assets:
-    """A scene, as far as its metadata is concerned."""
+    """Stands for a scene whose asset paths are absolute."""
 
     paths: list[str]
 
@@ -157,31 +148,13 @@ class _Assets:
 
 
 def _has_remote(collection: Any) -> bool:
-    import fiftyone.core.media as fom
-    from fiftyone import ViewField
-
-    from forebay.uri import REMOTE_SCHEMES
-
     if collection.media_type == fom.GROUP:
         collection = collection.select_group_slices(_allow_mixed=True)
     schemes = [f"{scheme}://" for scheme in REMOTE_SCHEMES]
-    remote = collection.match(ViewField("filepath").starts_with(schemes, case_sensitive=False)).limit(1)
+    remote = collection.match(fo.ViewField("filepath").starts_with(schemes, case_sensitive=False)).limit(1)
     return len(remote) > 0
 
 
-def _json(content: bytes, scene_path: str) -> Any:
-    import json
-
-    from forebay.errors import MediaError
-
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        raise MediaError(f"{redact(scene_path)}: is not the JSON that a scene is made of: {error}") from None
-
-
 def _without_query(uri: str) -> str:
-    from forebay.uri import parse
-
     parsed = parse(uri)
     return uri.partition("?")[0].partition("#")[0] if parsed.is_url else uri

@@ -1,25 +1,25 @@
-"""The remote media of a loop, and which sample each file belongs to."""
+"""The remote media that a loop reads, step by step, and which sample each file belongs to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
+from forebay.fiftyone.media_uris import is_scene
 from forebay.lookahead.batch import is_fetchable
-from forebay.uri import is_local, redact
+from forebay.uri import redact
 
 
 @dataclass(frozen=True)
 class RemoteMedia:
-    """The media of a loop's steps: of one sample each, or of one group.
+    """The remote media of each step of a loop; a step is one sample, or one group.
 
-    What has a scheme that Forebay cannot fetch is among it, so that it is named as a failure.
+    URIs with a scheme that Forebay cannot fetch are included, so that they are reported as failures.
 
     Attributes:
-        steps: the URIs of each step, each of them once.
+        steps: the URIs of each step, without duplicates.
         owners: the id of the first sample that has each URI.
-        numbers: the step of each sample, by its id.
+        numbers: the number of each sample's step, by the sample's id.
     """
 
     steps: Sequence[Sequence[str]]
@@ -41,11 +41,6 @@ class RemoteMedia:
         return next((owner for whole, owner in self.owners.items() if redact(whole) == uri), None)
 
     def scenes(self) -> RemoteMedia:
-        """The 3D scenes alone."""
+        """The same steps with the 3D scenes only."""
         steps = [[uri for uri in step if is_scene(uri)] for step in self.steps]
         return RemoteMedia(steps, self.owners, self.numbers)
-
-
-def is_scene(path: str) -> bool:
-    """Whether a path or URI is that of a 3D scene."""
-    return (path if is_local(path) else urlsplit(path).path).endswith(".fo3d")

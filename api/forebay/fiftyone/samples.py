@@ -1,26 +1,27 @@
-"""``local_path`` on samples and frames."""
+"""The property ``local_path`` of samples and frames."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from forebay.fiftyone import hooks, media
+from forebay.fiftyone import hooks, local_media
+from forebay.fiftyone.media_uris import is_remote
 from forebay.uri import is_local
 
 
 def _local_path(sample: Any) -> Any:
     """The local path of the media: the cached copy of a remote file, downloaded if it is missing.
 
-    A local filepath returns itself.
+    A local filepath is returned as it is.
 
     Raises:
-        UriError: nobody can fetch URIs of this scheme.
+        UriError: Forebay cannot fetch URIs of this scheme.
         ForebayError: the media cannot be downloaded.
     """
     path = sample.filepath
-    if not isinstance(path, str) or is_local(path) or media.is_remote(path):
-        return media.local(path)
-    return media.media_cache().local_path(path)
+    if not isinstance(path, str) or is_local(path) or is_remote(path):
+        return local_media.local_path(path)
+    return local_media.media_cache().local_path(path)
 
 
 local_path = property(_local_path)

@@ -1,4 +1,4 @@
-"""Switching the adapter on, for this process and for those that it starts."""
+"""Switching the adapter on, in this process and in the processes that it starts."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ from importlib import metadata
 from forebay.config import fiftyone_config
 from forebay.config.fiftyone_config import MODULE
 from forebay.errors import ConfigError
-from forebay.fiftyone import cvat, hooks
+from forebay.fiftyone import cvat_registration, hooks
 
 SUPPORTED = "1.22"
 """The versions of FiftyOne that the adapter is tested with."""
 
-_PARTS = (
-    "app.headers",
+_MODULES_WITH_HOOKS = (
     "app.launch",
+    "app.link_rewriting",
+    "app.media_shapes",
     "app.route",
-    "app.urls",
-    "cache",
-    "collections",
-    "cvat",
+    "collection_methods",
+    "core_cache",
     "directories",
-    "files",
+    "media_copies",
     "metadata",
     "mime",
-    "paths",
     "readers",
     "samples",
     "storage",
@@ -49,8 +47,8 @@ def switch_on() -> None:
         version = metadata.version("fiftyone")
     except metadata.PackageNotFoundError:
         raise ImportError("FiftyOne is not installed; run: pip install 'forebay[fiftyone]'") from None
-    for part in _PARTS:
-        importlib.import_module(f"{MODULE}.{part}")
+    for name in _MODULES_WITH_HOOKS:
+        importlib.import_module(f"{MODULE}.{name}")
     declared = hooks.declared()
     missing = hooks.missing(declared)
     if missing:
@@ -60,17 +58,17 @@ def switch_on() -> None:
             f"without cloud media. Install a supported version, or run: forebay fiftyone disable"
         )
     hooks.install(declared)
-    cvat.register()
+    cvat_registration.register()
     _pass_on()
 
 
 def _pass_on() -> None:
-    """Lets the processes that this one starts, such as the App's server, load the adapter as well."""
+    """Makes processes that this one starts, such as the App's server, load the adapter as well."""
     try:
         named = fiftyone_config.modules()
     except ConfigError:
-        # FiftyOne reads the same file, and says what is wrong with it.
+        # FiftyOne reads the same file and reports what is wrong with it.
         named = []
     if MODULE not in named:
-        # The variable wins over the file, so it must name what the file does.
+        # The variable overrides the file, so it must name the file's modules, too.
         os.environ[fiftyone_config.VARIABLE] = ":".join([*named, MODULE])

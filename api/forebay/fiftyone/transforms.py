@@ -1,4 +1,4 @@
-"""Re-encoding and sampling: the outcome goes to a local directory, the remote original stays."""
+"""Re-encoding and sampling: the result goes to a local directory, the remote original stays."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import os
 from typing import Any
 
 from forebay.errors import ForebayError
-from forebay.fiftyone import hooks, media
-from forebay.fiftyone.collections import foreseen
+from forebay.fiftyone import hooks, local_media
+from forebay.fiftyone.adapter_log import log
+from forebay.fiftyone.deferred import fo
 from forebay.fiftyone.hooks import Wrapper
-from forebay.fiftyone.log import log
-from forebay.fiftyone.media import is_remote
-from forebay.fiftyone.uripaths import name_of, plain, relpath
+from forebay.fiftyone.media_uris import is_remote
+from forebay.fiftyone.read_ahead import read_ahead
+from forebay.fiftyone.uripaths import relpath, safe_name, without_query
 from forebay.uri import entry_of, redact
 
 _FRAMES = "sampled-frames"
@@ -39,13 +40,13 @@ def transform(original: Wrapper, sample_collection: Any, *args: Any, **kwargs: A
         is_remote(path) for path in sample_collection.values(given.arguments["media_field"])
     ):
         log.warning("remote originals are not deleted; fos.delete_files() deletes them")
-    with foreseen(sample_collection, given.arguments["media_field"]):
+    with read_ahead(sample_collection, given.arguments["media_field"]):
         return original(sample_collection, *args, **kwargs)
 
 
 @hooks.around("fiftyone.utils.image", "_transform_image")
 def transform_image(original: Wrapper, inpath: Any, *args: Any, **kwargs: Any) -> Any:
-    """Reads a remote image through the cache, and leaves it where it is."""
+    """Keeps FiftyOne from deleting the remote original; it reads it through the cache."""
     if not is_remote(inpath):
         return original(inpath, *args, **kwargs)
     given = inspect.signature(original).bind(inpath, *args, **kwargs)
@@ -54,13 +55,13 @@ def transform_image(original: Wrapper, inpath: Any, *args: Any, **kwargs: Any) -
 
 @hooks.around("fiftyone.utils.video", "_transform_video")
 def transform_video(original: Wrapper, inpath: Any, outpath: Any, *args: Any, **kwargs: Any) -> Any:
-    """Gives the transformation the local copy, which it must not take for the user's own file."""
+    """Gives FiftyOne the cached copy, and keeps it from deleting that as the original."""
     if not is_remote(inpath):
         return original(inpath, outpath, *args, **kwargs)
     given = inspect.signature(original).bind(inpath, outpath, *args, **kwargs)
     given.apply_defaults()
     try:
-        path = media.local(inpath)
+        path = local_media.local_path(inpath)
     except ForebayError as error:
         if not given.arguments["skip_failures"]:
             raise
@@ -74,14 +75,12 @@ def transform_video(original: Wrapper, inpath: Any, outpath: Any, *args: Any, **
 @hooks.around("fiftyone.utils.image", "_get_outpath")
 @hooks.around("fiftyone.utils.video", "_get_outpath")
 def get_outpath(original: Wrapper, inpath: Any, output_dir: Any = None, rel_dir: Any = None) -> Any:
-    """Where what is made of a file goes: for a remote one, always below a local directory."""
+    """The output path of a transformed file; for a remote one, always below a local directory."""
     if not is_remote(inpath):
         return original(inpath, output_dir=output_dir, rel_dir=rel_dir)
     if output_dir is None:
-        # Stays the same, so that frames that were sampled before are found again.
-        import fiftyone as fo
-
+        # Depends on the URI only, so that frames that were sampled before are found again.
         return os.path.join(fo.config.default_dataset_dir, _FRAMES, entry_of(inpath))
-    found = plain(inpath)
+    found = without_query(inpath)
     below = found if rel_dir is None else relpath(found, rel_dir)
-    return os.path.join(output_dir, name_of(found) if is_remote(below) else below)
+    return os.path.join(output_dir, safe_name(found) if is_remote(below) else below)

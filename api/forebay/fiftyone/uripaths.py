@@ -7,10 +7,11 @@ import posixpath
 from typing import Any
 
 from forebay.fiftyone import hooks
-from forebay.fiftyone.media import is_remote
+from forebay.fiftyone.deferred import fos
+from forebay.fiftyone.media_uris import is_remote, is_url
 from forebay.uri import parse
 
-# These take a filepath of a sample, or of an imported file, for a path on this machine.
+# These modules treat the filepath of a sample, or of an imported file, as a local path.
 _MODULES = (
     "eta.core.serial",
     "fiftyone.core.dataset",
@@ -27,8 +28,8 @@ _MODULES = (
     "fiftyone.utils.yolo",
 )
 
-# As in the names of cache entries. Joined to a directory, a path with these would lead out of it.
-_NOT_NAMES = {"": "%-", ".": "%2e", "..": "%2e%2e"}
+# Escaped as in the names of cache entries; joined to a directory, these would lead out of it.
+_UNSAFE_PARTS = {"": "%-", ".": "%2e", "..": "%2e%2e"}
 
 
 def isabs(path: Any) -> bool:
@@ -37,11 +38,11 @@ def isabs(path: Any) -> bool:
 
 
 def abspath(path: Any) -> Any:
-    """A path made absolute; ``.`` and ``..`` in a URI are resolved, within its bucket or host."""
+    """The absolute path; ``.`` and ``..`` in a URI are resolved, within its bucket or host."""
     if not is_remote(path):
         return os.path.abspath(path)
     scheme, _, rest = path.partition("://")
-    rest, mark, query = rest.partition("?") if scheme.lower() in ("http", "https") else (rest, "", "")
+    rest, mark, query = rest.partition("?") if is_url(path) else (rest, "", "")
     bucket, slash, key = rest.partition("/")
     parts = key.split("/")
     if "." not in parts and ".." not in parts:
@@ -51,7 +52,7 @@ def abspath(path: Any) -> Any:
 
 
 def join(first: Any, *others: Any) -> Any:
-    """Paths joined; a URI among them stands for itself, as an absolute path does."""
+    """Joins paths; a URI discards the parts before it, as an absolute path does."""
     for number in range(len(others), 0, -1):
         if is_remote(others[number - 1]):
             return join(others[number - 1], *others[number:])
@@ -63,32 +64,32 @@ def join(first: Any, *others: Any) -> Any:
 def relpath(path: Any, start: Any = None) -> Any:
     """A path relative to another; a URI that is not below ``start`` stays as it is.
 
-    What is below it leads to below any other directory, too: parts such as ``..`` are escaped.
+    The result stays below any directory that it is joined to: parts such as ``..`` are escaped.
     """
     if not is_remote(path):
         return os.path.relpath(path, start)
     below = f"{str(start).rstrip('/')}/"
     if not is_remote(start) or not path.startswith(below):
         return path
-    return "/".join(_NOT_NAMES.get(part, part) for part in path[len(below) :].split("/"))
+    return "/".join(_UNSAFE_PARTS.get(part, part) for part in path[len(below) :].split("/"))
 
 
-def plain(path: Any) -> Any:
-    """A path whose last part is a file name: that of a URL with a query string is the cache's for it."""
+def without_query(path: Any) -> Any:
+    """A path that ends in a file name; for a URL with a query string, that of its cached copy."""
     if not is_remote(path):
         return path
     uri = parse(path)
     return f"{uri.scheme}://{uri.entry.partition('/')[2]}" if uri.query else path
 
 
-def name_of(path: str) -> str:
-    """The last part of a URI, as a file name."""
+def safe_name(path: str) -> str:
+    """The last part of a URI, escaped where it would lead out of a directory."""
     name = path.rpartition("/")[2]
-    return _NOT_NAMES.get(name, name)
+    return _UNSAFE_PARTS.get(name, name)
 
 
-class _Path:
-    """`os.path`, to which URIs are absolute paths of files elsewhere."""
+class _UriAwarePath:
+    """`os.path` for local paths and URIs."""
 
     isabs = staticmethod(isabs)
     abspath = staticmethod(abspath)
@@ -99,26 +100,22 @@ class _Path:
         return abspath(path) if is_remote(path) else os.path.realpath(path)
 
     def exists(self, path: Any) -> bool:
-        import fiftyone.core.storage as fos
-
         return bool(fos.exists(path)) if is_remote(path) else os.path.exists(path)
 
     def isfile(self, path: Any) -> bool:
-        import fiftyone.core.storage as fos
-
         return bool(fos.isfile(path)) if is_remote(path) else os.path.isfile(path)
 
     def isdir(self, path: Any) -> bool:
-        import fiftyone.core.storage as fos
-
         return bool(fos.isdir(path)) if is_remote(path) else os.path.isdir(path)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os.path, name)
 
 
-class _Os:
-    path = _Path()
+class _UriAwareOs:
+    """`os` with that `os.path`."""
+
+    path = _UriAwarePath()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
@@ -128,4 +125,4 @@ for _module in _MODULES:
 
     @hooks.replace(_module, "os")
     def use_uri_paths(original: Any) -> Any:
-        return _Os()
+        return _UriAwareOs()

@@ -1,26 +1,28 @@
-"""The workflows that need pixels: each runs by a plan, so that media is fetched ahead of its loop."""
+"""FiftyOne's workflows that read pixels, each with its media fetched ahead of its loop."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from forebay.fiftyone import hooks, plans
-from forebay.fiftyone.collections import foreseen
+from forebay.fiftyone import active_plans, hooks
+from forebay.fiftyone.deferred import fod
 from forebay.fiftyone.hooks import Wrapper
+from forebay.fiftyone.read_ahead import read_ahead
+from forebay.fiftyone.read_plan import ReadPlan
 
 
 @hooks.around("fiftyone.core.models", "apply_model", "compute_embeddings", "compute_patch_embeddings")
 @hooks.around("fiftyone.utils.annotations", "draw_labeled_images", "draw_labeled_videos")
 @hooks.around("fiftyone.brain.internal.core.duplicates", "compute_exact_duplicates")
-def read_ahead(original: Wrapper, samples: Any, *args: Any, **kwargs: Any) -> Any:
-    with foreseen(samples):
+def run_workflow(original: Wrapper, samples: Any, *args: Any, **kwargs: Any) -> Any:
+    with read_ahead(samples):
         return original(samples, *args, **kwargs)
 
 
 @hooks.around("fiftyone.utils.utils3d", "compute_orthographic_projection_images")
-def read_scenes_ahead(original: Wrapper, samples: Any, *args: Any, **kwargs: Any) -> Any:
-    with foreseen(samples, include_assets=True):
+def run_scene_workflow(original: Wrapper, samples: Any, *args: Any, **kwargs: Any) -> Any:
+    with read_ahead(samples, include_assets=True):
         return original(samples, *args, **kwargs)
 
 
@@ -29,41 +31,39 @@ def export_samples(original: Wrapper, samples: Any, *args: Any, **kwargs: Any) -
     exporter = kwargs.get("dataset_exporter") or kwargs.get("dataset_type")
     if getattr(exporter, "export_media", True) in (False, "manifest"):
         return original(samples, *args, **kwargs)
-    # Only FiftyOne's own format takes along masks and the like as files.
-    whole = "FiftyOneDataset" in getattr(exporter, "__name__", type(exporter).__name__)
-    with foreseen(samples, None if whole else "filepath", include_assets=True):
+    # Only FiftyOne's own format exports the media of other fields, such as masks, as files.
+    has_all_fields = "FiftyOneDataset" in getattr(exporter, "__name__", type(exporter).__name__)
+    with read_ahead(samples, None if has_all_fields else "filepath", include_assets=True):
         return original(samples, *args, **kwargs)
 
 
 @hooks.around("fiftyone.brain.internal.core.duplicates", "_compute_filehashes_multi")
 def compute_filehashes(original: Wrapper, samples: Any, method: Any, num_workers: int, progress: Any) -> Any:
-    """Downloads dominate, and processes would each make their own, without looking ahead."""
-    from fiftyone.brain.internal.core import duplicates
-
-    if plans.current() is None:
+    """Hashes in this process, because worker processes would download each for itself, not ahead."""
+    if active_plans.current() is None:
         return original(samples, method, num_workers, progress)
-    return duplicates._compute_filehashes(samples, method, progress)
+    return fod._compute_filehashes(samples, method, progress)
 
 
 @hooks.around("fiftyone.core.models", "_make_data_loader", "_make_patch_data_loader")
 def make_data_loader(original: Wrapper, samples: Any, *args: Any, **kwargs: Any) -> Any:
     loader = original(samples, *args, **kwargs)
-    plan = plans.current()
-    return loader if plan is None else _DrivenLoader(loader, plan)
+    plan = active_plans.current()
+    return loader if plan is None else _StepReportingLoader(loader, plan)
 
 
-class _DrivenLoader:
-    """A data loader whose batches tell the plan how far the loop is.
+class _StepReportingLoader:
+    """A data loader that tells the read plan which batch the loop has reached.
 
-    Its worker processes find what the plan has fetched on the volume; the plan itself lives here.
+    The loader's worker processes read what the plan has fetched to the volume; the plan is in this process.
     """
 
-    def __init__(self, loader: Any, plan: plans.Plan) -> None:
+    def __init__(self, loader: Any, plan: ReadPlan) -> None:
         self._loader = loader
         self._plan = plan
 
     def __iter__(self) -> Iterator[Any]:
-        # The workers are forked before the threads that fetch ahead are started.
+        # Worker processes are forked here, so before the plan starts its threads.
         batches = iter(self._loader)
         if self._loader.num_workers:
             self._plan.begin(for_children=True)

@@ -1,4 +1,4 @@
--- Takes, prolongs or gives back a lock.
+-- Takes, extends or gives back a lock.
 -- KEYS  1 the lock (string)
 -- ARGV  1 token  2 time to live, milliseconds; 0 gives the lock back
 -- Returns 1 when the lock is (or was) the caller's, else 0.

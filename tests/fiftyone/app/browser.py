@@ -1,4 +1,4 @@
-"""How Chromium is started: without a display, a sandbox or a graphics card, and without calling home."""
+"""Flags that start Chromium without a display, sandbox or graphics card, and without calling home."""
 
 FLAGS = (
     "--no-sandbox",

@@ -41,7 +41,7 @@ class Gallery(Places):
 def gallery(
     s3_server: S3Server, gcs_server: GCSServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gallery]:
-    """Where this directory's media are: `put`, `asked`."""
+    """The server of this directory's media: `put`, `asked`."""
     with http_server() as web, s3_server.proxied() as s3, gcs_server.proxied() as gcs:
         directory = tmp_path_factory.mktemp("local")
         made = Gallery(
@@ -134,6 +134,6 @@ def new_dataset(imported_fiftyone: Any) -> Iterator[Callable[..., Any]]:
 
 
 def pictures() -> Path | None:
-    """Where pictures of the pages are kept for the documentation; ``None`` to keep none."""
+    """The directory for the documentation's pictures of the pages; ``None`` to keep none."""
     found = os.environ.get("FOREBAY_TEST_PICTURES")
     return Path(found) if found else None

@@ -72,6 +72,6 @@ def point_cloud(colour: Colour, *, points: int = 4000) -> bytes:
 
 
 def area(picture: bytes, colour: Colour, tolerance: int = 12) -> int:
-    """How many pixels of a picture have a colour, each channel within a tolerance."""
+    """Counts the pixels of a picture that have a colour, each channel within a tolerance."""
     pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
     return int((abs(pixels - np.array(colour)) <= tolerance).all(axis=2).sum())

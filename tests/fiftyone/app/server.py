@@ -22,7 +22,7 @@ from tests.servers.process import free_ports, running
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server answered to one request."""
+    """The server's response to one request."""
 
     status: int
     headers: Message
@@ -53,7 +53,7 @@ class AppServer:
         return f"{self.url}/media?filepath={urllib.parse.quote(path, safe='')}"
 
     def get(self, path: str, method: str = "GET", **headers: str) -> Reply:
-        """What the media route answers for a path; in the headers' names ``_`` stands for ``-``."""
+        """Requests a path from the media route; in the headers' names ``_`` stands for ``-``."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(self.media_url(path), headers=named, method=method)
         opener = urllib.request.build_opener(_Still, urllib.request.ProxyHandler({}))
@@ -64,7 +64,7 @@ class AppServer:
             return Reply(error.code, error.headers, error.read())
 
     def cached(self) -> int:
-        """How many objects its cache holds."""
+        """The number of objects in its cache."""
         return int(self.cache.stats()["current_count"])
 
 

@@ -1,4 +1,4 @@
-"""What somebody sees who looks at remote media in the App.
+"""Remote media in the App, as a browser shows them.
 
 Each test looks for the media's own colours in a picture of the page, as Chromium has painted it.
 """

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from forebay.fiftyone.app import launch
-from forebay.fiftyone.app.complaints import log_path
+from forebay.fiftyone.app.failure_log import log_path
 from tests.commands import COMMAND
 from tests.fiftyone.app.conftest import Gallery
 from tests.fiftyone.app.media import image

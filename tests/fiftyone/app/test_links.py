@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from forebay.fiftyone.app import links
+from forebay.fiftyone.app import signed_links
 
 KEY, NOW = b"k" * 32, 1_700_000_000.0
 DAY = 86_400
@@ -14,7 +14,7 @@ DAY = 86_400
 
 def test_a_link_leads_back_to_its_uri() -> None:
     uri = "s3://bucket/a b/100% of ä&#+?.jpg"
-    target = links.read(KEY, links.make(KEY, uri, NOW), NOW)
+    target = signed_links.read(KEY, signed_links.make(KEY, uri, NOW), NOW)
     assert target is not None
     assert (target.uri, target.asset) == (uri, "")
 
@@ -29,7 +29,7 @@ def test_a_link_leads_back_to_its_uri() -> None:
     ],
 )
 def test_it_ends_like_the_file_and_holds_nothing_that_needs_encoding(uri: str, name: str) -> None:
-    link = links.make(KEY, uri, NOW)
+    link = signed_links.make(KEY, uri, NOW)
     assert link.endswith(f"/{name}")
     assert set(link) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./")
     assert "://" not in link, "the front end would load it itself"
@@ -37,21 +37,23 @@ def test_it_ends_like_the_file_and_holds_nothing_that_needs_encoding(uri: str, n
 
 def test_it_stays_the_same_for_a_day_so_that_browsers_know_it_again() -> None:
     midnight = NOW // DAY * DAY
-    assert links.make(KEY, "s3://b/k", midnight) == links.make(KEY, "s3://b/k", midnight + DAY - 1)
-    assert links.make(KEY, "s3://b/k", midnight) != links.make(KEY, "s3://b/k", midnight + DAY)
+    assert signed_links.make(KEY, "s3://b/k", midnight) == signed_links.make(
+        KEY, "s3://b/k", midnight + DAY - 1
+    )
+    assert signed_links.make(KEY, "s3://b/k", midnight) != signed_links.make(KEY, "s3://b/k", midnight + DAY)
 
 
 def test_it_is_good_for_at_least_a_day_and_at_most_two() -> None:
-    link = links.make(KEY, "s3://b/k", NOW)
-    assert links.read(KEY, link, NOW + DAY) is not None
-    with pytest.raises(links.LinkError, match=r"expired; load the page again"):
-        links.read(KEY, link, NOW + 2 * DAY)
+    link = signed_links.make(KEY, "s3://b/k", NOW)
+    assert signed_links.read(KEY, link, NOW + DAY) is not None
+    with pytest.raises(signed_links.LinkError, match=r"expired; load the page again"):
+        signed_links.read(KEY, link, NOW + 2 * DAY)
 
 
 @pytest.mark.parametrize("part", ["expiry", "signature", "URI", "key"])
 def test_a_changed_one_is_refused(part: str) -> None:
     version, expiry, signature, uri = (
-        links.make(KEY, "s3://bucket/a.jpg", NOW).removesuffix("/a.jpg").split(".")[-4:]
+        signed_links.make(KEY, "s3://bucket/a.jpg", NOW).removesuffix("/a.jpg").split(".")[-4:]
     )
     if part == "expiry":
         expiry = str(int(expiry) + DAY)
@@ -61,17 +63,17 @@ def test_a_changed_one_is_refused(part: str) -> None:
         uri = base64.urlsafe_b64encode(b"s3://bucket/b.jpg").decode().rstrip("=")
     key = b"another key" if part == "key" else KEY
     changed = f"/.forebay/{version.rpartition('/')[2]}.{expiry}.{signature}.{uri}/a.jpg"
-    with pytest.raises(links.LinkError, match=r"^this link was not made by this server$"):
-        links.read(key, changed, NOW)
+    with pytest.raises(signed_links.LinkError, match=r"^this link was not made by this server$"):
+        signed_links.read(key, changed, NOW)
 
 
 def test_what_stands_in_place_of_the_file_name_is_an_asset() -> None:
-    link = links.make(KEY, "s3://bucket/box.mtl", NOW).removesuffix("box.mtl")
-    target = links.read(KEY, f"{link}../textures/paint.png", NOW)
+    link = signed_links.make(KEY, "s3://bucket/box.mtl", NOW).removesuffix("box.mtl")
+    target = signed_links.read(KEY, f"{link}../textures/paint.png", NOW)
     assert target is not None
     assert (target.uri, target.asset) == ("s3://bucket/box.mtl", "../textures/paint.png")
 
 
 @pytest.mark.parametrize("path", ["/data/a.jpg", "/.forebay/", "/.forebay/v2.1.x.y/a", "s3://b/k", "a.jpg"])
 def test_other_paths_are_no_links(path: str) -> None:
-    assert links.read(KEY, path, NOW) is None
+    assert signed_links.read(KEY, path, NOW) is None

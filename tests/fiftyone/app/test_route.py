@@ -1,4 +1,4 @@
-"""What the App's media route serves, and what it refuses: asked directly, without a browser."""
+"""Requests that the App's media route serves, and refuses, sent without a browser."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from forebay.fiftyone.app import links
-from forebay.fiftyone.app.complaints import log_path
-from forebay.fiftyone.app.key import signing_key
+from forebay.fiftyone.app import signed_links
+from forebay.fiftyone.app.failure_log import log_path
+from forebay.fiftyone.app.signing_key import signing_key
 from tests.fiftyone.app.conftest import Gallery
 from tests.fiftyone.app.media import image
 from tests.fiftyone.app.server import AppServer
@@ -28,7 +28,7 @@ RED, GREEN = (200, 30, 40), (30, 160, 60)
 @pytest.fixture
 def link(app: AppServer) -> Callable[[str], str]:
     """Makes a link as the server does."""
-    return lambda uri: links.make(signing_key(app.cache), uri, time.time())
+    return lambda uri: signed_links.make(signing_key(app.cache), uri, time.time())
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_what_cannot_be_shown_is_told_once_for_each_source_and_reason(
     gallery.s3.reset()
     missing = app.get(link(f"s3://{bucket}/missing.png"))
 
-    # Whoever looks at the answers in the browser sees the reason of each
+    # The browser's developer tools show the reason in each response
     assert [reply.status for reply in replies] == [502] * 5
     for uri, reply in zip(uris, replies, strict=True):
         assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -166,7 +166,7 @@ def test_looking_at_an_image_caches_it_where_the_settings_say_so(
     keeping_app: AppServer, gallery: Gallery
 ) -> None:
     uri = gallery.put("s3", "route/kept.png", image(RED))
-    link = links.make(signing_key(keeping_app.cache), uri, time.time())
+    link = signed_links.make(signing_key(keeping_app.cache), uri, time.time())
     before = keeping_app.cached()
 
     assert [keeping_app.get(link).body for _ in range(3)] == [image(RED)] * 3
@@ -179,7 +179,7 @@ def test_looking_at_a_video_never_caches_it(keeping_app: AppServer, gallery: Gal
     uri = gallery.put("s3", "route/video.mp4", b"frames" * 1000)
     before = keeping_app.cached()
 
-    assert keeping_app.get(links.make(signing_key(keeping_app.cache), uri, time.time())).status == 200
+    assert keeping_app.get(signed_links.make(signing_key(keeping_app.cache), uri, time.time())).status == 200
 
     assert keeping_app.cached() == before
 
@@ -201,7 +201,7 @@ def test_a_browser_that_goes_away_ends_the_download(
     response.close()
     connection.close()
 
-    # then no more is asked for, however often somebody else is served meanwhile
+    # then no more is asked for, however many other requests are served meanwhile
     other = link(gallery.put("http", "route/other.png", image(RED)))
     asked: list[int] = []
 
@@ -217,7 +217,7 @@ def test_a_browser_that_goes_away_ends_the_download(
 
 def test_signed_urls_send_the_browser_to_the_bucket(signing_app: AppServer, gallery: Gallery) -> None:
     uri = gallery.put("s3", "route/signed.mp4", b"frames")
-    made = links.make(signing_key(signing_app.cache), uri, time.time())
+    made = signed_links.make(signing_key(signing_app.cache), uri, time.time())
 
     reply = signing_app.get(made)
 
@@ -241,7 +241,7 @@ def test_a_uri_that_was_not_handed_out(app: AppServer, secret: str) -> None:
 
 
 def test_a_link_with_another_key(app: AppServer, secret: str, gallery: Gallery) -> None:
-    reply = app.get(links.make(b"guessed", secret, time.time()))
+    reply = app.get(signed_links.make(b"guessed", secret, time.time()))
     assert (reply.status, reply.body) == (403, b"this link was not made by this server\n")
     assert gallery.asked(secret) == []
 
@@ -256,7 +256,7 @@ def test_a_link_of_another_object_with_its_signature_exchanged(
 
 
 def test_a_link_that_has_expired(app: AppServer, secret: str) -> None:
-    old = links.make(signing_key(app.cache), secret, time.time() - 3 * 86_400)
+    old = signed_links.make(signing_key(app.cache), secret, time.time() - 3 * 86_400)
     reply = app.get(old)
     assert (reply.status, reply.body) == (403, b"this link has expired; load the page again\n")
 
@@ -314,7 +314,7 @@ def test_whatever_the_settings_do_not_allow_even_with_a_link(
 
 
 def test_a_private_address_where_all_urls_are_allowed(signing_app: AppServer) -> None:
-    made = links.make(signing_key(signing_app.cache), "http://127.0.0.1:9/private", time.time())
+    made = signed_links.make(signing_key(signing_app.cache), "http://127.0.0.1:9/private", time.time())
     reply = signing_app.get(made)
     assert reply.status == 403
     assert b"leads to the private address 127.0.0.1" in reply.body

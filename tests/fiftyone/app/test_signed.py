@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from forebay.fiftyone.app import links
-from forebay.fiftyone.app.key import signing_key
+from forebay.fiftyone.app import signed_links
+from forebay.fiftyone.app.signing_key import signing_key
 from tests.fiftyone.app.conftest import Gallery
 from tests.fiftyone.app.server import AppServer
 
@@ -19,7 +19,7 @@ def test_what_is_cached_is_served_from_the_cache(
     # given a video, for which the browser is sent to the bucket
     app = start_app(app_signed_urls=True)
     uri = gallery.put("s3", "signed/cached.mp4", b"frames")
-    link = links.make(signing_key(app.cache), uri, time.time())
+    link = signed_links.make(signing_key(app.cache), uri, time.time())
     assert app.get(link).status == 307
 
     # when it has been downloaded into the cache

@@ -1,4 +1,4 @@
-"""What the App's server tells the browser to load, asked in this process."""
+"""The URLs that the App's server tells the browser to load, asked in this process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from forebay.errors import MediaError
-from forebay.fiftyone import media
-from forebay.fiftyone.app import headers, links, scenes
-from forebay.fiftyone.app.key import signing_key
-from forebay.fiftyone.app.urls import link
+from forebay.fiftyone import local_media
+from forebay.fiftyone.app import media_shapes, scenes, signed_links
+from forebay.fiftyone.app.link_rewriting import link
+from forebay.fiftyone.app.signing_key import signing_key
 from tests.fiftyone.app.media import image, video
 from tests.fiftyone.conftest import UseCache
 from tests.fiftyone.places import Places
@@ -26,7 +26,7 @@ RED = (200, 30, 40)
 
 
 def told(view: Any) -> list[str]:
-    """What the server tells the browser to load for the first sample of a view."""
+    """The URLs that the browser is to load for the first sample of a view."""
     import fiftyone.server.metadata as fosm
 
     [sample] = view._aggregate(post_pipeline=[{"$limit": 1}])
@@ -35,7 +35,7 @@ def told(view: Any) -> list[str]:
 
 def leads_to(path: str) -> str:
     """The URI behind a link."""
-    target = links.read(signing_key(media.media_cache()), path, time.time())
+    target = signed_links.read(signing_key(local_media.media_cache()), path, time.time())
     assert target is not None, f"{path} is no link"
     return target.uri
 
@@ -95,7 +95,11 @@ def test_a_view_cannot_put_its_own_uri_in_place_of_a_sample_s(
     import fiftyone.server.metadata as fosm
 
     read: list[str] = []
-    monkeypatch.setattr(headers, "_shapes", headers.Once(lambda uri: read.append(uri) or {"aspect_ratio": 2}))
+    monkeypatch.setattr(
+        media_shapes,
+        "_shapes",
+        media_shapes.SingleFlightCache(lambda uri: read.append(uri) or {"aspect_ratio": 2}),
+    )
     box = fo.Detection(label="x", bounding_box=[0, 0, 1, 1])
     dataset = fo.Dataset()
     dataset.add_sample(
@@ -150,15 +154,15 @@ def test_the_frame_that_a_video_comes_with_has_links_as_it_is_stored(fo: Any) ->
     assert first_frames(dataset.map_values("frames.label.mask_path", {mask: SECRET})) == SECRET
 
 
-def test_whoever_names_the_files_of_frames_gets_no_links_to_them(fo: Any) -> None:
+def test_a_stage_that_names_the_files_of_frames_gets_no_links_to_them(fo: Any) -> None:
     from forebay.fiftyone.app import provenance
 
     assert provenance._is_harmless(fo.ToFrames())
     assert not provenance._is_harmless(fo.ToFrames(config={"output_dir": "s3://other/"}))
 
 
-def test_the_key_is_the_volume_s_and_nobody_else_s(fo: Any) -> None:
-    cache = media.media_cache()
+def test_only_the_owner_of_the_volume_can_read_the_key(fo: Any) -> None:
+    cache = local_media.media_cache()
     first = signing_key(cache)
     file = Path(cache.config.cache_dir, ".forebay", "app.key")
     assert file.stat().st_mode & 0o777 == 0o600
@@ -205,7 +209,7 @@ def test_a_scene_is_served_with_links(fo: Any, places: Places) -> None:
 
 def test_what_is_no_scene_is_said_to_be_none(fo: Any, places: Places) -> None:
     uri = places.put("s3", "broken.fo3d", b"\x89PNG")
-    with pytest.raises(MediaError, match=r"broken\.fo3d: is not the JSON that its extension promises"):
+    with pytest.raises(MediaError, match=r"broken\.fo3d: is not valid JSON, as a \.fo3d file must be"):
         scenes.linked_scene(uri, link)
 
 

@@ -15,12 +15,13 @@ from tests.cvat.standin import CVAT, PASSWORD, USER
 from tests.fiftyone import media_files
 from tests.fiftyone.conftest import UseCache
 from tests.fiftyone.cvat.conftest import NAMES, InCloud
+from tests.fiftyone.made_datasets import pairs_of
 from tests.fiftyone.places import Places
 from tests.servers.proxy import Proxy
 
 
 def rename(cvat: CVAT) -> None:
-    """What an annotator does: moves every box to the image's upper left corner."""
+    """Moves every box to the image's upper left corner, as an annotator could."""
     for shape in cvat.shapes():
         left, top, right, bottom = shape["points"]
         shape["points"] = [0, 0, right - left, bottom - top]
@@ -59,10 +60,10 @@ def test_labels_there_and_back(in_cloud: InCloud, cvat: CVAT, media_cache: Media
 
 def test_the_import_tells_how_far_it_is(in_s3: InCloud, cvat: CVAT) -> None:
     """Given that CVAT says 50 % and then that it is done, this is what the progress bar is told."""
-    from forebay.cvat.server import Server
-    from forebay.cvat.tasks import import_media
+    from forebay.cvat.server import CvatServer
+    from forebay.cvat.task_media import import_media
 
-    server = Server.connect(cvat.url, username=USER, password=PASSWORD)
+    server = CvatServer.connect(cvat.url, username=USER, password=PASSWORD)
     task = server.post("/api/tasks", {"name": "t", "labels": []})["id"]
     told: list[float] = []
 
@@ -72,7 +73,7 @@ def test_the_import_tells_how_far_it_is(in_s3: InCloud, cvat: CVAT) -> None:
         in_s3.storage_id,
         NAMES,
         manifest="manifest.jsonl",
-        limit_seconds=60,
+        timeout_seconds=60,
         progress=told.append,
         image_quality=75,
     )
@@ -130,16 +131,7 @@ def test_a_view_in_its_own_order(in_s3: InCloud, cvat: CVAT) -> None:
 
 def test_a_slice_of_groups(fo: Any, in_s3: InCloud, cvat: CVAT) -> None:
     uris = in_s3.dataset.values("filepath")
-    dataset = fo.Dataset()
-    dataset.add_group_field("group", default="left")
-    for left, right in zip(uris[::2], uris[1::2], strict=True):
-        group = fo.Group()
-        dataset.add_samples(
-            [
-                fo.Sample(filepath=left, group=group.element("left")),
-                fo.Sample(filepath=right, group=group.element("right")),
-            ]
-        )
+    dataset = pairs_of(fo, uris)
     view = dataset.select_group_slices("right")
 
     view.annotate(
@@ -257,7 +249,7 @@ def test_a_manifest_in_the_directory_of_the_media(
 
 def test_a_config_of_the_users_own_stays(monkeypatch: pytest.MonkeyPatch, fo: Any, tmp_path: Path) -> None:
     """Given another class in FiftyOne's own file, when the adapter is switched on, then it stays."""
-    from forebay.fiftyone import cvat
+    from forebay.fiftyone import cvat_registration
 
     chosen = {"backends": {"cvat": {"config_cls": "mine.Config"}}}
     (tmp_path / "annotation_config.json").write_text(json.dumps(chosen))
@@ -265,19 +257,19 @@ def test_a_config_of_the_users_own_stays(monkeypatch: pytest.MonkeyPatch, fo: An
     monkeypatch.delenv("FIFTYONE_CVAT_CONFIG_CLS", raising=False)
     monkeypatch.setitem(fo.annotation_config.backends["cvat"], "config_cls", "mine.Config")
 
-    cvat.register()
+    cvat_registration.register()
 
     assert "FIFTYONE_CVAT_CONFIG_CLS" not in os.environ
     assert fo.annotation_config.backends["cvat"]["config_cls"] == "mine.Config"
 
 
 def test_an_adapter_that_comes_after_fiftyone(fo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from forebay.fiftyone import cvat
+    from forebay.fiftyone import cvat_registration
 
     builtin = "fiftyone.utils.cvat.CVATBackendConfig"
     monkeypatch.setenv("FIFTYONE_CVAT_CONFIG_CLS", "")
     monkeypatch.setitem(fo.annotation_config.backends["cvat"], "config_cls", builtin)
 
-    cvat.register()
+    cvat_registration.register()
 
-    assert fo.annotation_config.backends["cvat"]["config_cls"] == cvat.BACKEND
+    assert fo.annotation_config.backends["cvat"]["config_cls"] == cvat_registration.BACKEND

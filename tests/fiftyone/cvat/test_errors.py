@@ -1,4 +1,4 @@
-"""What goes wrong with CVAT, in plain words; and nothing is left behind."""
+"""Errors with CVAT: the message says what to do, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_no_storage_with_this_number(in_s3: InCloud, cvat: CVAT) -> None:
     )
 
 
-def test_somebody_elses_storage(in_s3: InCloud, cvat: CVAT) -> None:
+def test_the_storage_of_another_user(in_s3: InCloud, cvat: CVAT) -> None:
     number = in_s3.storage_id
     cvat.storages[number]["owner"] = {"id": 8, "username": "somebody"}
     assert refused(in_s3.dataset, cvat, cloud_storage_id=number) == (

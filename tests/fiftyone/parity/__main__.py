@@ -12,7 +12,7 @@ from tests.fiftyone.parity import every_call, record
 
 
 def main(media: Path, directory: Path, names: list[str]) -> dict[str, object]:
-    """What came of the calls, by their names."""
+    """The outcomes of the calls, by name."""
     torchvision_operators.declare()
     import fiftyone as fo
 

@@ -108,5 +108,5 @@ class GetItemBrightness(TorchBrightness, fom.SupportsGetItem):
 
 
 def get_item() -> Any:
-    """What a torch dataset loads of a sample."""
+    """The item that a torch dataset loads of a sample."""
     return ImageGetItem(transform=tensor)

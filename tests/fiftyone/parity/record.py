@@ -20,7 +20,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ground:
-    """Where a call is made.
+    """The place that a call is made from.
 
     Attributes:
         fo: the module ``fiftyone``.
@@ -99,7 +99,7 @@ def make(wanted: Call, media: Path, directory: Path, fo: Any) -> dict[str, Any]:
         except Exception as error:
             outcome["error"] = f"{type(error).__module__}.{type(error).__qualname__}: {error}"
     outcome["messages"] = [
-        # Through how many functions an error came is nobody's business.
+        # The adapter may add frames to a traceback; only the error itself must be the same.
         line
         for line in messages.getvalue().splitlines()
         if not line.startswith("  ")
@@ -207,7 +207,7 @@ def _all_settled(value: Any, directory: Path) -> Any:
 
 
 def _files(directory: Path) -> dict[str, str]:
-    """What lies in a directory: links by where they lead to, texts without what is different each time."""
+    """A directory's contents: links by their targets, texts without the parts that differ each time."""
     found: dict[str, str] = {}
     for path in sorted(directory.rglob("*")):
         name = _settled(str(path.relative_to(directory)), directory)
@@ -256,7 +256,7 @@ def _environment(directory: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _messages() -> Iterator[io.StringIO]:
-    """What FiftyOne logs and prints meanwhile."""
+    """Records what FiftyOne logs and prints."""
     output = io.StringIO()
     handler = logging.StreamHandler(output)
     loggers = [logging.getLogger(name) for name in ("fiftyone", "eta")]

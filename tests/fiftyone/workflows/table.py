@@ -51,7 +51,7 @@ def expected_table() -> str:
     reasons: list[str] = []
     lines = []
     section = None
-    # Whoever ran only some of the tests has imported them in another order.
+    # Running only some of the tests imports them in another order.
     for workflow, row in sorted(_rows.items(), key=lambda item: item[1].module):
         if row.section != section:
             section = row.section

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from forebay.fiftyone.media import is_remote
+from forebay.fiftyone.media_uris import is_remote
 from tests.fiftyone.workflows.table import GROUPS, IMAGES, MASKS, VIDEOS, refused, works
 from tests.fiftyone.workflows.twins import Twins, every_slice
 

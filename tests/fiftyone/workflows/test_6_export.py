@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from forebay.fiftyone.media import is_remote
+from forebay.fiftyone.media_uris import is_remote
 from tests.fiftyone.workflows.table import CLOUDS, GROUPS, IMAGES, MASKS, SCENES, VIDEOS, works
 from tests.fiftyone.workflows.twins import Twins, every_slice
 

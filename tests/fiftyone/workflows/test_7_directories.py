@@ -224,7 +224,7 @@ def name_another_directory(directory: Path, target: str) -> None:
 
 
 def forget(twins: Twins, prefix: str) -> None:
-    """What the test has written is not what must stay as it was."""
+    """The objects that a test writes are not among those that must stay unchanged."""
     assert {key: value for key, value in twins.listing().items() if not key.startswith(f"s3 {prefix}")} == (
         twins.before
     )

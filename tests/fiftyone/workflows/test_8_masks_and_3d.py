@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from forebay.fiftyone.media import is_remote
+from forebay.fiftyone.media_uris import is_remote
 from tests.fiftyone.workflows.table import GROUPS, MASKS, SCENES, works
 from tests.fiftyone.workflows.twins import Twins
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from forebay.cache import MediaCache
-from forebay.fiftyone.media import is_remote
+from forebay.fiftyone.media_uris import is_remote
 from tests.fiftyone.places import REMOTE, Places
 
 Run = Callable[[Any, Path], Any]
@@ -203,7 +203,7 @@ def whole(result: Any) -> bool:
 
 
 def strays(directory: Path) -> list[str]:
-    """Directories that are called like a URI's scheme: somebody took a URI for a local path."""
+    """Directories named like a URI's scheme, which show that a URI was used as a local path."""
     names = {f"{scheme}:" for scheme in (*REMOTE, "https", "minio")}
     return [
         os.path.join(parent, name)

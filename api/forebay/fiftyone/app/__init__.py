@@ -1,5 +1,6 @@
 """Remote media in FiftyOne's App.
 
-The server hands out *links* in place of URIs (`urls`, `links`), and its media route serves what a link
-names, and nothing else (`route`), from the cache or from its source (`bodies`, `answers`).
+The server gives the browser signed links in place of URIs (`link_rewriting`, `signed_links`). Its media
+route (`route`) serves only the objects that links name, from the cache or from their source
+(`media_responses`, `response_bodies`).
 """

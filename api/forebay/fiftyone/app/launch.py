@@ -1,15 +1,15 @@
-"""What is said when the App is launched: where to look for what it cannot show."""
+"""Tells at the launch of the App where it logs what it cannot show."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from forebay.fiftyone import hooks
-from forebay.fiftyone.app.complaints import log_path
-from forebay.fiftyone.gather import has_remote
+from forebay.fiftyone.adapter_log import log
+from forebay.fiftyone.app.failure_log import log_path
+from forebay.fiftyone.collection_media import has_remote
 from forebay.fiftyone.hooks import Wrapper
-from forebay.fiftyone.log import log
-from forebay.fiftyone.media import media_cache
+from forebay.fiftyone.local_media import media_cache
 
 
 @hooks.around("fiftyone.core.session.session", "launch_app")

@@ -1,14 +1,18 @@
-"""Whether a URI comes from a dataset, or from whoever asks.
+"""Whether a URI comes from the dataset or from the request, so that only the dataset's URIs are signed.
 
-The browser sends the stages of the view that it wants to see, and stages can put anything in place of a
-sample's paths; without this, they would make the server sign whatever they name. Where all stages are
-known to leave paths alone, what the view has is trusted; otherwise, only what the database has.
+The browser sends the stages of the view that it shows, and stages can replace a sample's paths by any
+other. If all stages are known not to change paths, the paths in the view are trusted; otherwise only
+those that the database has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from bson import ObjectId
+
+from forebay.fiftyone.deferred import fo, fost
 
 _MODULE = "fiftyone.core.stages"
 _HARMLESS = frozenset(
@@ -50,19 +54,19 @@ _HARMLESS = frozenset(
         "ToTrajectories",
     )
 )
-# With these, whoever asks names the files of the frames.
-_NAMING = ("output_dir", "rel_dir", "frames_patt")
+# With these arguments, a stage itself names the files of the frames.
+_NAMING_ARGUMENTS = ("output_dir", "rel_dir", "frames_patt")
 
 
-def stored(collection: Any, sample: dict[str, Any]) -> set[str] | None:
-    """Every text that the database has for a sample of a view, and for its frames, if it comes with some.
+def stored_strings(collection: Any, sample: dict[str, Any]) -> set[str] | None:
+    """All strings that the database has for a sample of a view, and for the frames that it comes with.
 
     Returns:
-        ``None`` where nothing in the view can have changed its paths.
+        ``None`` if no stage of the view can have changed paths.
     """
     if all(_is_harmless(stage) for stage in getattr(collection, "_all_stages", ())):
         return None
-    # The dataset that a generated view lives in was filled by those stages.
+    # A generated view has a dataset of its own, which those stages filled.
     dataset = collection._dataset
     key = sample["_id"]
     if dataset._is_generated:
@@ -71,23 +75,19 @@ def stored(collection: Any, sample: dict[str, Any]) -> set[str] | None:
     return _stored(dataset, key, sample.get("frames") or ())
 
 
-def stored_frames(dataset: str, sample: str, stages: list[Any], frames: Any) -> set[str] | None:
-    """Every text that the database has for the frames that were asked for, and for their sample.
+def stored_frame_strings(dataset: str, sample: str, stages: list[Any], frames: Any) -> set[str] | None:
+    """All strings that the database has for the requested frames, and for their sample.
 
     Args:
         dataset: its name.
         sample: the sample's id.
-        stages: all stages of the view, as the browser has sent them.
-        frames: as the server answers; their numbers count.
+        stages: all stages of the view, as the browser sent them.
+        frames: as in the server's response, for their numbers.
 
     Returns:
-        ``None`` where nothing in the view can have changed their paths.
+        ``None`` if no stage of the view can have changed paths.
     """
-    import fiftyone as fo
-    import fiftyone.core.stages as fos
-    from bson import ObjectId
-
-    if all(_is_harmless(fos.ViewStage._from_dict(stage)) for stage in stages):
+    if all(_is_harmless(fost.ViewStage._from_dict(stage)) for stage in stages):
         return None
     return _stored(fo.load_dataset(dataset), ObjectId(sample), frames)
 
@@ -105,7 +105,7 @@ def _is_harmless(stage: Any) -> bool:
     if kind.__module__ != _MODULE or kind.__name__ not in _HARMLESS:
         return False
     config = getattr(stage, "config", None)
-    return not (isinstance(config, dict) and any(config.get(name) for name in _NAMING))
+    return not (isinstance(config, dict) and any(config.get(name) for name in _NAMING_ARGUMENTS))
 
 
 def _texts(value: Any) -> Iterator[str]:

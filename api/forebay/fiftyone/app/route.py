@@ -1,4 +1,4 @@
-"""The App's media route, for links; every other path is FiftyOne's own business."""
+"""The App's media route for signed links; FiftyOne serves all other paths itself."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ from typing import Any
 
 from forebay.errors import ForebayError
 from forebay.fiftyone import hooks
-from forebay.fiftyone.app import bodies, complaints, links, scenes, urls
-from forebay.fiftyone.app.key import signing_key
+from forebay.fiftyone.adapter_log import log
+from forebay.fiftyone.app import (
+    failure_log,
+    link_rewriting,
+    media_responses,
+    response_bodies,
+    scenes,
+    signed_links,
+)
+from forebay.fiftyone.app.response_sender import ResponseSender
+from forebay.fiftyone.app.signing_key import signing_key
 from forebay.fiftyone.hooks import Wrapper
-from forebay.fiftyone.log import log
-from forebay.fiftyone.media import media_cache
-from forebay.fiftyone.mime import file_name
+from forebay.fiftyone.local_media import media_cache
+from forebay.fiftyone.media_uris import file_name, is_scene
 from forebay.uri import MediaURI, parse_object
 
 _SIGNED_SECONDS = 3600
@@ -22,72 +30,66 @@ _SIGNED_SECONDS = 3600
 
 @hooks.around("fiftyone.server.routes.media", "Media._file_response")
 async def file_response(original: Wrapper, self: Any, path: str) -> Any:
-    if not path.startswith(links.PREFIX):
+    if not path.startswith(signed_links.PREFIX):
         return await original(self, path)
-    # Imported here, as only the App's server has an event loop.
-    from forebay.fiftyone.app import answers
-    from forebay.fiftyone.app.sending import Response
-
     try:
-        target = links.read(signing_key(media_cache()), path, time.time())
-    except links.LinkError as error:
+        target = signed_links.read(signing_key(media_cache()), path, time.time())
+    except signed_links.LinkError as error:
         log.warning("refused to serve media: %s", error)
-        refusal = answers.refusal(403, f"{error}\n")
-        return Response(lambda: refusal)
+        refusal = media_responses.refusal(403, f"{error}\n")
+        return ResponseSender(lambda: refusal)
     if target is None:
         return await original(self, path)
     headers = {
         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self.scope["headers"]
     }
-    return Response(lambda: _answer(target, headers))
+    return ResponseSender(lambda: _response(target, headers))
 
 
-def _answer(target: links.Target, headers: Mapping[str, str]) -> Any:
-    from forebay.fiftyone.app import answers
-
+def _response(target: signed_links.LinkTarget, headers: Mapping[str, str]) -> Any:
     try:
-        uri = scenes.names(target.uri, target.asset) if target.asset else target.uri
+        uri = scenes.asset_uri(target.uri, target.asset) if target.asset else target.uri
         if uri is None:
-            return answers.refusal(403, "this link is for another file\n")
+            return media_responses.refusal(403, "this link is for another file\n")
         parsed = parse_object(uri)
-        urls.check_allowed(parsed)
+        link_rewriting.check_allowed(parsed)
         seconds = target.expires - time.time()
-        if scenes.is_scene(uri):
-            content = scenes.linked_scene(uri, urls.link)
-            return answers.of_content(content, content_type="application/json", seconds=seconds)
+        if is_scene(uri):
+            content = scenes.linked_scene(uri, link_rewriting.link)
+            return media_responses.from_content(content, content_type="application/json", seconds=seconds)
         signed = _signed_url(parsed)
         if signed is not None:
-            return answers.elsewhere(signed, seconds=min(seconds, _SIGNED_SECONDS))
-        body = _body(parsed, answers.wanted_start(headers))
-        return answers.of_body(body, headers, name=file_name(uri), seconds=seconds)
+            return media_responses.redirect(signed, seconds=min(seconds, _SIGNED_SECONDS))
+        body = _body(parsed, media_responses.requested_start(headers))
+        return media_responses.from_body(body, headers, name=file_name(uri), seconds=seconds)
     except ForebayError as error:
-        complaints.note(media_cache(), "cannot show", error, target.uri)
-        return answers.of_error(error)
+        failure_log.report(media_cache(), "cannot show", error, target.uri)
+        return media_responses.from_error(error)
 
 
 def _signed_url(uri: MediaURI) -> str | None:
-    """Where the browser is to fetch an object itself; ``None`` where it is to be served from here."""
+    """The URL at which the browser loads an object itself; ``None`` if this server serves it."""
     cache = media_cache()
     if (
         not cache.config.app_signed_urls
         or uri.is_url
-        or _is_kept(uri)
+        or _is_cached_when_shown(uri)
         or cache.engine.files.locate(uri.entry) is not None
     ):
         return None
     return cache.engine.sources.for_uri(uri).sign(uri, expires_seconds=_SIGNED_SECONDS)
 
 
-def _body(uri: MediaURI, start: int | None) -> bodies.Body:
+def _body(uri: MediaURI, start: int | None) -> response_bodies.Body:
     cache = media_cache()
     return (
-        bodies.cached(cache, uri)
-        or (bodies.fetched(cache, uri) if _is_kept(uri) else None)
-        or bodies.streamed(cache, uri, start=start)
+        response_bodies.open_cached(cache, uri)
+        or (response_bodies.fetch(cache, uri) if _is_cached_when_shown(uri) else None)
+        or response_bodies.open_remote(cache, uri, start=start)
     )
 
 
-def _is_kept(uri: MediaURI) -> bool:
-    """Whether looking at an object caches it."""
+def _is_cached_when_shown(uri: MediaURI) -> bool:
+    """Whether showing an object downloads it into the cache."""
     kind = mimetypes.guess_type(file_name(uri.raw))[0] or ""
     return media_cache().config.cache_app_images and kind.startswith("image/")

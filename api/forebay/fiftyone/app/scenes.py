@@ -1,8 +1,8 @@
 """3D scenes and materials: the files that they name, and links to these.
 
-The browser asks for whatever a scene, a material or a glTF file names. A scene is served with a link of
-its own for each asset, so that a link to a scene opens nothing but the scene. Materials and glTF files
-are served as they are; a link to one opens what it names as well.
+The browser requests every file that a scene, a material or a glTF file names. In a scene, each asset's
+name is replaced by a link, so that a link to a scene serves only the scene. Materials and glTF files are
+served unchanged, so a link to one also serves the files that it names.
 """
 
 from __future__ import annotations
@@ -15,38 +15,28 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-from forebay.errors import MediaError
-from forebay.fiftyone.media import is_remote, media_cache
-from forebay.fiftyone.mime import file_name
+from forebay.fiftyone.json_media import parse_json_object
+from forebay.fiftyone.local_media import media_cache
+from forebay.fiftyone.media_uris import extension, is_remote
 from forebay.fiftyone.uripaths import abspath, join
 from forebay.headers.media_files import MediaFile, open_media
-from forebay.uri import redact
 
-_LARGEST_TEXT = 64 << 20
-_REMEMBERED_SECONDS = 60
-
-
-def extension(path: str) -> str:
-    """The extension of a path or URI in lower case, with its dot."""
-    return posixpath.splitext(file_name(path))[1].lower()
-
-
-def is_scene(uri: str) -> bool:
-    return extension(uri) == ".fo3d"
+_MAX_TEXT_BYTES = 64 << 20
+_KEPT_SECONDS = 60
 
 
 def linked_scene(uri: str, link: Callable[[str], str]) -> bytes:
-    """The scene at ``uri``, with links in place of its assets' names.
+    """The scene at ``uri`` with links in place of its assets' names.
 
     Args:
         link: makes the link to a URI.
 
     Raises:
-        MediaError: it is no scene.
-        SourceError: it cannot be read.
+        MediaError: the file is no scene.
+        SourceError: the scene cannot be read.
     """
     with open_media(media_cache(), uri) as file:
-        scene = _json(file.read(_LARGEST_TEXT), uri)
+        scene = parse_json_object(file.read(_MAX_TEXT_BYTES), uri)
 
     def linked(name: Any) -> Any:
         target = beside(uri, name) if isinstance(name, str) and name else None
@@ -63,19 +53,19 @@ def linked_scene(uri: str, link: Callable[[str], str]) -> bytes:
     return json.dumps(scene).encode()
 
 
-def names(uri: str, asset: str) -> str | None:
-    """The URI of a file that the material or glTF file at ``uri`` names; ``None`` if it does not.
+def asset_uri(uri: str, asset: str) -> str | None:
+    """The URI of an asset of the material or glTF file at ``uri``; ``None`` if the file does not name it.
 
     Raises:
-        SourceError, MediaError: it cannot be read.
+        SourceError, MediaError: the file cannot be read.
     """
-    named = _named(uri, int(time.time()) // _REMEMBERED_SECONDS)
+    named = _asset_names(uri, int(time.time()) // _KEPT_SECONDS)
     wanted = posixpath.normpath(asset)
     return beside(uri, wanted) if wanted in named else None
 
 
 def beside(uri: str, name: str) -> str | None:
-    """The URI that a name in the file at ``uri`` stands for; ``None`` for one that is not remote."""
+    """The URI of a name in the file at ``uri``; ``None`` if the name is not remote."""
     if is_remote(name):
         return name
     if name.startswith(("/", "data:")) or "://" in name:
@@ -84,7 +74,7 @@ def beside(uri: str, name: str) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def _named(uri: str, minute: int) -> frozenset[str]:
+def _asset_names(uri: str, minute: int) -> frozenset[str]:
     read = _READERS.get(extension(uri))
     if read is None:
         return frozenset()
@@ -93,10 +83,10 @@ def _named(uri: str, minute: int) -> frozenset[str]:
 
 
 def _of_material(file: MediaFile, uri: str) -> Iterator[str]:
-    for line in file.read(_LARGEST_TEXT).decode(errors="replace").splitlines():
+    for line in file.read(_MAX_TEXT_BYTES).decode(errors="replace").splitlines():
         key, _, value = line.strip().partition(" ")
         if key.lower().startswith(("map_", "bump", "disp", "decal", "norm", "refl")):
-            # Options come first, and may be any number of words.
+            # Any number of options may precede the name, and the name may contain spaces.
             yield value.split()[-1].replace("\\", "/") if value.split() else ""
             yield value.strip().replace("\\", "/")
 
@@ -106,10 +96,10 @@ def _of_gltf(file: MediaFile, uri: str) -> Iterator[str]:
         file.seek(12)
         size = int.from_bytes(file.read(4), "little")
         file.seek(20)
-        content = _json(file.read(min(size, _LARGEST_TEXT)), uri)
+        content = parse_json_object(file.read(min(size, _MAX_TEXT_BYTES)), uri)
     else:
         file.seek(0)
-        content = _json(file.read(_LARGEST_TEXT), uri)
+        content = parse_json_object(file.read(_MAX_TEXT_BYTES), uri)
     for part in (*content.get("buffers", ()), *content.get("images", ())):
         name = part.get("uri") if isinstance(part, dict) else None
         if isinstance(name, str) and not name.startswith("data:"):
@@ -128,13 +118,3 @@ def _nodes(node: Any) -> Iterator[dict[str, Any]]:
         yield node
         for child in node.get("children") or ():
             yield from _nodes(child)
-
-
-def _json(content: bytes, uri: str) -> dict[str, Any]:
-    try:
-        found = json.loads(content)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise MediaError(f"{redact(uri)}: is not the JSON that its extension promises")
-    return found

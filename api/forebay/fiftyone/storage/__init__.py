@@ -1,15 +1,22 @@
-"""The functions of ``fiftyone.core.storage``, for what is remote.
+"""The functions of ``fiftyone.core.storage`` for remote paths; for local ones, they call FiftyOne's own.
 
-`paths` has those that look at names only; given local paths alone, every function is FiftyOne's own.
-
-* `looking`: what is there, and what it is;
-* `opening`: reading, through the cache, and writing;
-* `moving`: copies, moves and deletions;
-* `folders`: the same for whole folders, and archives;
+* `paths`: functions that look at the text of a path only;
+* `lookup`: listings, sizes, and whether a path exists;
+* `open_files`: reading through the cache, and writing;
+* `file_operations`: copying, moving and deleting files;
+* `folder_operations`: the same for folders, and archives;
 * `uploads`: ``upload_media`` and ``get_url``;
-* `pool`: how many of them at a time.
+* `concurrency`: how many files are handled at a time.
 """
 
-from forebay.fiftyone.storage import folders, looking, moving, opening, pool, uploads
+from forebay.fiftyone.storage import (
+    concurrency,
+    file_operations,
+    folder_operations,
+    lookup,
+    open_files,
+    paths,
+    uploads,
+)
 
-__all__ = ["folders", "looking", "moving", "opening", "pool", "uploads"]
+__all__ = ["concurrency", "file_operations", "folder_operations", "lookup", "open_files", "paths", "uploads"]

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from forebay.fiftyone import hooks
-from forebay.fiftyone.media import is_remote
-from forebay.fiftyone.paths import folder
-from forebay.fiftyone.storage.access import MODULE, remote
-from forebay.fiftyone.storage.moving import transfer
+from forebay.fiftyone.deferred import fos, fou
+from forebay.fiftyone.media_uris import is_remote, is_url
+from forebay.fiftyone.nested_values import flatten, map_nested
+from forebay.fiftyone.storage.file_operations import transfer
+from forebay.fiftyone.storage.paths import folder
+from forebay.fiftyone.storage.remote_objects import STORAGE_MODULE, remote_objects
 
 
-@hooks.add(MODULE, "get_url")
+@hooks.add(STORAGE_MODULE, "get_url")
 def get_url(path: str, method: str = "GET", hours: float = 24) -> str:
-    """A URL that anyone can use until it expires.
+    """Makes a URL that anyone can use until it expires.
 
     Args:
-        path: a remote path; an http(s) URL is returned as it is.
-        method: the HTTP method that the URL is good for: ``GET``, ``HEAD``, ``PUT`` or ``DELETE``.
-        hours: how long it is good; at most 168.
+        path: a remote path; an http(s) URL is returned unchanged.
+        method: the HTTP method that the URL allows: ``GET``, ``HEAD``, ``PUT`` or ``DELETE``.
+        hours: for how long the URL is valid; at most 168.
 
     Raises:
         ValueError: the path is local.
@@ -30,12 +32,12 @@ def get_url(path: str, method: str = "GET", hours: float = 24) -> str:
     """
     if not is_remote(path):
         raise ValueError(f"Cannot get a URL for local file {path!r}; upload it first, with fos.copy_file()")
-    if path[:4].lower() == "http":
+    if is_url(path):
         return path
-    return remote().sign(path, int(hours * 3600), method)
+    return remote_objects().sign(path, int(hours * 3600), method)
 
 
-@hooks.add(MODULE, "upload_media")
+@hooks.add(STORAGE_MODULE, "upload_media")
 def upload_media(
     sample_collection: Any,
     remote_dir: str,
@@ -49,18 +51,18 @@ def upload_media(
 ) -> list[Any]:
     """Uploads the media of a collection to a remote folder.
 
-    The files are named as they are, with ``-2`` and so on where names would clash. Media that are
-    remote already are copied, unless they lie in ``remote_dir``, where they stay.
+    The files keep their names, with ``-2`` and so on appended where names would clash. Media that are
+    already remote are copied, unless they lie in ``remote_dir``, where they stay.
 
     Args:
         sample_collection: a dataset or view.
         remote_dir: a remote folder.
-        rel_dir: what to strip from each path to get its name below ``remote_dir``, which so has the same
-            subfolders as the media have; by default all files lie directly in it.
+        rel_dir: a prefix to strip from each path, so that ``remote_dir`` gets the same subfolders; by
+            default all files lie directly in it.
         media_field: the field with the paths; may lie in a list, such as ``detections.detections.mask_path``.
         update_filepaths: whether to set the field to the remote paths.
-        cache: whether to put what is uploaded into the media cache; ``"copy"`` is the same as ``True``.
-        overwrite: whether to replace existing remote files; otherwise they are taken for uploaded.
+        cache: whether to put uploaded files into the media cache; ``"copy"`` is the same as ``True``.
+        overwrite: whether to replace existing remote files; otherwise they count as uploaded.
         skip_failures: whether to go on after failures, which are logged unless it is ``"ignore"``.
         progress: whether to show a progress bar; ``None`` for the configured default, or a callback.
 
@@ -72,38 +74,34 @@ def upload_media(
         ValueError: ``remote_dir`` is local, or ``cache`` has a value that is not known.
         ForebayError, OSError: an upload failed, and ``skip_failures`` is false.
     """
-    import fiftyone.core.storage as fos
-
     if not is_remote(remote_dir):
         raise ValueError(f"remote_dir={remote_dir!r} is not a remote path such as s3://bucket/folder")
     if cache not in (True, False, "copy"):
         raise ValueError(f"cache={cache!r} is not allowed: must be True, False or 'copy'")
     values = sample_collection.values(media_field)
-    targets = _targets(_leaves(values), remote_dir, rel_dir)
-    job = _Job(overwrite, bool(cache), skip_failures)
-    done = fos.run(job.upload, list(targets.items()), progress=progress)
+    targets = _targets([path for path in flatten(values) if path is not None], remote_dir, rel_dir)
+    upload = _MediaUpload(overwrite, bool(cache), skip_failures)
+    done = fos.run(upload.run, list(targets.items()), progress=progress)
     uploaded = {source: target for (source, target), ok in zip(targets.items(), done, strict=True) if ok}
     if update_filepaths:
-        sample_collection.set_values(media_field, _map(values, lambda path: uploaded.get(path) or path))
-    result: list[Any] = _map(values, uploaded.get)
+        sample_collection.set_values(media_field, map_nested(lambda path: uploaded.get(path) or path, values))
+    result: list[Any] = map_nested(uploaded.get, values)
     return result
 
 
 @dataclass(frozen=True)
-class _Job:
-    """What to do with each file of one `upload_media`."""
+class _MediaUpload:
+    """The options of one `upload_media`, applied to each of its files."""
 
     overwrite: bool
     cache: bool
     skip_failures: bool | str
 
-    def upload(self, pair: tuple[str, str]) -> bool:
-        """Uploads one file; false where it failed and that is skipped."""
-        import fiftyone.core.storage as fos
-
+    def run(self, pair: tuple[str, str]) -> bool:
+        """Uploads one file; returns false if that failed and failures are skipped."""
         source, target = pair
         try:
-            if source != target and (self.overwrite or not remote().exists(target)):
+            if source != target and (self.overwrite or not remote_objects().exists(target)):
                 transfer(source, target, keep=self.cache)
         except Exception as error:
             if not self.skip_failures:
@@ -115,14 +113,12 @@ class _Job:
 
 
 def _targets(paths: Iterable[str], remote_dir: str, rel_dir: str | None) -> dict[str, str]:
-    """Where each file goes."""
-    import fiftyone.core.utils as fou
-
+    """The remote path for each file."""
     start = folder(remote_dir)
     paths = list(dict.fromkeys(paths))
     targets = {path: path for path in paths if path.startswith(start)}
     taken = set(targets)
-    # Without an output directory, since it would list that, and does not know remote ones.
+    # Without an output directory, which the maker would list as a local one.
     maker = fou.UniqueFilenameMaker(rel_dir=rel_dir, ignore_existing=True)
     for path in paths:
         if path in targets:
@@ -135,17 +131,3 @@ def _targets(paths: Iterable[str], remote_dir: str, rel_dir: str | None) -> dict
         taken.add(target)
         targets[path] = target
     return targets
-
-
-def _leaves(values: Any) -> Iterator[str]:
-    if isinstance(values, list):
-        for value in values:
-            yield from _leaves(value)
-    elif values is not None:
-        yield values
-
-
-def _map(values: Any, function: Any) -> Any:
-    if isinstance(values, list):
-        return [_map(value, function) for value in values]
-    return None if values is None else function(values)

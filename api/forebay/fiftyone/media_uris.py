@@ -1,0 +1,47 @@
+"""Facts about a path or URI that its text alone tells."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from typing_extensions import TypeIs
+
+from forebay.errors import UriError
+from forebay.uri import REMOTE_SCHEMES, parse
+
+_REMOTE = re.compile(rf"(?:{'|'.join(REMOTE_SCHEMES)})://", re.IGNORECASE)
+
+
+def is_remote(path: Any) -> TypeIs[str]:
+    """Whether ``path`` is a URI that Forebay can fetch; FiftyOne handles every other path itself."""
+    return isinstance(path, str) and _REMOTE.match(path) is not None
+
+
+def is_url(path: str) -> bool:
+    """Whether a remote path is the URL of a web server, rather than the URI of an object in a bucket."""
+    return path.partition("://")[0].lower() in ("http", "https")
+
+
+def file_name(path: str) -> str:
+    """The file name in a path or URI: without directories, and without a query string."""
+    if not is_remote(path):
+        return path.rpartition("/")[2]
+    try:
+        uri = parse(path)
+    except UriError:
+        return path.rpartition("/")[2]
+    name = uri.key.rpartition("/")[2]
+    return unquote(name) if uri.is_url else name
+
+
+def extension(path: str) -> str:
+    """The extension of a path or URI in lower case, with its dot."""
+    return posixpath.splitext(file_name(path))[1].lower()
+
+
+def is_scene(path: str) -> bool:
+    """Whether a path or URI is that of a 3D scene, by its extension."""
+    return extension(path) == ".fo3d"
