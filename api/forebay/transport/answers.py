@@ -5,7 +5,6 @@ from __future__ import annotations
 import email.utils
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 # Larger numbers than this are no sizes of anything.
 _MOST_DIGITS = 18
@@ -19,30 +18,36 @@ class Headers:
         lines: as they came, status line and line ends included.
     """
 
-    __slots__ = ("_found", "_lines")
+    __slots__ = ("_found", "_lines", "_repeated")
 
     def __init__(self, lines: Sequence[bytes]) -> None:
         self._lines = lines
-        self._found: dict[str, list[str]] | None = None
+        # The first value of each name, and all values of the few that come several times.
+        self._found: dict[str, str] | None = None
+        self._repeated: dict[str, list[str]] = {}
 
     def get(self, name: str) -> str | None:
         """The value of a header; several are joined by commas, as HTTP allows; ``None`` if there is none."""
-        values = self._parsed().get(name.lower())
-        if values is None:
-            return None
-        return values[0] if len(values) == 1 else ", ".join(values)
+        found = self._parsed()
+        name = name.lower()
+        if name in self._repeated:
+            return ", ".join(self._repeated[name])
+        return found.get(name)
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of a header, in the order of arrival."""
-        return tuple(self._parsed().get(name.lower(), ()))
+        name, found = name.lower(), self._parsed()
+        if name in self._repeated:
+            return tuple(self._repeated[name])
+        return (found[name],) if name in found else ()
 
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._parsed()
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Pairs of a name in lower case and one value."""
-        for name, values in self._parsed().items():
-            for value in values:
+        for name in self._parsed():
+            for value in self.all(name):
                 yield name, value
 
     def number(self, name: str) -> int | None:
@@ -57,35 +62,65 @@ class Headers:
         """The value as a date of HTTP, in seconds since the epoch; ``None`` if it is none."""
         return parse_date(self.get(name) or "")
 
-    def _parsed(self) -> dict[str, list[str]]:
-        found = self._found
-        if found is None:
-            found = self._found = {}
-            last: list[str] | None = None
-            for line in self._lines:
-                text = line.decode("latin-1")
-                name, colon, value = text.partition(":")
-                if text[:1] in " \t" and last:
-                    last[-1] = f"{last[-1]} {text.strip()}"
-                elif colon:
-                    last = found.setdefault(name.strip().lower(), [])
-                    last.append(value.strip())
-        return found
+    def _parsed(self) -> dict[str, str]:
+        if self._found is None:
+            text = b"".join(self._lines).decode("latin-1")
+            parts = [line.partition(":") for line in text.split("\n") if line]
+            self._found = {name.strip().lower(): value.strip() for name, _, value in parts}
+            if len(self._found) != len(parts) or "\n " in text or "\n\t" in text:
+                self._parse_slowly(parts)
+        return self._found
+
+    def _parse_slowly(self, parts: Sequence[tuple[str, str, str]]) -> None:
+        """Parses headers of which one comes several times, or goes on in the next line."""
+        found: dict[str, str] = {}
+        self._found, last = found, ""
+        for name, colon, value in parts:
+            if name[:1] in (" ", "\t"):
+                if last:
+                    rest = f"{name}{colon}{value}".strip()
+                    self._put(last, f"{self.all(last)[-1]} {rest}", replace=True)
+            elif colon:
+                last = name.strip().lower()
+                if last in found:
+                    self._put(last, value.strip())
+                else:
+                    found[last] = value.strip()
+
+    def _put(self, name: str, value: str, *, replace: bool = False) -> None:
+        """Adds a further value of a header, or replaces its last one."""
+        assert self._found is not None
+        values = self._repeated.setdefault(name, [self._found[name]])
+        if replace:
+            values.pop()
+        values.append(value)
 
 
-@dataclass(frozen=True, slots=True)
 class Head:
     """What comes before an answer's body.
 
     Attributes:
         status: the HTTP status.
-        headers: of the final answer; those of interim answers and of a proxy's CONNECT are gone.
         version: of HTTP, ``1.0``, ``1.1``, ``2`` or ``3``.
     """
 
-    status: int
-    headers: Headers
-    version: str = "1.1"
+    __slots__ = ("_headers", "_lines", "status", "version")
+
+    def __init__(self, status: int, headers: Headers | Sequence[bytes], version: str = "1.1") -> None:
+        self.status = status
+        self.version = version
+        self._headers = headers if isinstance(headers, Headers) else None
+        self._lines = headers if not isinstance(headers, Headers) else ()
+
+    def __repr__(self) -> str:
+        return f"Head({self.status}, {dict(self.headers)})"
+
+    @property
+    def headers(self) -> Headers:
+        """The headers of the final answer; those of interim answers and of a proxy's CONNECT are gone."""
+        if self._headers is None:
+            self._headers = Headers(self._lines)
+        return self._headers
 
     @property
     def size(self) -> int | None:
@@ -123,6 +158,18 @@ def head_of(lines: Sequence[bytes]) -> Head:
     Args:
         lines: of every answer so far: a proxy's, interim ones, the last one, and its trailers.
     """
+    start, end = 0, len(lines) - 1
+    if lines.count(b"\r\n") != 1 or lines[end] != b"\r\n":
+        start, end = _last_block(lines)
+    line = lines[start] if lines else b""
+    version, status = line[5:8], line[9:12]
+    if version[1:] != b".1" and version[1:] != b".0":  # "HTTP/2 200"
+        version, status = line[5:6], line[7:10]
+    return Head(int(status) if status.isdigit() else 0, lines[start + 1 : end], version.decode("latin-1"))
+
+
+def _last_block(lines: Sequence[bytes]) -> tuple[int, int]:
+    """Where the last head begins and ends among several."""
     start = end = len(lines)
     while start:
         start -= 1
@@ -130,13 +177,7 @@ def head_of(lines: Sequence[bytes]) -> Head:
             end = start
         elif lines[start].startswith(b"HTTP/") and (start == 0 or lines[start - 1] in _BLANK):
             break
-    version, _, rest = lines[start].partition(b" ") if lines else (b"", b"", b"")
-    status = rest[:3]
-    return Head(
-        int(status) if status.isdigit() else 0,
-        Headers(lines[start + 1 : end]),
-        version[5:].decode("latin-1"),
-    )
+    return start, end
 
 
 def parse_date(text: str) -> float | None:

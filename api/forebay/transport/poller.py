@@ -43,11 +43,11 @@ class Poller:
         """No longer watches a descriptor, which may be closed already."""
         if self._watched.pop(descriptor, None) is None:
             return
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            if self._epoll is not None:
-                self._epoll.unregister(descriptor)
-            elif self._selector is not None:
-                self._selector.unregister(descriptor)
+        try:
+            (self._epoll or self._selector).unregister(descriptor)  # type: ignore[union-attr]
+        except (OSError, ValueError, KeyError):
+            # It was closed, with which the kernel has forgotten it.
+            return
 
     def wait(self, seconds: float) -> Sequence[tuple[int, int]]:
         """Waits until there is something to do; gives descriptors, each with `IN`, `OUT` or both."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
 
 import pycurl  # type: ignore[import-untyped]
 
@@ -46,7 +46,7 @@ class Slot:
     def _forget(self) -> None:
         self.exchange: Exchange | None = None
         self.received = 0
-        self._write: Any = None
+        self._write: Callable[[bytes], object] = self._write_first
         self._head: Head | None = None
         self._error: BaseException | None = None
         self._refused = ""
@@ -71,7 +71,6 @@ class Slot:
         Raises:
             TransportError: it cannot be sent.
         """
-        self._forget()
         self._lines.clear()
         self.exchange, self._began = exchange, now
         self._sink = exchange.sink
@@ -133,17 +132,16 @@ class Slot:
 
     def _receive(self, chunk: bytes) -> int | None:
         try:
-            if self._write is None:
-                self._begin()
-            self.received += len(chunk)
             self._write(chunk)
         except BaseException as error:
-            if self._error is None:
-                self._error = error
+            self._error = error
             return -1
-        if self._error is not None:
-            return -1
+        self.received += len(chunk)
         return None
+
+    def _write_first(self, chunk: bytes) -> None:
+        self._begin()
+        self._write(chunk)
 
     def _begin(self) -> None:
         assert self.exchange is not None
@@ -153,14 +151,12 @@ class Slot:
             self._sink = self._refusal = BytesSink(self._settings.most_refusal_bytes, truncate=True)
             self._write = self._keep
             return
-        if "content-length" in head.headers and head.size is None and "transfer-encoding" not in head.headers:
-            raise TransportError(Kind.PROTOCOL, self._url, "the answer's Content-Length is no number")
         self._write = self._sink.write
         self._sink.begin(head)
 
     def _keep(self, chunk: bytes) -> None:
         self._sink.write(chunk)
-        if self.received > self._settings.most_refusal_bytes:
+        if self.received >= self._settings.most_refusal_bytes:
             assert self._head is not None
             raise refusal(self._url, self._head.status)
 
@@ -177,9 +173,11 @@ class Slot:
         assert exchange is not None
         error: BaseException | None = None
         try:
-            if code == 0 and self._error is None and self._write is None:
+            if code == 0 and self._error is None and self._head is None:
                 self._begin()
             error = self._why(code, text)
+            if error is None and self._head is not None and not self._is_sound(self._head):
+                error = TransportError(Kind.PROTOCOL, self._url, "the answer's Content-Length is no size")
             if error is None and self._sink is exchange.sink:
                 self._sink.end()
         except Exception as raised:
@@ -199,6 +197,12 @@ class Slot:
         outcome.first_byte_seconds = self._first_byte or outcome.seconds
         self._forget()
         return exchange, outcome
+
+    def _is_sound(self, head: Head) -> bool:
+        """Whether an answer of unknown length is not one with a length that libcurl cannot read."""
+        if self.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD) >= 0:
+            return True
+        return "content-length" not in head.headers or "transfer-encoding" in head.headers
 
     def _why(self, code: int, text: str) -> BaseException | None:
         if self._refused and (code or self._error):
