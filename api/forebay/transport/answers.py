@@ -168,6 +168,11 @@ def head_of(lines: Sequence[bytes]) -> Head:
     return Head(int(status) if status.isdigit() else 0, lines[start + 1 : end], version.decode("latin-1"))
 
 
+def ends_head(lines: Sequence[bytes]) -> bool:
+    """Whether the head is complete: an empty line ends it."""
+    return bool(lines) and (lines[-1] in _BLANK or any(line in _BLANK for line in lines))
+
+
 def _last_block(lines: Sequence[bytes]) -> tuple[int, int]:
     """Where the last head begins and ends among several."""
     start = end = len(lines)

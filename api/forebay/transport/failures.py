@@ -97,7 +97,7 @@ _CERTIFICATE = "the server's TLS certificate is not trusted"
 _EARLY = "the connection was lost before the answer was complete"
 # What a code means; the words take no part of the server's answer, which may repeat secrets.
 _MEANINGS: Mapping[int, tuple[Kind, str]] = {
-    pycurl.E_UNSUPPORTED_PROTOCOL: (Kind.REQUEST, "only http:// and https:// can be fetched"),
+    pycurl.E_UNSUPPORTED_PROTOCOL: (Kind.PROTOCOL, "the answer is not valid HTTP"),
     pycurl.E_URL_MALFORMAT: (Kind.REQUEST, "this is no valid URL"),
     pycurl.E_COULDNT_RESOLVE_HOST: (Kind.RESOLVE, "the host's name cannot be resolved"),
     pycurl.E_COULDNT_RESOLVE_PROXY: (Kind.PROXY, "the proxy's name cannot be resolved"),
@@ -140,7 +140,7 @@ def failure_of(code: int, text: str, url: str, *, proxy: str = "", connected: bo
     late = code == pycurl.E_OPERATION_TIMEDOUT
     if any(mark in text for mark in _HEADERS_TOO_LARGE):
         kind, words = Kind.TOO_LARGE, "the answer's headers are larger than allowed"
-    elif "chunk" in text.lower() and kind is Kind.LOST and "hunked" in text:
+    elif kind is Kind.LOST and "chunk" in text:
         kind, words = Kind.TRUNCATED, "the answer ended early: its chunks are broken"
     elif late and not connected:
         kind, words = Kind.TIMEOUT, "timed out: cannot connect"

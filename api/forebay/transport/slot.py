@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pycurl  # type: ignore[import-untyped]
 
-from forebay.transport.answers import Head, head_of
+from forebay.transport.answers import Head, ends_head, head_of
 from forebay.transport.exchange import Exchange
 from forebay.transport.failures import Kind, TransportError, failure_of
 from forebay.transport.guard import check_literal, refused
@@ -120,7 +120,7 @@ class Slot:
 
     def arrived(self) -> int:
         """Bytes that have come or gone so far: of head lines, of the body, and of the request's body."""
-        sent = 0 if self.is_plain else int(self.curl.getinfo(pycurl.SIZE_UPLOAD))
+        sent = 0 if self.is_plain else int(self.curl.getinfo(pycurl.SIZE_UPLOAD_T))
         return self.received + sum(map(len, self._lines)) + sent
 
     def fail(self, kind: Kind, reason: str) -> None:
@@ -176,8 +176,8 @@ class Slot:
             if code == 0 and self._error is None and self._head is None:
                 self._begin()
             error = self._why(code, text)
-            if error is None and self._head is not None and not self._is_sound(self._head):
-                error = TransportError(Kind.PROTOCOL, self._url, "the answer's Content-Length is no size")
+            if error is None:
+                error = self._flaw()
             if error is None and self._sink is exchange.sink:
                 self._sink.end()
         except Exception as raised:
@@ -198,11 +198,16 @@ class Slot:
         self._forget()
         return exchange, outcome
 
-    def _is_sound(self, head: Head) -> bool:
-        """Whether an answer of unknown length is not one with a length that libcurl cannot read."""
-        if self.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD) >= 0:
-            return True
-        return "content-length" not in head.headers or "transfer-encoding" in head.headers
+    def _flaw(self) -> TransportError | None:
+        """What libcurl lets pass in an answer that it takes for complete."""
+        if not ends_head(self._lines):
+            return TransportError(Kind.LOST, self._url, "the connection was lost within the answer's headers")
+        # Of unknown length though there is a header: one that libcurl cannot read.
+        if self._head is not None and self.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T) < 0:
+            headers = self._head.headers
+            if "content-length" in headers and "transfer-encoding" not in headers:
+                return TransportError(Kind.PROTOCOL, self._url, "the answer's Content-Length is no size")
+        return None
 
     def _why(self, code: int, text: str) -> BaseException | None:
         if self._refused and (code or self._error):

@@ -19,8 +19,9 @@ _GROWTH = 2.0
 # Less growth of throughput than this, for one growth of the window, and a larger window is no use.
 _WORTHWHILE = 1.15
 _SHORTEST_ROUND = 0.02
-_STEADY_SECONDS = 2.0
-# After a refusal the pace falls to this part, and comes back along a curve with this steepness.
+_SHORTEST_ANSWER = 0.05
+_STEADY_SECONDS = 1.0
+# After a refusal the pace falls to this part, and comes back along a curve of this steepness at least.
 _CUT = 0.85
 _STEEPNESS = 0.4
 _DOUBLING_SECONDS = 0.5
@@ -49,6 +50,7 @@ class Window:
         # Answers to requests from before the last cut say nothing about what came of it.
         self._cut_at = now - 1.0
         self._peak: float | None = None
+        self._base = 0.0
         self._restart = 0.0
         self._round_began = now
         self._round_work = 0
@@ -104,14 +106,17 @@ class Window:
         if self.pace is None:
             # What was served so far may be little because it has just begun: the pace doubles until
             # the next refusal.
-            self._peak, self.pace = None, max(goodput, _SLOWEST)
+            rate = self.size / 2.0 / max(now - began, _SHORTEST_ANSWER)
+            self._peak, self.pace = None, max(goodput, rate)
+            self._shrink(now)
         else:
+            # It is the rate that is too high, not the number in flight.
             self._peak = max(goodput, 0.9 * self.pace)
             self.pace = max(self._peak * _CUT, _SLOWEST)
+            self._cut_at = now
         self._restart = max(now, self._paused_until)
         self._base = self.pace
         self._next_start = max(now, self._paused_until) + 1.0 / self.pace
-        self._shrink(now)
 
     def timed_out(self, now: float, began: float) -> None:
         """The host did not answer a request that was sent at ``began``."""
@@ -131,8 +136,9 @@ class Window:
         if self._peak is None:
             self.pace = self._base * 2.0 ** min(after / _DOUBLING_SECONDS, 40.0)
         else:
-            back = (self._peak * (1.0 - _CUT) / _STEEPNESS) ** (1.0 / 3.0)
-            self.pace = max(_STEEPNESS * (after - back) ** 3 + self._peak, self._base)
+            steepness = max(_STEEPNESS, self._peak / 100.0)
+            back = (self._peak * (1.0 - _CUT) / steepness) ** (1.0 / 3.0)
+            self.pace = max(steepness * (after - back) ** 3 + self._peak, self._base)
         # A pace that binds no longer is of no use; the limit is gone, or was never one of rate.
         if after > 2.0 and self.pace > 4.0 * self._goodput(now) + 10.0:
             self.pace = self._peak = None
