@@ -113,7 +113,11 @@ class Slot:
             names = {name.lower() for name, _ in headers}
             wanted += [f"{name}:" for name in ("Expect", "Content-Type") if name.lower() not in names]
         if wanted != self._headers:
-            self.curl.setopt(pycurl.HTTPHEADER, wanted)
+            # An empty list would leave the former headers, secrets among them, where they are.
+            if wanted:
+                self.curl.setopt(pycurl.HTTPHEADER, wanted)
+            else:
+                self.curl.unsetopt(pycurl.HTTPHEADER)
             self._headers = wanted
 
     # Meanwhile
