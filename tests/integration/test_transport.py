@@ -262,9 +262,6 @@ class TestKeys:
         [
             "plain",
             "a//b",
-            "a/../b",
-            "./a",
-            "a/..",
             "a b+c%d",
             "q?x=1&y#z",
             "\u00e9\u4e2d",
@@ -606,8 +603,10 @@ if child == 0:
 assert os.waitpid(child, 0)[1] == 0
 read_all()
 """,
-    "an exit in the middle": "[transport.submit(Request(url), BytesSink(1000), print) for _ in range(50)] and None\n"
-    "sys.stdout = open(os.devnull, 'w')",
+    "an exit in the middle": """
+for _ in range(50):
+    transport.submit(Request(url), BytesSink(1000), lambda exchange: None)
+""",
 }
 
 
@@ -623,13 +622,10 @@ def test_forks(http_server: HTTPServer, story: str):
 def test_other_ways_to_start_children(http_server: HTTPServer, tmp_path: Path, kind: str):
     url = http_server.put("/x", b"body" * 100)
     program = tmp_path / "story.py"
-    program.write_text(
-        STORY + f"if __name__ == '__main__':\n    read_all(); in_children({kind!r}, read_all)\n"
-    )
+    work = f"read_all(); in_children({kind!r}, read_all)"
+    program.write_text(f"{STORY}\nif __name__ == '__main__':\n    {work}\n")
 
-    run_story(
-        f"import runpy, sys; runpy.run_path({str(program)!r}, run_name='__main__')", url, program=program
-    )
+    run_story("", url, program=program)
 
 
 def run_story(code: str, url: str, *, program: Path | None = None) -> None:

@@ -59,8 +59,7 @@ def run(clients: list[Client], clock: float, until: float) -> float:
         times = [events[0][0]] if events else []
         for client in clients:
             wakeup = client.window.wakeup(clock, client.in_flight)
-            if wakeup is not None:
-                times.append(max(wakeup, clock + 1e-4))
+            times.append(max(wakeup, clock + 1e-4))
         clock = max(clock, min(times, default=until))
         while events and events[0][0] <= clock:
             _, _, number, refused, began = heapq.heappop(events)
@@ -138,7 +137,7 @@ def test_retry_after_is_obeyed():
 
     assert not window.allows(5.9, 0)
     assert window.wakeup(1.0, 0) == pytest.approx(6.0, abs=2.1)
-    assert window.allows(window.wakeup(1.0, 0) or 0.0, 0)
+    assert window.allows(window.wakeup(1.0, 0), 0)
 
 
 def test_one_burst_of_refusals_halves_it_once():
@@ -159,7 +158,7 @@ def test_it_never_closes():
     for second in range(100):
         window.refused(float(second + 1), second + 0.5)
 
-    assert window.allows(window.wakeup(200.0, 0) or 0.0, 0)
+    assert window.allows(window.wakeup(200.0, 0), 0)
 
 
 def exchange(url: str, holds: int = 0) -> Exchange:

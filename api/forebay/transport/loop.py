@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pycurl  # type: ignore[import-untyped]
 
@@ -43,6 +44,9 @@ class Loop:
         self._relieved = relieved
         self._bell = Bell()
         self._is_awake = True
+        # Whether there may be something to take, and when there will be in any case.
+        self._has_news = True
+        self._take_at = math.inf
         self._is_closing = False
         self._active: dict[pycurl.Curl, Slot] = {}
         self._idle: dict[Profile, list[Slot]] = {}
@@ -68,6 +72,7 @@ class Loop:
 
     def wake(self) -> None:
         """Has the loop look for requests. May be called from any thread."""
+        self._has_news = True
         if not self._is_awake:
             self._is_awake = True
             self._bell.ring()
@@ -128,7 +133,7 @@ class Loop:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        if self._traffic.is_waiting:
+        if self._has_news or now >= self._take_at:
             self._take(now)
         if self._timer is not None and self._timer <= now:
             self._timer = None
@@ -148,31 +153,27 @@ class Loop:
         if self._cancelled:
             self._give_up_cancelled()
 
-    def _wait(self, now: float) -> list[tuple[int, int]]:
-        seconds = _SWEEP_SECONDS if self._active else 60.0
-        if self._timer is not None:
-            seconds = min(seconds, self._timer - now)
-        # Whoever adds a request after this rings; one that was added before is seen here.
+    def _wait(self, now: float) -> Sequence[tuple[int, int]]:
+        until = min(self._take_at, now + (_SWEEP_SECONDS if self._active else 60.0))
+        if self._timer is not None and self._timer < until:
+            until = self._timer
+        # Callers ring from here on; what they added before is seen here.
         self._is_awake = False
-        wakeup = self._traffic.wakeup(now)
-        if wakeup is not None and self._may_take(wakeup, now):
-            seconds = min(seconds, max(wakeup - now, 0.0))
-        if self._is_closing or self._cancelled:
-            seconds = 0.0
-        events = list(self._poller.wait(max(seconds, 0.0)))
+        if self._has_news or self._is_closing or self._cancelled:
+            until = now
+        events = self._poller.wait(until - now if until > now else 0.0)
         self._is_awake = True
         return events
 
-    def _may_take(self, wakeup: float, now: float) -> bool:
-        return wakeup > now or not self._active
-
     def _take(self, now: float) -> None:
+        self._has_news = False
         while (exchange := self._traffic.take(now, len(self._active))) is not None:
             try:
                 self._start(exchange, now)
             except Exception as error:
                 # A request that cannot be sent says nothing about the host.
                 self._end(exchange, Outcome(error=error), now)
+        self._take_at = self._traffic.take_at
 
     def _start(self, exchange: Exchange, now: float) -> None:
         if exchange.cancelled:
@@ -234,6 +235,7 @@ class Loop:
             timed_out=isinstance(error, TransportError) and error.timed_out,
             retry_after=pause,
         )
+        self._has_news = True
         tell(exchange)
 
     # Time

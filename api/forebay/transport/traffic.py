@@ -5,6 +5,7 @@ Knows no clock and no socket; the event loops tell it the time and take from it 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict, deque
 
@@ -32,6 +33,10 @@ class Traffic:
     Args:
         most: requests in flight at most.
         loops: how many event loops share them.
+
+    Attributes:
+        take_at: when `take` may give something where it has just given nothing; infinite where that
+            is a matter of answers, not of time.
     """
 
     def __init__(self, settings: TransportSettings, *, most: int, loops: int) -> None:
@@ -44,6 +49,7 @@ class Traffic:
         self._turns: OrderedDict[str, _Host] = OrderedDict()
         self._in_flight = 0
         self._held = 0
+        self.take_at = math.inf
 
     @property
     def in_flight(self) -> int:
@@ -76,8 +82,10 @@ class Traffic:
             loop_in_flight: how many requests the asking loop has in flight.
         """
         if not self._turns:
+            self.take_at = math.inf
             return None
         with self._lock:
+            self.take_at = math.inf
             if self._in_flight >= self._most:
                 return None
             for _ in range(len(self._turns)):
@@ -89,7 +97,10 @@ class Traffic:
                     return None
                 if len(self._turns) > 1:
                     self._turns.move_to_end(origin)
-                if not host.window.allows(now, host.in_flight) or self._has_its_share(host, loop_in_flight):
+                if not host.window.allows(now, host.in_flight):
+                    self.take_at = min(self.take_at, host.window.wakeup(now, host.in_flight))
+                    continue
+                if self._has_its_share(host, loop_in_flight):
                     continue
                 host.waiting.popleft()
                 if not host.waiting:
@@ -131,14 +142,6 @@ class Traffic:
                 host.window.timed_out(now, exchange.began)
             else:
                 host.window.served(now, received)
-
-    def wakeup(self, now: float) -> float | None:
-        """When `take` may give something that it does not give now, without any answer having come."""
-        if not self._turns:
-            return None
-        with self._lock:
-            times = [host.window.wakeup(now, host.in_flight) for host in self._turns.values()]
-        return min((time for time in times if time is not None), default=None)
 
     @property
     def is_waiting(self) -> bool:

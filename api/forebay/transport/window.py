@@ -11,6 +11,7 @@ past it, and then faster and faster.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 # A request counts as this many bytes besides its body, so that throughput covers small and large ones.
@@ -69,10 +70,10 @@ class Window:
             return False
         return now >= self._paused_until and now >= self._next_start
 
-    def wakeup(self, now: float, in_flight: int) -> float | None:
-        """When a request may start, if that is a matter of time; ``None`` if it is one of answers."""
+    def wakeup(self, now: float, in_flight: int) -> float:
+        """When a request may start; infinite where that is a matter of answers, not of time."""
         if in_flight >= int(self.size):
-            return None
+            return math.inf
         return max(self._paused_until, self._next_start, now)
 
     def started(self, now: float) -> None:
