@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import resource
 import signal
@@ -31,12 +32,15 @@ from forebay.transport import (
     TransportError,
     TransportSettings,
 )
+from forebay.transport.loop import Loop
 from forebay.transport.passwords import with_login
 from forebay.transport.proxies import proxies_from
 from forebay.transport.redirects import follow
 from forebay.transport.tls import TLS, VARIABLES, tls_from
+from tests.servers import nginx
 from tests.servers.exact_s3 import exact_s3
 from tests.servers.http_server import HTTPServer
+from tests.servers.process import free_ports, running
 from tests.servers.proxy import Fault
 from tests.servers.seaweedfs import S3Server
 
@@ -431,6 +435,14 @@ class TestProxies:
         with pytest.raises(TransportError, match=r"the proxy http://127\.0\.0\.1:\d+ .* \(it answers \d+\)"):
             transport.call(Request(url, route=Route(proxy=proxy)))
 
+    def test_that_want_a_password_are_named(self, transport: Transport, http_server: HTTPServer):
+        url = "http://elsewhere.invalid/x"
+        http_server.put(url, b"who are you?", status=407)
+        proxy = proxies_from({"ALL_PROXY": http_server.endpoint}).for_url(url)
+
+        with pytest.raises(TransportError, match=r"the proxy http://127\.0\.0\.1:\d+ .* \(it answers 407\)"):
+            transport.call(Request(url, route=Route(proxy=proxy)))
+
     def test_of_the_environment_are_not_used_behind_our_back(
         self, transport: Transport, http_server: HTTPServer, monkeypatch: pytest.MonkeyPatch
     ):
@@ -454,6 +466,36 @@ class TestProxies:
 
 
 class TestProcess:
+    def test_a_loop_that_fails_begins_anew(
+        self, http_server: HTTPServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ):
+        # Given a transport with a mistake in its loop that shows once
+        url, mistakes = http_server.put("/x", b"body"), [RuntimeError("a mistake")]
+        finish = Loop._finish
+
+        def fails_once(loop: Loop) -> None:
+            if mistakes:
+                raise mistakes.pop()
+            finish(loop)
+
+        monkeypatch.setattr(Loop, "_finish", fails_once)
+        with Transport() as transport:
+            # When it is used, then that request fails and the next one does not
+            with pytest.raises(TransportError) as failure:
+                transport.call(Request(url))
+
+            assert failure.value.kind is Kind.INTERNAL
+            assert transport.call(Request(url)).body == b"body"
+        assert "event loop failed" in caplog.text
+
+    def test_too_few_descriptors_are_an_error(self, http_server: HTTPServer, monkeypatch: pytest.MonkeyPatch):
+        def no_poller() -> None:
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr("forebay.transport.loop.Poller", no_poller)
+        with Transport() as transport, pytest.raises(TransportError, match="Too many open files"):
+            transport.call(Request(http_server.put("/x", b"body")))
+
     def test_nothing_leaks_over_10000_requests(self, http_server: HTTPServer):
         # Given a transport that has been used
         good, bad = http_server.put("/x", b"body"), http_server.endpoint + "/missing"
@@ -633,3 +675,37 @@ def run_story(code: str, url: str, *, program: Path | None = None) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(nginx.find() is None, reason="nginx is not installed")
+def test_http_2(transport: Transport, certificate: Path, tmp_path: Path):
+    # Given a server of HTTP/2
+    (port,) = free_ports()
+    (tmp_path / "x").write_bytes(b"body" * 50_000)
+    (tmp_path / "nginx.conf").write_text(
+        f"daemon off; user {getpass.getuser()}; error_log stderr; pid {tmp_path}/pid; events {{ }}\n"
+        f"http {{ access_log off; client_body_temp_path {tmp_path}/t; proxy_temp_path {tmp_path}/t;\n"
+        f"fastcgi_temp_path {tmp_path}/t; uwsgi_temp_path {tmp_path}/t; scgi_temp_path {tmp_path}/t;\n"
+        f"server {{ listen 127.0.0.1:{port} ssl http2; root {tmp_path};\n"
+        f"ssl_certificate {certificate}; ssl_certificate_key {certificate}; }} }}\n"
+    )
+    route = Route(tls=TLS(str(certificate)), http2=True)
+    url = f"https://127.0.0.1:{port}/x"
+
+    def serves() -> bool:
+        with socket.create_connection(("127.0.0.1", port)):
+            return True
+
+    command = [nginx.find() or "", "-c", str(tmp_path / "nginx.conf"), "-p", str(tmp_path), "-e", "stderr"]
+    with running(command, log=tmp_path / "log", ready=serves):
+        # When many requests are sent at a time
+        gathering = Gathering(100)
+        for number in range(100):
+            target = url if number % 10 else url + "-missing"
+            transport.submit(Request(target, route=route), BytesSink(1_000_000), gathering)
+        errors = gathering.wait()
+
+    # Then all are answered over HTTP/2
+    assert len(errors) == 10
+    heads = [one.outcome.head for one in gathering.ended if one.outcome]
+    assert {(one.status, one.version) for one in heads if one} == {(200, "2"), (404, "2")}

@@ -17,10 +17,11 @@ class Exchange:
         outcome: how it ended; ``None`` until it has.
         cancelled: whether `Transport.cancel` was called.
         origin: scheme, host and port of the request.
+        holds: the bytes of memory that it may take.
         began: when it was sent; seconds of the monotonic clock.
     """
 
-    __slots__ = ("began", "cancelled", "done", "origin", "outcome", "request", "sink")
+    __slots__ = ("began", "cancelled", "done", "holds", "origin", "outcome", "request", "sink")
 
     def __init__(self, request: Request, sink: Sink, done: Callable[[Exchange], None]) -> None:
         self.request = request
@@ -29,4 +30,5 @@ class Exchange:
         self.origin = request.origin
         self.outcome: Outcome | None = None
         self.cancelled = False
+        self.holds = 0
         self.began = 0.0

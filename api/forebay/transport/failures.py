@@ -145,9 +145,7 @@ def failure_of(code: int, text: str, url: str, *, proxy: str = "", connected: bo
     elif late and not connected:
         kind, words = Kind.TIMEOUT, "timed out: cannot connect"
     if proxy and _is_of_proxy(kind, code, text, connected):
-        refusal = f" (it answers {status})" if (status := _tunnel_status(text)) else ""
-        words = f"the proxy {proxy} cannot be reached or refuses{refusal}; check the proxy settings"
-        return TransportError(Kind.PROXY, url, words, timed_out=late)
+        return refusing_proxy(url, proxy, _tunnel_status(text), timed_out=late)
     remedies = {
         Kind.TLS: "; set AWS_CA_BUNDLE or REQUESTS_CA_BUNDLE to the authority that signed it"
         if words == _CERTIFICATE
@@ -156,6 +154,18 @@ def failure_of(code: int, text: str, url: str, *, proxy: str = "", connected: bo
         Kind.RESOLVE: "; check its spelling and the network",
     }
     return TransportError(kind, url, words + remedies.get(kind, ""), timed_out=late)
+
+
+def refusing_proxy(url: str, proxy: str, status: str, *, timed_out: bool = False) -> TransportError:
+    """The error for a proxy that cannot be reached or refuses.
+
+    Args:
+        proxy: its URL without its password.
+        status: of its answer; empty where there is none.
+    """
+    answer = f" (it answers {status})" if status else ""
+    words = f"the proxy {proxy} cannot be reached or refuses{answer}; check the proxy settings"
+    return TransportError(Kind.PROXY, url, words, timed_out=timed_out)
 
 
 def _is_of_proxy(kind: Kind, code: int, text: str, connected: bool) -> bool:

@@ -33,13 +33,20 @@ class Loop:
 
     Args:
         number: tells its thread from others.
+        share: of the requests in flight, how many it will have at most; so many connections are kept.
         relieved: is called after an exchange has ended while others wait, so that idle loops look again.
     """
 
     def __init__(
-        self, number: int, settings: TransportSettings, traffic: Traffic, relieved: Callable[[Loop], None]
+        self,
+        number: int,
+        settings: TransportSettings,
+        traffic: Traffic,
+        share: int,
+        relieved: Callable[[Loop], None],
     ) -> None:
         self._settings = settings
+        self._share = share
         self._traffic = traffic
         self._relieved = relieved
         self._bell = Bell()
@@ -55,6 +62,7 @@ class Loop:
         self._swept_at = 0.0
         self._cancelled: list[Exchange] = []
         self._thread = threading.Thread(target=self._run, name=f"forebay-transport-{number}", daemon=True)
+        self._open()
 
     @property
     def in_flight(self) -> int:
@@ -93,21 +101,28 @@ class Loop:
     # The thread
 
     def _run(self) -> None:
-        while True:
-            self._open()
+        while not self._is_closing:
             try:
                 while not self._is_closing:
                     self._turn()
             except Exception:
                 # A mistake in this code must not leave callers waiting for ever.
                 _log.exception("a transport's event loop failed; what was in flight is given up")
-                kind, reason = Kind.INTERNAL, "the transport failed; please report what the log says"
-            finally:
-                if self._is_closing:
-                    kind, reason = Kind.CLOSED, "the transport was closed"
-                self._give_up_all(kind, reason)
-                self._shut()
-            if self._is_closing:
+                self._give_up_all(Kind.INTERNAL, "the transport failed; please report what the log says")
+                self._reopen()
+        self._give_up_all(Kind.CLOSED, "the transport was closed")
+        self._shut()
+        self._bell.close()
+
+    def _reopen(self) -> None:
+        """Begins anew with new handles, as soon as the system has what they need."""
+        self._shut()
+        while not self._is_closing:
+            try:
+                self._open()
+            except Exception:
+                time.sleep(_SWEEP_SECONDS)
+            else:
                 return
 
     def _open(self) -> None:
@@ -116,8 +131,8 @@ class Loop:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
-        # Connections are kept as long as they may be needed again by as many requests.
-        self._multi.setopt(pycurl.M_MAXCONNECTS, 2 * self._settings.max_requests)
+        # Connections are kept for as many requests as there may be again.
+        self._multi.setopt(pycurl.M_MAXCONNECTS, self._share)
         self._timer = None
 
     def _shut(self) -> None:
@@ -128,8 +143,6 @@ class Loop:
         for slot in slots:
             slot.curl.close()
         self._poller.close()
-        if self._is_closing:
-            self._bell.close()
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -212,7 +225,7 @@ class Loop:
         del self._active[slot.curl]
         self._multi.remove_handle(slot.curl)
         exchange, outcome = slot.unload(code, text)
-        if slot.is_plain and self._idle_count < self._settings.max_requests:
+        if slot.is_plain and self._idle_count < self._share:
             assert slot.profile is not None
             self._idle.setdefault(slot.profile, []).append(slot)
             self._idle_count += 1
@@ -232,7 +245,8 @@ class Loop:
             now,
             received=outcome.received,
             refused=refused,
-            timed_out=isinstance(error, TransportError) and error.timed_out,
+            answered=head is not None,
+            unreachable=isinstance(error, TransportError) and (error.timed_out or error.kind is Kind.CONNECT),
             retry_after=pause,
         )
         self._has_news = True
@@ -243,8 +257,7 @@ class Loop:
     def _sweep(self, now: float) -> None:
         self._swept_at = now
         for slot in list(self._active.values()):
-            if late := _too_late(slot, now):
-                slot.fail(*late)
+            if slot.is_late(now):
                 self._unload(slot, 42, "")
 
     def _give_up_cancelled(self) -> None:
@@ -279,21 +292,3 @@ def tell(exchange: Exchange) -> None:
         exchange.done(exchange)
     except Exception:
         _log.exception("what was to be done after an exchange failed")
-
-
-def _too_late(slot: Slot, now: float) -> tuple[Kind, str] | None:
-    """Why an exchange must be given up, if it must."""
-    limits, arrived = slot.limits, slot.arrived()
-    if now >= slot.deadline:
-        return Kind.TIMEOUT, f"timed out: the whole took longer than {limits.total_seconds:g} s"
-    if arrived != slot.quiet_bytes:
-        slot.quiet_bytes, slot.quiet_since = arrived, now
-    elif now - slot.quiet_since >= limits.idle_seconds:
-        return Kind.TIMEOUT, f"timed out: nothing arrived for {limits.idle_seconds:g} s"
-    elapsed = now - slot.marked_at
-    if elapsed >= limits.least_rate_seconds:
-        # Until the first byte the server thinks, which has a limit of its own.
-        if arrived and arrived - slot.marked_bytes < limits.least_rate * elapsed:
-            return Kind.TOO_SLOW, f"too slow: fewer than {limits.least_rate} bytes a second arrived"
-        slot.marked_at, slot.marked_bytes = now, arrived
-    return None

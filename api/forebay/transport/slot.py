@@ -9,7 +9,7 @@ import pycurl  # type: ignore[import-untyped]
 
 from forebay.transport.answers import Head, ends_head, head_of
 from forebay.transport.exchange import Exchange
-from forebay.transport.failures import Kind, TransportError, failure_of
+from forebay.transport.failures import Kind, TransportError, failure_of, refusing_proxy
 from forebay.transport.guard import check_literal, refused
 from forebay.transport.handles import Profile, header_line, prepare, refusal, set_method
 from forebay.transport.requests import Outcome, Request
@@ -28,8 +28,6 @@ class Slot:
         deadline: when the exchange has taken too long as a whole; seconds of the monotonic clock.
         received: bytes of the body so far.
         is_plain: whether the handle is as it was prepared, so that it can be used again.
-        marked_at, marked_bytes: when the least rate was last looked at, and what had arrived by then.
-        quiet_since, quiet_bytes: since when nothing has arrived, and what had arrived by then.
     """
 
     def __init__(self, settings: TransportSettings) -> None:
@@ -77,8 +75,9 @@ class Slot:
         request, curl = exchange.request, self.curl
         self.limits = limits = request.limits or self._settings.limits
         self.deadline = now + limits.total_seconds
-        self.marked_at = self.quiet_since = now
-        self.marked_bytes = self.quiet_bytes = 0
+        # When the least rate was last looked at, and what had arrived by then; since when nothing has.
+        self._marked_at = self._quiet_since = now
+        self._marked_bytes = self._quiet_bytes = 0
         route = request.route
         if route.guard is not None and route.proxy is not None:
             check_literal(route.guard, request.url)
@@ -126,6 +125,27 @@ class Slot:
         """Bytes that have come or gone so far: of head lines, of the body, and of the request's body."""
         sent = 0 if self.is_plain else int(self.curl.getinfo(pycurl.SIZE_UPLOAD_T))
         return self.received + sum(map(len, self._lines)) + sent
+
+    def is_late(self, now: float) -> bool:
+        """Whether the exchange must be given up, as a limit is passed; then notes why."""
+        limits, arrived = self.limits, self.arrived()
+        if now >= self.deadline:
+            self.fail(Kind.TIMEOUT, f"timed out: the whole took longer than {limits.total_seconds:g} s")
+            return True
+        if arrived != self._quiet_bytes:
+            self._quiet_bytes, self._quiet_since = arrived, now
+        elif now - self._quiet_since >= limits.idle_seconds:
+            self.fail(Kind.TIMEOUT, f"timed out: nothing arrived for {limits.idle_seconds:g} s")
+            return True
+        elapsed = now - self._marked_at
+        if elapsed >= limits.least_rate_seconds:
+            # Until the first byte the server thinks, which has a limit of its own.
+            if arrived and arrived - self._marked_bytes < limits.least_rate * elapsed:
+                rate = f"fewer than {limits.least_rate} bytes a second arrived"
+                self.fail(Kind.TOO_SLOW, f"too slow: {rate}")
+                return True
+            self._marked_at, self._marked_bytes = now, arrived
+        return False
 
     def fail(self, kind: Kind, reason: str) -> None:
         """Says why the exchange is given up."""
@@ -191,7 +211,11 @@ class Slot:
         if self._sink is not exchange.sink and self._head is not None:
             # That the server refuses is the news, also where its reasons broke off.
             outcome.refusal = bytes(self._refusal.data)
-            outcome.error = refusal(self._url, self._head.status)
+            proxy = exchange.request.route.proxy
+            if self._head.status == 407 and proxy is not None:
+                outcome.error = refusing_proxy(self._url, proxy.shown, "407")
+            else:
+                outcome.error = refusal(self._url, self._head.status)
         if outcome.error is not None:
             _abandon(exchange.sink)
             error = outcome.error

@@ -109,7 +109,7 @@ class Traffic:
                 host.in_flight += 1
                 self._in_flight += 1
                 self._held += holds
-                exchange.began = now
+                exchange.began, exchange.holds = now, holds
                 return exchange
         return None
 
@@ -120,7 +120,8 @@ class Traffic:
         *,
         received: int,
         refused: bool,
-        timed_out: bool,
+        answered: bool = True,
+        unreachable: bool = False,
         retry_after: float | None = None,
     ) -> None:
         """A request that was taken has ended.
@@ -128,19 +129,20 @@ class Traffic:
         Args:
             received: bytes of its body.
             refused: whether the host said that there are too many.
-            timed_out: whether the host did not answer in time.
+            answered: whether an answer came at all.
+            unreachable: whether the host could not be connected to, or did not answer in time.
             retry_after: for how many seconds the host asks to be left alone.
         """
         with self._lock:
             host = self._hosts[exchange.origin]
             host.in_flight -= 1
             self._in_flight -= 1
-            self._held -= exchange.sink.holds + _OVERHEAD_BYTES
+            self._held -= exchange.holds
             if refused:
                 host.window.refused(now, exchange.began, retry_after)
-            elif timed_out:
+            elif unreachable:
                 host.window.timed_out(now, exchange.began)
-            else:
+            elif answered:
                 host.window.served(now, received)
 
     @property

@@ -134,7 +134,11 @@ class Transport:
             if self._is_closed:
                 raise TransportError(Kind.CLOSED, "", "the transport is closed")
             if self._running is None:
-                self._running = _Running(self.settings)
+                try:
+                    self._running = _Running(self.settings)
+                except (OSError, RuntimeError) as error:
+                    reason = f"cannot start to move bytes: {error}; allow more open files or threads"
+                    raise TransportError(Kind.INTERNAL, "", reason) from error
             return self._running
 
 
@@ -145,7 +149,10 @@ class _Running:
         threads = max(1, settings.threads)
         most = max(1, min(settings.max_requests, _room_for_requests()))
         self.traffic = Traffic(settings, most=most, loops=threads)
-        self._loops = [Loop(number, settings, self.traffic, self._relieved) for number in range(threads)]
+        share = -(-most // threads)
+        self._loops = [
+            Loop(number, settings, self.traffic, share, self._relieved) for number in range(threads)
+        ]
         self._is_closed = False
         for loop in self._loops:
             loop.start()
