@@ -1,4 +1,4 @@
-"""What the environment says of TLS, proxies and passwords: read in one place, and the same for everybody."""
+"""TLS, proxies and passwords from the environment, which is read in one place."""
 
 from __future__ import annotations
 

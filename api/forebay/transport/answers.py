@@ -97,7 +97,7 @@ class Headers:
 
 
 class Head:
-    """What comes before an answer's body.
+    """The part of an answer before its body.
 
     Attributes:
         status: the HTTP status.
@@ -135,7 +135,7 @@ class Head:
 
     @property
     def span(self) -> tuple[int, int, int | None] | None:
-        """What Content-Range says: first byte, the byte after the last, whole size; ``None`` if nothing.
+        """Content-Range in numbers: first byte, the byte after the last, whole size; ``None`` if nothing.
 
         An answer of 416 has the form ``bytes */SIZE``; its first two numbers are 0.
         """

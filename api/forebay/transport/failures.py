@@ -1,4 +1,4 @@
-"""What can go wrong on the way to an answer, and libcurl's codes in these words."""
+"""Failures on the way to an answer, and the meaning of libcurl's codes."""
 
 from __future__ import annotations
 

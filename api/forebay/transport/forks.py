@@ -1,4 +1,4 @@
-"""What a forked child must not inherit.
+"""Keeps a forked child from using what belongs to its parent.
 
 PyTorch's DataLoader, `multiprocessing` and Celery's prefork pool fork. A child has none of its parent's
 threads, and it must not touch the parent's connections: to close one properly means to write to it.

@@ -1,4 +1,4 @@
-"""What libcurl is told about the addresses that it wants to connect to."""
+"""Callbacks by which libcurl asks whether it may connect to an address."""
 
 from __future__ import annotations
 

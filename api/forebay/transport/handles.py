@@ -21,7 +21,7 @@ _ENCODINGS = "gzip, deflate, br, zstd"
 
 
 def profile_of(request: Request) -> Profile:
-    """What a handle must be prepared for, to send a request."""
+    """The profile that a handle must be prepared for, to send a request."""
     credentials = request.credentials
     if credentials is None or has_dot_segments(request.url):
         return request.route, ""

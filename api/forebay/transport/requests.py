@@ -1,4 +1,4 @@
-"""What is asked for: a request, the way that it takes, and what comes of it."""
+"""A request, the route that it takes, and the outcome."""
 
 from __future__ import annotations
 

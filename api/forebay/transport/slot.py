@@ -227,7 +227,7 @@ class Slot:
         return exchange, outcome
 
     def _flaw(self) -> TransportError | None:
-        """What libcurl lets pass in an answer that it takes for complete."""
+        """Finds the flaws of an answer that libcurl takes for complete."""
         if not ends_head(self._lines):
             return TransportError(Kind.LOST, self._url, "the connection was lost within the answer's headers")
         # Of unknown length though there is a header: one that libcurl cannot read.

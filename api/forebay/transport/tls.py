@@ -22,7 +22,7 @@ VARIABLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_
 
 @dataclass(frozen=True, slots=True)
 class TLS:
-    """What a TLS connection trusts and shows.
+    """The trust of a TLS connection, and the certificate that it shows.
 
     Attributes:
         bundle: a file of certificates to trust, in PEM: authorities, or the server's own.
@@ -42,7 +42,7 @@ class TLS:
 def tls_from(
     environment: Mapping[str, str], *, verify: bool | str | None = None, cert: Any = None, setting: str = ""
 ) -> TLS:
-    """What to trust, by settings that boto3 and requests know, and by the environment.
+    """Finds whom to trust, by settings that boto3 and requests know, and by the environment.
 
     Args:
         verify: ``False`` trusts everybody; a path names what to trust; ``True`` or ``None`` leave it to
