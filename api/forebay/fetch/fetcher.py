@@ -1,38 +1,48 @@
 """Bringing samples into the cache: claim what is missing, transfer it, commit it to the index.
 
-Claims and commits travel in batches, reservations in blocks, so that an object costs a small part of
-a round trip. An entry that another process has claimed is waited for, not downloaded again.
+One thread claims, makes room and commits, in batches. Meanwhile the transport's threads move the bytes, of as
+many objects at a time as the sources and the memory bear. An entry that another process has claimed is
+waited for, not downloaded again.
 """
 
 from __future__ import annotations
 
+import contextlib
+import heapq
+import itertools
+import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import BinaryIO
 
 from forebay import logs
 from forebay.backoff import Backoff
 from forebay.errors import ForebayError, IndexUnavailableError, SourceError
-from forebay.eviction.room import Room
+from forebay.eviction.room import Room, RoomRequest
 from forebay.fetch.outcome import Outcome
-from forebay.fetch.transfer import Destination, Transfer
-from forebay.fetch.work import Item, Work, items_of
+from forebay.fetch.storing import store
+from forebay.fetch.transfer import Destination, Step, Transfer, as_forebay_error
+from forebay.fetch.work import Item, items_of
 from forebay.index import Claimed, Download, SessionLostError
 from forebay.processes import is_identity_alive
-from forebay.sources.base import SourceLookup
-from forebay.threads import run_in_threads
-from forebay.uri import MediaURI
+from forebay.sources.base import ObjectInfo
+from forebay.sources.sources import Sources
 from forebay.volume.counters import Counters, Ended
 from forebay.volume.recovery import Recovery
-from forebay.volume.reservation import Reservation
 
 BATCH = 128
 # Downloads that are slower than this are published one by one, faster ones in batches.
 FLUSH_SECONDS = 0.25
-# How many objects a thread claims ahead of the one that it downloads.
-CLAIMS_PER_THREAD = 8
 # How often a claim may be lost before a sample counts as failed: more than that is no accident.
 _MAX_LOST_CLAIMS = 5
+_POLL_SECONDS = (0.005, 0.25)
+# How often it is asked whether the fetch was cancelled.
+_CANCELLED_SECONDS = 0.1
+_GIVE_UP_SECONDS = 5.0
+# With so many transfers in flight, their events are handled so many seconds apart.
+_GATHER_FROM = 16
+_GATHER_SECONDS = 0.004
 
 Report = Callable[[list[Outcome]], None]
 
@@ -49,12 +59,7 @@ class Fetcher:
     """
 
     def __init__(
-        self,
-        destination: Destination,
-        recovery: Recovery,
-        room: Room,
-        counters: Counters,
-        sources: SourceLookup,
+        self, destination: Destination, recovery: Recovery, room: Room, counters: Counters, sources: Sources
     ) -> None:
         self._destination = destination
         self._recovery = recovery
@@ -62,17 +67,12 @@ class Fetcher:
         self._counters = counters
         self._sources = sources
 
-    def reading_from(self, sources: SourceLookup) -> Fetcher:
-        """A fetcher into the same volume from other sources."""
-        return Fetcher(self._destination, self._recovery, self._room, self._counters, sources)
-
     def fetch(
         self,
         samples: Iterable[tuple[int, str]],
         report: Report,
         *,
         update: bool = False,
-        threads: int = 1,
         cancelled: Callable[[], bool] = lambda: False,
         begun: Callable[[], object] = lambda: None,
         unused: bool = False,
@@ -81,30 +81,25 @@ class Fetcher:
 
         Args:
             samples: number and URI of each.
-            report: is told of outcomes, a few at a time, from any thread but never from two at once.
+            report: is told of outcomes, a few at a time, in the calling thread.
             update: download again what has changed at its source.
-            threads: how many downloads at a time.
-            cancelled: asked before each download; samples left then are not reported.
-            begun: called when the last download that is known of begins, from any thread; must be quick.
+            cancelled: asked before downloads begin; samples left then are not reported.
+            begun: called when the last download has begun; must be quick.
             unused: no caller waits for these paths, or a lease keeps them: what is downloaded is not in
                 its grace period.
 
         Raises:
             IndexUnavailableError: Redis does not come back.
         """
-        run = _Run(
-            self._destination,
-            self._recovery,
-            self._room,
-            self._counters,
-            self._sources,
-            report,
-            update,
-            cancelled,
-            begun,
-            unused,
-        )
-        run.run(samples, threads)
+        self._recovery.check()
+        items, broken = items_of(samples)
+        if broken:
+            self._counters.ended(Ended(None, "failed", reason="bad_uri") for _ in broken)
+            report(broken)
+        if items:
+            idle = self._destination.config.grace_seconds if unused else 0.0
+            run = _Run(self._destination, self._recovery, self._room, self._counters, self._sources, report)
+            run.work_off(items, update=update, cancelled=cancelled, begun=begun, idle=idle)
 
     def fetch_one(self, uri: str, *, unused: bool = False) -> None:
         """Brings one object into the cache.
@@ -117,9 +112,19 @@ class Fetcher:
         if outcomes[0].error is not None:
             raise outcomes[0].error
 
+    def store(self, info: ObjectInfo, file: BinaryIO) -> None:
+        """Takes a file into the cache as the copy of an object that was just written from it.
+
+        Raises:
+            CacheFullError: there is no room for it.
+            SourceError: the file was changed after it was written to the source.
+        """
+        self._recovery.check()
+        store(self._destination, self._recovery, self._room, info, file)
+
 
 class _Run:
-    """One call of `Fetcher.fetch`."""
+    """One call of `Fetcher.fetch`. Everything but the bytes happens in the calling thread."""
 
     def __init__(
         self,
@@ -127,12 +132,8 @@ class _Run:
         recovery: Recovery,
         room: Room,
         counters: Counters,
-        sources: SourceLookup,
+        sources: Sources,
         report: Report,
-        update: bool,
-        cancelled: Callable[[], bool],
-        begun: Callable[[], object],
-        unused: bool,
     ) -> None:
         self._destination = destination
         self._index = destination.index
@@ -142,66 +143,82 @@ class _Run:
         self._room = room
         self._counters = counters
         self._sources = sources
+        self._transport = sources.transport
         self._report = report
-        self._update = update
-        self._cancelled = cancelled
-        self._begun = begun
-        self._idle = destination.config.grace_seconds if unused else 0.0
-        self._failure: BaseException | None = None
+        self._max_flying = destination.config.max_requests
+        # Events of transfers, from the transport's threads.
+        self._events: queue.SimpleQueue[tuple[Transfer, object]] = queue.SimpleQueue()
+        self._pending: deque[Item] = deque()
+        self._claimed: deque[Item] = deque()
+        # Claimed by other processes; looked at again when a pause is over.
+        self._waiting: list[Item] = []
+        self._look_at = 0.0
+        self._look_pause = Backoff(*_POLL_SECONDS)
+        self._flying: set[Transfer] = set()
+        self._delayed: list[tuple[float, int, Transfer]] = []
+        self._numbers = itertools.count()
+        self._short_of_room: deque[tuple[Transfer, RoomRequest]] = deque()
+        # To be committed; without a download where the cached copy is still current.
+        self._done: list[tuple[Item, Download | None]] = []
+        self._flushed = time.monotonic()
 
-    def run(self, samples: Iterable[tuple[int, str]], threads: int) -> None:
-        self._recovery.check()
-        items, broken = items_of(samples)
-        if broken:
-            self._counters.ended(Ended(None, "failed", reason="bad_uri") for _ in broken)
-            self._report(broken)
-        self._work = Work(pending=deque(items))
-        if items:
-            threads = min(threads, len(items))
-            # What is claimed ahead keeps others waiting, so it is little where one thread does it all.
-            self._ahead = min(BATCH, CLAIMS_PER_THREAD * threads)
-            try:
-                run_in_threads(self._work_off, threads, "forebay-fetch")
-            finally:
-                # What was reserved in advance is for others to use.
-                self._session.trim()
-
-    # Which object is next
-
-    def _work_off(self) -> None:
+    def work_off(
+        self,
+        items: Iterable[Item],
+        *,
+        update: bool,
+        cancelled: Callable[[], bool],
+        begun: Callable[[], object],
+        idle: float,
+    ) -> None:
+        self._update, self._idle = update, idle
+        self._pending.extend(items)
+        has_begun = stopping = False
         try:
-            while self._failure is None and (item := self._next()) is not None:
-                self._download(item)
-        except BaseException as error:
-            self._failure = self._failure or error
+            while True:
+                if not stopping and cancelled():
+                    stopping = True
+                    self._give_back()
+                if not stopping:
+                    self._begin_more()
+                    if not (has_begun or self._pending or self._claimed or self._waiting):
+                        has_begun = True
+                        begun()
+                if not (self._flying or self._pending or self._claimed or self._waiting):
+                    break
+                self._handle_events()
+                if self._done and time.monotonic() - self._flushed > FLUSH_SECONDS:
+                    self._flush()
+            self._flush()
+        except BaseException:
+            self._give_up()
             raise
         finally:
-            if self._failure is not None or self._cancelled():
-                self._give_up()
+            # What was reserved in advance is for others to use.
+            self._session.trim()
 
-    def _next(self) -> Item | None:
-        """The next object that this process has the claim on; ``None`` when there is nothing left."""
-        work, pause = self._work, Backoff(0.005, 0.25)
-        with work.lock:
-            while self._failure is None and not self._cancelled():
-                if not work.claimed and work.pending:
-                    self._claim([work.pending.popleft() for _ in range(min(self._ahead, len(work.pending)))])
-                if work.claimed:
-                    item = work.claimed.popleft()
-                    if not (work.claimed or work.pending):
-                        self._begun()
-                    return item
-                if work.pending:
-                    continue
-                self._flush()
-                if work.waiting:
-                    work.lock.wait(pause.next())
-                    work.pending.extend(work.waiting)
-                    work.waiting.clear()
-                elif not work.pending:
-                    work.lock.notify_all()
-                    break
-        return None
+    # Beginning
+
+    def _begin_more(self) -> None:
+        now = time.monotonic()
+        if self._waiting and now >= self._look_at:
+            self._pending.extend(self._waiting)
+            self._waiting.clear()
+            self._look_at = now + self._look_pause.next()
+        # The next claims are asked for while the present ones are being worked off.
+        while self._pending and len(self._claimed) < min(BATCH, self._max_flying) // 2 + 1:
+            size = min(BATCH, 8 * self._max_flying, len(self._pending))
+            self._claim([self._pending.popleft() for _ in range(size)])
+            if not self._claimed and self._waiting:
+                break
+        # Where one waits for room, others would only wait, too.
+        while self._claimed and len(self._flying) < self._max_flying and not self._short_of_room:
+            item = self._claimed.popleft()
+            # A caller may have the path of the copy that is replaced, and not have opened it yet.
+            idle = 0.0 if item.old else self._idle
+            transfer = Transfer(item, self._destination, self._transport, self._events, idle=idle)
+            self._flying.add(transfer)
+            self._next(transfer, transfer.start(self._sources))
 
     def _claim(self, batch: list[Item]) -> None:
         answers = self._session.claim([item.entry for item in batch], always=self._update)
@@ -222,11 +239,11 @@ class _Run:
             if answer.granted:
                 item.old = answer.value or self._recovery.adopt(item.entry, token)
                 if item.old and not self._update:
-                    self._drop(item)
+                    self._release(item)
                     found.append(item.found(item.old))
                     outcomes += item.outcomes("cached")
                 else:
-                    self._work.claimed.append(item)
+                    self._claimed.append(item)
             elif answer.holder:
                 self._await(item, answer)
             elif self._files.touch(item.entry) is not None:
@@ -236,7 +253,7 @@ class _Run:
                 # The index says that it is there, and the disk that it is not: the disk is right, unless
                 # an evictor is between the two.
                 self._index.entries.forget([(item.entry, answer.value)])
-                self._work.pending.append(item)
+                self._pending.append(item)
         if outcomes:
             self._counters.ended(found)
             self._report(outcomes)
@@ -245,134 +262,186 @@ class _Run:
         """Waits for the holder of the claim, or cleans up after it."""
         holder = answer.holder.rpartition(".")[0]
         if answer.holder_alive and is_identity_alive(holder):
-            self._work.waiting.append(item)
+            self._waiting.append(item)
         else:
             self._recovery.reap(holder)
-            self._work.pending.append(item)
+            self._pending.append(item)
 
-    def _give_up(self) -> None:
-        """Gives back the claims on what will not be downloaded."""
-        with self._work.lock:
-            self._flush()
-            self._release_ahead()
-            self._work.pending.clear()
-            self._work.waiting.clear()
+    # Events
 
-    def _release_ahead(self) -> None:
-        """Gives back the claims on what has not been begun; it is claimed again when its turn comes."""
-        work = self._work
-        if work.claimed:
-            self._session.release([(item.entry, item.token) for item in work.claimed])
-            work.pending.extendleft(reversed(work.claimed))
-            work.claimed.clear()
-
-    # One object
-
-    def _download(self, item: Item) -> None:
-        # A caller may have been given the path of the copy that is replaced, and not have opened it yet.
-        idle = 0.0 if item.old else self._idle
-        transfer = Transfer(
-            item.uri, item.entry, item.token, item.old, self._destination, self._make_room, idle=idle
-        )
-        logs.sample.set(item.uri)
+    def _handle_events(self) -> None:
+        """Waits until a transfer reports, or until something else is due, and goes on with it."""
+        self._make_room()
+        if len(self._flying) > _GATHER_FROM:
+            # To wake up for each of many is most of the work.
+            time.sleep(_GATHER_SECONDS)
         try:
-            download = transfer.run(self._sources)
-        except SessionLostError:
-            self._again(item)
-        except IndexUnavailableError:
-            # Nothing is wrong with the sample: it stays to be done.
-            self._drop(item)
-            raise
-        except ForebayError as error:
-            _take_over(item, transfer)
-            self._sources.record(item.uri, error)
-            self._fail(item, error)
-        except BaseException:
-            self._drop(item)
-            raise
+            transfer, event = self._events.get(timeout=self._patience())
+        except queue.Empty:
+            pass
         else:
-            _take_over(item, transfer)
-            self._sources.record(item.uri, None)
-            self._done(item, download)
-        finally:
-            logs.sample.set(None)
+            while True:
+                if transfer in self._flying:
+                    self._next(transfer, transfer.handle(event))
+                try:
+                    transfer, event = self._events.get_nowait()
+                except queue.Empty:
+                    break
+        now = time.monotonic()
+        while self._delayed and self._delayed[0][0] <= now:
+            _, _, transfer = heapq.heappop(self._delayed)
+            if transfer in self._flying and not transfer.resume_ranges():
+                self._next(transfer, transfer.start(self._sources))
 
-    def _make_room(self, reservation: Reservation, size: int, what: MediaURI) -> None:
-        """Reserves ``size`` bytes, and makes room where there is none."""
-        if reservation.grow(size) is not None:
-            # What is finished can be evicted once it is published, and not before; what is to be
-            # updated, only without a claim on it.
-            with self._work.lock:
-                self._flush()
-                self._release_ahead()
-            self._room.make(reservation, size, what.redacted)
+    def _patience(self) -> float:
+        """For how many seconds there is nothing to do but to wait for events."""
+        now = time.monotonic()
+        until = now + _CANCELLED_SECONDS
+        if self._done:
+            until = min(until, self._flushed + FLUSH_SECONDS)
+        if self._delayed:
+            until = min(until, self._delayed[0][0])
+        if self._waiting:
+            until = min(until, self._look_at)
+        if self._short_of_room:
+            until = min(until, self._short_of_room[0][1].try_at)
+        return max(0.0, until - now)
+
+    def _next(self, transfer: Transfer, step: Step) -> None:
+        """Does what a transfer needs next."""
+        if step is Step.DONE:
+            self._flying.discard(transfer)
+            self._ended(transfer)
+        elif step is Step.PAUSE:
+            heapq.heappush(self._delayed, (transfer.try_at, next(self._numbers), transfer))
+        elif step is Step.ROOM:
+            what = transfer.item.uri.redacted
+            self._short_of_room.append((transfer, RoomRequest(transfer.reservation, transfer.wanted, what)))
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Makes room for the transfers that wait for it, in their order."""
+        while self._short_of_room and self._short_of_room[0][1].try_at <= time.monotonic():
+            transfer, request = self._short_of_room[0]
+            try:
+                if request.reservation.grow(request.size) is not None:
+                    # What is finished can be evicted once it is published, and not before; what is to be
+                    # updated, only without a claim on it.
+                    self._flush()
+                    self._release_claimed()
+                    if not self._room.attempt(request):
+                        return
+                step = transfer.proceed()
+            except IndexUnavailableError:
+                raise
+            except (ForebayError, SessionLostError) as error:
+                step = transfer.fail(error)
+            self._short_of_room.popleft()
+            self._next(transfer, step)
 
     # How it ended
 
-    def _done(self, item: Item, download: Download | None) -> None:
-        work = self._work
-        with work.lock:
-            work.done.append((item, download))
-            if len(work.done) >= BATCH or time.monotonic() - work.flushed > FLUSH_SECONDS:
+    def _ended(self, transfer: Transfer) -> None:
+        item, error = transfer.item, transfer.error
+        if error is None:
+            self._sources.record(item.uri, None)
+            self._done.append((item, transfer.download))
+            if len(self._done) >= BATCH:
                 self._flush()
+        elif isinstance(error, SessionLostError):
+            self._again(item)
+        elif isinstance(error, IndexUnavailableError):
+            # Nothing is wrong with the sample: it stays to be done.
+            self._release(item)
+            raise error
+        else:
+            failure = as_forebay_error(item, error)
+            self._sources.record(item.uri, failure)
+            self._fail(item, failure)
 
     def _flush(self) -> None:
         """Publishes what is downloaded, in one call."""
-        work = self._work
-        with work.lock:
-            work.flushed = time.monotonic()
-            if not work.done:
-                return
-            done = work.done
-            kept = [item for item, download in done if download is None]
-            stored = [(item, download) for item, download in done if download is not None]
-            outcomes: list[Outcome] = []
-            ended: list[Ended] = []
-            if kept:
-                self._session.release([(item.entry, item.token) for item in kept])
-                self._index.entries.present([item.entry for item in kept])
-                for item in kept:
-                    ended.append(item.found(item.old))
-                    outcomes += item.outcomes("cached")
-            published = self._session.commit([download for _, download in stored]) if stored else []
-            work.done = []
-            for (item, download), ours in zip(stored, published, strict=True):
-                if ours:
-                    times = (item.first_byte, item.seconds)
-                    ended.append(Ended(item.uri, "downloaded", download.size, *times, retries=item.retries))
-                    outcomes += item.outcomes("downloaded", download.size)
-                else:
-                    self._again(item)
-            if outcomes:
-                self._counters.ended(ended)
-                self._report(outcomes)
+        self._flushed = time.monotonic()
+        if not self._done:
+            return
+        kept = [item for item, download in self._done if download is None]
+        stored = [(item, download) for item, download in self._done if download is not None]
+        outcomes: list[Outcome] = []
+        ended: list[Ended] = []
+        if kept:
+            self._session.release([(item.entry, item.token) for item in kept])
+            self._index.entries.present([item.entry for item in kept])
+            for item in kept:
+                ended.append(item.found(item.old))
+                outcomes += item.outcomes("cached")
+        published = self._session.commit([download for _, download in stored]) if stored else []
+        self._done = []
+        for (item, download), ours in zip(stored, published, strict=True):
+            if ours:
+                times = (item.first_byte, item.seconds)
+                ended.append(Ended(item.uri, "downloaded", download.size, *times, retries=item.retries))
+                outcomes += item.outcomes("downloaded", download.size)
+            else:
+                self._again(item)
+        if outcomes:
+            self._counters.ended(ended)
+            self._report(outcomes)
 
     def _again(self, item: Item) -> None:
         """Claims an item anew whose claim was lost, or whose partial file was."""
-        self._drop(item)
-        with self._work.lock:
-            item.lost += 1
-            if item.lost > _MAX_LOST_CLAIMS:
-                reason = "its claim was lost again and again: is this process paused for long?"
-                self._counters.ended([Ended(item.uri, "failed", reason="claim_lost", retries=item.retries)])
-                self._report(item.outcomes("failed", error=SourceError(item.uri.redacted, reason)))
-            else:
-                self._work.pending.append(item)
+        self._release(item)
+        item.lost += 1
+        if item.lost > _MAX_LOST_CLAIMS:
+            reason = "its claim was lost again and again: is this process paused for long?"
+            self._counters.ended([Ended(item.uri, "failed", reason="claim_lost", retries=item.retries)])
+            self._report(item.outcomes("failed", error=SourceError(item.uri.redacted, reason)))
+        else:
+            self._pending.append(item)
 
     def _fail(self, item: Item, error: ForebayError) -> None:
         if isinstance(error, SourceError):
             error.attempts = item.attempts
-        self._drop(item)
-        self._counters.ended([Ended(item.uri, "failed", reason=error.kind, retries=item.retries)])
-        with self._work.lock:
+        self._release(item)
+        with logs.about(item.uri, logs.sample):
+            self._counters.ended([Ended(item.uri, "failed", reason=error.kind, retries=item.retries)])
             self._report(item.outcomes("failed", error=error))
 
-    def _drop(self, item: Item) -> None:
+    def _release(self, item: Item) -> None:
         self._session.release([(item.entry, item.token)])
 
+    def _release_claimed(self) -> None:
+        """Gives back the claims on what has not been begun; it is claimed again when its turn comes."""
+        if self._claimed:
+            self._session.release([(item.entry, item.token) for item in self._claimed])
+            self._pending.extendleft(reversed(self._claimed))
+            self._claimed.clear()
 
-def _take_over(item: Item, transfer: Transfer) -> None:
-    """Adds to an item what its transfer has counted."""
-    item.attempts += transfer.attempts
-    item.retries += transfer.retries
-    item.first_byte, item.seconds = transfer.first_byte, transfer.seconds
+    def _give_back(self) -> None:
+        """Gives back everything that has not been begun; downloads under way are finished."""
+        self._release_claimed()
+        self._pending.clear()
+        self._waiting.clear()
+        for transfer in [transfer for transfer in self._flying if not transfer.is_begun]:
+            transfer.cancel()
+            self._flying.discard(transfer)
+            self._release(transfer.item)
+
+    def _give_up(self) -> None:
+        """Ends everything, as an error or an interrupt does; what is complete is still published."""
+        for transfer in self._flying:
+            transfer.cancel()
+        deadline = time.monotonic() + _GIVE_UP_SECONDS
+        while any(not one.is_settled for one in self._flying) and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                self._events.get(timeout=0.05)
+        for transfer in self._flying:
+            # A file that is still written to, on a disk that hangs, say, is left to recovery.
+            if transfer.is_settled:
+                transfer.fail(SessionLostError())
+        try:
+            self._flush()
+            items = [*self._claimed, *(transfer.item for transfer in self._flying)]
+            self._session.release([(item.entry, item.token) for item in items])
+        except ForebayError:
+            # Redis is away: the claims end with the session.
+            return

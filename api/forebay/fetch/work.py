@@ -1,16 +1,13 @@
-"""The objects of one fetch: which samples want each, and how far each is."""
+"""The objects of one fetch, and which samples want each."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from forebay.errors import ForebayError
 from forebay.fetch.outcome import Outcome, SampleState
-from forebay.index import Download, Entry
+from forebay.index import Entry
 from forebay.uri import MediaURI, parse_object
 from forebay.volume.counters import Ended
 
@@ -55,26 +52,6 @@ class Item:
     def found(self, value: str) -> Ended:
         """The count of an object that was there, with the index's value of it."""
         return Ended(self.uri, "cached", Entry.parse(value).size, retries=self.retries)
-
-
-@dataclass(slots=True)
-class Work:
-    """The objects of one fetch by how far they are; guarded by ``lock``.
-
-    Attributes:
-        pending: to be claimed.
-        claimed: to be downloaded.
-        waiting: claimed by other processes.
-        done: to be committed; without a download where the cached copy is still current.
-        flushed: when the last commit was, on the monotonic clock.
-    """
-
-    pending: deque[Item]
-    claimed: deque[Item] = field(default_factory=deque)
-    waiting: list[Item] = field(default_factory=list)
-    done: list[tuple[Item, Download | None]] = field(default_factory=list)
-    flushed: float = field(default_factory=time.monotonic)
-    lock: threading.Condition = field(default_factory=threading.Condition)
 
 
 def items_of(samples: Iterable[tuple[int, str]]) -> tuple[list[Item], list[Outcome]]:

@@ -89,7 +89,7 @@ class Dispatcher:
     def run_here(self, job: str) -> None:
         """Runs what is pending of a job with threads of this process."""
         fetcher, session = self._open_fetcher(), self._open_session().id
-        self._runners[job] = LocalRunner(job, self.index.jobs, fetcher, self.config.num_workers, session)
+        self._runners[job] = LocalRunner(job, self.index.jobs, fetcher, session)
 
     def runs_here(self, job: str) -> bool:
         """Whether threads of this process work on a job."""

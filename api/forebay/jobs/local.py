@@ -1,4 +1,4 @@
-"""Local dispatch: this process downloads a job's samples with threads of its own."""
+"""Local dispatch: this process downloads a job's samples itself."""
 
 from __future__ import annotations
 
@@ -22,18 +22,16 @@ class LocalRunner:
         job: the job's id.
         records: of the volume's jobs.
         fetcher: downloads.
-        threads: how many downloads at a time.
         session: the id of this process's session, which the job names as its runner.
 
     Attributes:
         error: what ended it before the job had ended.
     """
 
-    def __init__(self, job: str, records: JobRecords, fetcher: Fetcher, threads: int, session: str) -> None:
+    def __init__(self, job: str, records: JobRecords, fetcher: Fetcher, session: str) -> None:
         self._job = job
         self._records = records
         self._fetcher = fetcher
-        self._threads = threads
         self.error: Exception | None = None
         # Not the thread itself: an interrupt of its join() makes it look as if it had ended.
         self._ended = threading.Event()
@@ -56,7 +54,6 @@ class LocalRunner:
                 self._pending(),
                 self._record,
                 update=self._records.read(self._job).get("update") == "1",
-                threads=self._threads,
                 cancelled=Cancellation(self._records, self._job),
             )
         except Exception as error:

@@ -21,7 +21,7 @@ def fetch_batch(
         update: download again what has changed at its source.
         begun: called when the last download has begun.
     """
-    dispatch, threads = engine.open_dispatcher().choose()
+    dispatch, _ = engine.open_dispatcher().choose()
     if dispatch == "fleet":
         # Its queue keeps the order.
         begun()
@@ -52,7 +52,6 @@ def fetch_batch(
         enumerate(missing),
         report,
         update=update,
-        threads=threads,
         cancelled=lambda: batch.left,
         begun=begun,
         unused=True,

@@ -10,7 +10,7 @@ import pycurl  # type: ignore[import-untyped]
 from forebay.errors import ForebayError
 
 
-class Kind(enum.Enum):
+class Kind(str, enum.Enum):
     """Why an exchange failed. The value is for logs and counters."""
 
     REQUEST = "request"  # the request itself cannot be sent: its URL, a header, a credential
@@ -62,7 +62,7 @@ class TransportError(ForebayError):
     def __init__(
         self, kind: Kind, url: str, reason: str, *, transient: bool | None = None, timed_out: bool = False
     ) -> None:
-        self.kind = kind
+        self.kind: Kind = kind
         self.url = redacted(url)
         self.reason = reason
         self.transient = kind in _TRANSIENT if transient is None else transient

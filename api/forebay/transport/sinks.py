@@ -16,6 +16,13 @@ from forebay.transport.failures import Kind, TransportError
 _MOST_CHUNKS = 512
 
 
+class NotYet(Exception):  # noqa: N818
+    """Raised by a sink's `write` that cannot take a chunk now.
+
+    The exchange pauses, and nothing of it is lost: after `Transport.resume` the same chunk comes again.
+    """
+
+
 class Sink(Protocol):
     """Takes the body of one answer.
 
@@ -30,7 +37,7 @@ class Sink(Protocol):
         """Is called once, before the first byte, if the answer's status is accepted; may raise to refuse."""
 
     def write(self, chunk: bytes) -> None:
-        """Takes the next bytes; may raise to refuse them."""
+        """Takes the next bytes; may raise `NotYet` to pause, or another error to refuse them."""
 
     def end(self) -> None:
         """Is called when the body has arrived, complete."""

@@ -15,7 +15,7 @@ from forebay.transport.handles import Profile, header_line, prepare, refusal, se
 from forebay.transport.requests import Outcome, Request
 from forebay.transport.settings import TransportSettings
 from forebay.transport.signing import Credentials, sign
-from forebay.transport.sinks import BytesSink, Sink
+from forebay.transport.sinks import BytesSink, NotYet, Sink
 
 
 class Slot:
@@ -44,6 +44,7 @@ class Slot:
     def _forget(self) -> None:
         self.exchange: Exchange | None = None
         self.received = 0
+        self._is_paused = False
         self._write: Callable[[bytes], object] = self._write_first
         self._head: Head | None = None
         self._error: BaseException | None = None
@@ -129,6 +130,9 @@ class Slot:
     def is_late(self, now: float) -> bool:
         """Whether the exchange must be given up, as a limit is passed; then notes why."""
         limits, arrived = self.limits, self.arrived()
+        if self._is_paused:
+            # It is we who let the server wait.
+            self._quiet_since = self._marked_at = now
         if now >= self.deadline:
             self.fail(Kind.TIMEOUT, f"timed out: the whole took longer than {limits.total_seconds:g} s")
             return True
@@ -151,12 +155,21 @@ class Slot:
         """Says why the exchange is given up."""
         self._error = TransportError(kind, self._url, reason)
 
+    def resume(self) -> None:
+        """Goes on with an exchange that its sink has paused."""
+        if self._is_paused:
+            self._is_paused = False
+            self.curl.pause(pycurl.PAUSE_CONT)
+
     def _refuse(self, address: str) -> None:
         self._refused = address
 
     def _receive(self, chunk: bytes) -> int | None:
         try:
             self._write(chunk)
+        except NotYet:
+            self._is_paused = True
+            return int(pycurl.WRITEFUNC_PAUSE)
         except BaseException as error:
             self._error = error
             return -1
