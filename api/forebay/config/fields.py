@@ -129,7 +129,6 @@ class MediaCacheConfig(BaseSettings):
         ge=1048576,
         description="Objects of at least twice this size are fetched in parallel ranges.",
     )
-    max_requests: int = Field(default=256, ge=1, le=4096, description="The most requests in flight.")
     range_workers: int = Field(default=8, ge=1, le=64, description="Parallel ranges of one large object.")
     verify_checksums: bool = Field(
         default=False, description="Whether to check a download against the checksum that its source gives."

@@ -11,7 +11,8 @@ from forebay.errors import TransientSourceError
 from forebay.fetch.place import Place
 from forebay.index import Download
 from forebay.sources.base import ObjectInfo
-from forebay.transport import Head, NotYet
+from forebay.transport import Head
+from forebay.transport.sinks import FULL
 from forebay.volume.reservation import Reservation
 
 # Bodies up to this size are written in one call.
@@ -92,13 +93,13 @@ class Body:
         if not self._wanted:
             self._place.open(info)
 
-    def write(self, chunk: bytes) -> None:
-        """Gathers a chunk, and writes when there are enough; raises `NotYet` until bytes are reserved."""
+    def write(self, chunk: bytes) -> object:
+        """Gathers a chunk, and writes when there are enough; `FULL` until bytes are reserved."""
         info = self.info
         assert info is not None
         if self._wanted:
             if self._reservation.size < self._wanted:
-                raise NotYet
+                return FULL
             self._wanted = 0
             if self._place.descriptor < 0:
                 self._place.open(info)
@@ -108,7 +109,7 @@ class Body:
                 wanted = max(size, self._reservation.size + GROWTH)
                 self._reserve(wanted if self._limit is None else max(size, min(wanted, self._limit)))
                 if self._wanted:
-                    raise NotYet
+                    return FULL
         elif size > info.size:
             reason = f"the source sent more than the {info.size} bytes that it announced"
             raise TransientSourceError(info.uri, reason, "truncated")
@@ -116,6 +117,7 @@ class Body:
         self._gathered += len(chunk)
         if self._gathered >= _GATHERED_BYTES or len(self._chunks) > _MAX_CHUNKS:
             self._flush()
+        return None
 
     def end(self) -> None:
         """Writes what is left, and publishes the file."""

@@ -18,11 +18,11 @@ from typing import BinaryIO
 
 from forebay import logs
 from forebay.backoff import Backoff
-from forebay.errors import ForebayError, IndexUnavailableError, SourceError
+from forebay.errors import CacheFullError, ForebayError, IndexUnavailableError, SourceError
 from forebay.eviction.room import Room, RoomRequest
 from forebay.fetch.outcome import Outcome
 from forebay.fetch.storing import store
-from forebay.fetch.transfer import Destination, Step, Transfer, as_forebay_error
+from forebay.fetch.transfer import Destination, Step, Transfer, YieldedError, as_forebay_error
 from forebay.fetch.work import Item, items_of
 from forebay.index import Claimed, Download, SessionLostError
 from forebay.processes import is_identity_alive
@@ -40,6 +40,7 @@ _POLL_SECONDS = (0.005, 0.25)
 # How often it is asked whether the fetch was cancelled.
 _CANCELLED_SECONDS = 0.1
 _GIVE_UP_SECONDS = 5.0
+_ROOM_SECONDS = 0.01
 # With so many transfers in flight, their events are handled so many seconds apart.
 _GATHER_FROM = 16
 _GATHER_SECONDS = 0.004
@@ -161,6 +162,7 @@ class _Run:
         # To be committed; without a download where the cached copy is still current.
         self._done: list[tuple[Item, Download | None]] = []
         self._flushed = time.monotonic()
+        self._is_stopping = False
 
     def work_off(
         self,
@@ -173,13 +175,13 @@ class _Run:
     ) -> None:
         self._update, self._idle = update, idle
         self._pending.extend(items)
-        has_begun = stopping = False
+        has_begun = False
         try:
             while True:
-                if not stopping and cancelled():
-                    stopping = True
+                if not self._is_stopping and cancelled():
+                    self._is_stopping = True
                     self._give_back()
-                if not stopping:
+                if not self._is_stopping:
                     self._begin_more()
                     if not (has_begun or self._pending or self._claimed or self._waiting):
                         has_begun = True
@@ -205,13 +207,15 @@ class _Run:
             self._pending.extend(self._waiting)
             self._waiting.clear()
             self._look_at = now + self._look_pause.next()
+        if self._short_of_room:
+            # Others would only wait, too, and what they have claims on could not be evicted.
+            return
         # The next claims are asked for while the present ones are being worked off.
         while self._pending and len(self._claimed) < min(BATCH, self._max_flying) // 2 + 1:
             size = min(BATCH, 8 * self._max_flying, len(self._pending))
             self._claim([self._pending.popleft() for _ in range(size)])
             if not self._claimed and self._waiting:
                 break
-        # Where one waits for room, others would only wait, too.
         while self._claimed and len(self._flying) < self._max_flying and not self._short_of_room:
             item = self._claimed.popleft()
             # A caller may have the path of the copy that is replaced, and not have opened it yet.
@@ -311,6 +315,7 @@ class _Run:
         """Does what a transfer needs next."""
         if step is Step.DONE:
             self._flying.discard(transfer)
+            self._short_of_room = deque(pair for pair in self._short_of_room if pair[0] is not transfer)
             self._ended(transfer)
         elif step is Step.PAUSE:
             heapq.heappush(self._delayed, (transfer.try_at, next(self._numbers), transfer))
@@ -329,15 +334,30 @@ class _Run:
                     # updated, only without a claim on it.
                     self._flush()
                     self._release_claimed()
-                    if not self._room.attempt(request):
+                    if not self._try_for_room(transfer, request):
                         return
                 step = transfer.proceed()
             except IndexUnavailableError:
                 raise
             except (ForebayError, SessionLostError) as error:
                 step = transfer.fail(error)
-            self._short_of_room.popleft()
+            if self._short_of_room and self._short_of_room[0][0] is transfer:
+                self._short_of_room.popleft()
             self._next(transfer, step)
+
+    def _try_for_room(self, transfer: Transfer, request: RoomRequest) -> bool:
+        """Makes room, if need be with what the other transfers of this fetch have; false to wait for it."""
+        try:
+            if self._room.attempt(request):
+                return True
+        except CacheFullError:
+            # What others here hold is free, or can be evicted, in a moment.
+            if not self._flying - {transfer}:
+                raise
+            request.try_at = time.monotonic() + _ROOM_SECONDS
+        for other in [one for one in self._flying if one is not transfer and not one.reservation.size]:
+            self._next(other, other.give_way())
+        return False
 
     # How it ended
 
@@ -348,6 +368,11 @@ class _Run:
             self._done.append((item, transfer.download))
             if len(self._done) >= BATCH:
                 self._flush()
+        elif isinstance(error, YieldedError):
+            item.attempts -= 1
+            self._release(item)
+            if not self._is_stopping:
+                self._pending.append(item)
         elif isinstance(error, SessionLostError):
             self._again(item)
         elif isinstance(error, IndexUnavailableError):
@@ -422,26 +447,21 @@ class _Run:
         self._pending.clear()
         self._waiting.clear()
         for transfer in [transfer for transfer in self._flying if not transfer.is_begun]:
-            transfer.cancel()
-            self._flying.discard(transfer)
-            self._release(transfer.item)
+            self._next(transfer, transfer.give_way())
 
     def _give_up(self) -> None:
         """Ends everything, as an error or an interrupt does; what is complete is still published."""
-        for transfer in self._flying:
-            transfer.cancel()
+        self._is_stopping = True
         deadline = time.monotonic() + _GIVE_UP_SECONDS
-        while any(not one.is_settled for one in self._flying) and time.monotonic() < deadline:
-            with contextlib.suppress(queue.Empty):
-                self._events.get(timeout=0.05)
-        for transfer in self._flying:
+        # Without Redis, the claims end with the session.
+        with contextlib.suppress(ForebayError):
+            for transfer in list(self._flying):
+                self._next(transfer, transfer.give_way())
             # A file that is still written to, on a disk that hangs, say, is left to recovery.
-            if transfer.is_settled:
-                transfer.fail(SessionLostError())
-        try:
+            while self._flying and time.monotonic() < deadline:
+                with contextlib.suppress(queue.Empty):
+                    transfer, event = self._events.get(timeout=0.05)
+                    if transfer in self._flying:
+                        self._next(transfer, transfer.handle(event))
             self._flush()
-            items = [*self._claimed, *(transfer.item for transfer in self._flying)]
-            self._session.release([(item.entry, item.token) for item in items])
-        except ForebayError:
-            # Redis is away: the claims end with the session.
-            return
+            self._release_claimed()

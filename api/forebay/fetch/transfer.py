@@ -52,6 +52,10 @@ class Destination:
     config: MediaCacheConfig
 
 
+class YieldedError(Exception):
+    """A transfer was given up, so that others get its claim and its place."""
+
+
 class Step(Enum):
     """What a transfer needs next."""
 
@@ -163,7 +167,11 @@ class Transfer:
     def handle(self, event: object) -> Step:  # noqa: PLR0911
         """Goes on after an event of the transport."""
         if self._is_cancelled:
-            return Step.EVENT
+            # What was complete before it was cancelled, is.
+            is_last = event is self._exchange
+            self.download = self._body.download if is_last and self._body is not None else None
+            error = None if self.download is not None else YieldedError()
+            return self._end(error) if is_last else Step.EVENT
         if isinstance(event, int):
             return self._need(event)
         assert isinstance(event, Exchange)
@@ -194,6 +202,15 @@ class Transfer:
             self._transport.cancel(self._exchange)
         if self._ranges is not None:
             self._ranges.cancel()
+
+    def give_way(self) -> Step:
+        """Gives it up for now: its item can be begun anew later."""
+        if self._exchange is not None:
+            # Its last event says whether it was complete by then.
+            self.cancel()
+            return Step.EVENT
+        self.cancel()
+        return self._end(YieldedError())
 
     @property
     def is_settled(self) -> bool:
