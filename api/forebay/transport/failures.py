@@ -10,7 +10,7 @@ import pycurl  # type: ignore[import-untyped]
 from forebay.errors import ForebayError
 
 
-class Kind(enum.Enum):
+class Kind(str, enum.Enum):
     """Why an exchange failed. The value is for logs and counters."""
 
     REQUEST = "request"  # the request itself cannot be sent: its URL, a header, a credential
@@ -58,6 +58,8 @@ class TransportError(ForebayError):
         transient: whether another attempt may succeed.
         timed_out: whether time ran out, on the way to the connection or later.
     """
+
+    kind: Kind
 
     def __init__(
         self, kind: Kind, url: str, reason: str, *, transient: bool | None = None, timed_out: bool = False

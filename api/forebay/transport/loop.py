@@ -61,6 +61,7 @@ class Loop:
         self._timer: float | None = None
         self._swept_at = 0.0
         self._cancelled: list[Exchange] = []
+        self._resumed: list[Exchange] = []
         self._thread = threading.Thread(target=self._run, name=f"forebay-transport-{number}", daemon=True)
         self._open()
 
@@ -88,6 +89,12 @@ class Loop:
     def cancel(self, exchange: Exchange) -> None:
         """Gives an exchange up, if it is this loop's. May be called from any thread."""
         self._cancelled.append(exchange)
+        self._is_awake = True
+        self._bell.ring()
+
+    def resume(self, exchange: Exchange) -> None:
+        """Goes on with an exchange that pauses, if it is this loop's. May be called from any thread."""
+        self._resumed.append(exchange)
         self._is_awake = True
         self._bell.ring()
 
@@ -165,6 +172,10 @@ class Loop:
                 self._sweep(now)
         if self._cancelled:
             self._give_up_cancelled()
+        if self._resumed:
+            resumed, self._resumed = self._resumed, []
+            for slot in [slot for slot in self._active.values() if slot.exchange in resumed]:
+                slot.resume()
 
     def _wait(self, now: float) -> Sequence[tuple[int, int]]:
         until = min(self._take_at, now + (_SWEEP_SECONDS if self._active else 60.0))
@@ -172,7 +183,7 @@ class Loop:
             until = self._timer
         # Callers ring from here on; what they added before is seen here.
         self._is_awake = False
-        if self._has_news or self._is_closing or self._cancelled:
+        if self._has_news or self._is_closing or self._cancelled or self._resumed:
             until = now
         events = self._poller.wait(until - now if until > now else 0.0)
         self._is_awake = True
@@ -206,7 +217,7 @@ class Loop:
         if found:
             self._idle_count -= 1
             return found.pop()
-        slot = Slot(self._settings)
+        slot = Slot(self._settings, self._on_pause)
         slot.prepare(profile)
         return slot
 
@@ -281,6 +292,10 @@ class Loop:
             self._poller.forget(descriptor)
         else:
             self._poller.watch(descriptor, _WANTED.get(event, 0))
+
+    def _on_pause(self, exchange: Exchange, yes: bool) -> None:
+        self._traffic.paused(exchange, yes)
+        self._has_news = True
 
     def _on_timer(self, milliseconds: int) -> None:
         self._timer = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000

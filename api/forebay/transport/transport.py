@@ -95,6 +95,12 @@ class Transport:
         if running is not None and exchange.outcome is None:
             running.cancel(exchange)
 
+    def resume(self, exchange: Exchange) -> None:
+        """Goes on with an exchange whose sink was `FULL`."""
+        running = self._running
+        if running is not None:
+            running.resume(exchange)
+
     @property
     def in_flight(self) -> int:
         """How many requests are in flight."""
@@ -176,6 +182,10 @@ class _Running:
             return
         for loop in self._loops:
             loop.cancel(exchange)
+
+    def resume(self, exchange: Exchange) -> None:
+        for loop in self._loops:
+            loop.resume(exchange)
 
     def close(self) -> None:
         self._is_closed = True
