@@ -8,15 +8,11 @@ import socket
 import sys
 import time
 from datetime import datetime, timedelta, timezone
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import AccessDeniedError, ConfigError, SourceError, TransientSourceError
@@ -25,6 +21,7 @@ from forebay.sources.s3 import minio_source, s3_source
 from forebay.uri import parse
 from tests.integration.sites import bytes_of, config
 from tests.servers import Fault, Proxy
+from tests.servers.certificates import self_signed
 from tests.servers.exact_s3 import ExactS3Server, exact_s3
 from tests.servers.process import free_ports
 from tests.servers.seaweedfs import S3Server
@@ -345,25 +342,7 @@ class TestTLS:
     @pytest.fixture
     def certificate(self, tmp_path: Path) -> str:
         """A key and a certificate for 127.0.0.1 that nobody vouches for."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "forebay test")])
-        now = datetime.now(timezone.utc)
-        certificate = (
-            x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
-            .serial_number(1)
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-            )
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        pem = serialization.Encoding.PEM
-        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        path = tmp_path / "certificate.pem"
-        path.write_bytes(private + certificate.public_bytes(pem))
-        return str(path)
+        return self_signed(tmp_path / "certificate.pem")
 
     @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
     def test_certificates_are_checked_as_boto3_is_told_to(

@@ -106,7 +106,10 @@ def failure(  # noqa: PLR0911 - one for each kind of exception
 
 
 def _in_words(uri: MediaURI, reason: str, text: str) -> str:
-    if not reason.endswith("cannot connect"):
-        return reason
     there = _SERVER.search(text)
-    return f"{reason} to {there[1]}{there[2]}" if there else reason
+    if there is None or not reason.startswith(("the proxy", "cannot", "timed out: cannot")):
+        return reason
+    server = f"{there[1]}{there[2]}".rstrip("/")
+    if reason.startswith("the proxy"):
+        return reason.replace("the proxy", f"the proxy {server}")
+    return f"{reason} to {server}"
