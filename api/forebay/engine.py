@@ -184,12 +184,12 @@ class Engine:
 
     def close(self) -> None:
         """Tells the index what it has to know, ends the session and closes the connection."""
-        if not self.is_open:
-            return
-        with self._lock:
-            opened, self._opened = self._opened, None
-            if opened is not None:
-                opened.close()
+        if self.is_open:
+            with self._lock:
+                opened, self._opened = self._opened, None
+                if opened is not None:
+                    opened.close()
+        self.sources.close()
 
     def _open(self) -> _Opened:
         opened = self._opened

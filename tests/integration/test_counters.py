@@ -6,10 +6,10 @@ from unittest import mock
 
 import pytest
 import redis
+from forebay.fetch.reasons import reason_of
 
 from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ForebayError, SourceError, TransientSourceError, UriError
-from forebay.fetch.reasons import reason_of
 from forebay.index.index import Index
 from forebay.metrics.catalogue import REASONS
 from forebay.sources.failures import changed, interrupted, refusal, truncated

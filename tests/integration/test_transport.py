@@ -35,7 +35,7 @@ from forebay.transport import (
 from forebay.transport.loop import Loop
 from forebay.transport.passwords import with_login
 from forebay.transport.proxies import proxies_from
-from forebay.transport.redirects import follow
+from forebay.transport.redirects import redirected
 from forebay.transport.tls import TLS, VARIABLES, tls_from
 from tests.servers import nginx
 from tests.servers.exact_s3 import exact_s3
@@ -239,7 +239,9 @@ class TestRequests:
         checked: list[str] = []
         request = Request(url, headers=[("Authorization", "secret"), ("x-kept", "1")])
 
-        response = follow(transport.call, request, checked.append)
+        following = redirected(request, transport.call(request).head, checked.append)
+        assert following is not None
+        response = transport.call(following)
 
         assert response.body == b"body"
         assert checked == [other_http_server.endpoint + "/b"]

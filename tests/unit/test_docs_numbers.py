@@ -69,7 +69,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"Calls are repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
     ],
     "docs/sources.md": [
-        (r"follows up to (\S+) redirects", "forebay.sources.http:_MAX_REDIRECTS", 1),
+        (r"follows up to (\S+) redirects", "forebay.transport.redirects:MOST", 1),
         (r"2 × `range_size_bytes` \((\S+) MiB\)", "setting:range_size_bytes", MIB / 2),
         (r"a segment of more than (\S+) bytes", "forebay.uri.entry:MAX_SEGMENT_BYTES", 1),
         (r"a key of more than (\S+) escaped bytes", "forebay.uri.entry:_MAX_KEY_BYTES", 1),
@@ -130,7 +130,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
     "docs/fiftyone-storage.md": [
         (r"but at least (\S+)\.", "forebay.fiftyone.storage.concurrency:_MIN_WORKERS", 1),
         (r"valid for at most (\S+) hours", "forebay.sources.boto:_MAX_SIGNATURE_SECONDS", HOUR),
-        (r"valid for at most (\S+) hours", "forebay.sources.gcs:_MAX_SIGNATURE_SECONDS", HOUR),
+        (r"valid for at most (\S+) hours", "forebay.sources.gcs_client:MAX_SIGNATURE_SECONDS", HOUR),
         (r"Files up to (\S+) MiB are uploaded in one request", "forebay.sources.boto_writer:PART_BYTES", MIB),
     ],
     "docs/cvat.md": [

@@ -10,10 +10,11 @@ from forebay.transport.failures import Kind, TransportError
 from forebay.transport.requests import GOOD, Outcome, Request, Response, Route
 from forebay.transport.settings import Limits, TransportSettings
 from forebay.transport.signing import Credentials
-from forebay.transport.sinks import BytesSink, FileSink, NotYet, PathSink, Sink
+from forebay.transport.sinks import FULL, BytesSink, FileSink, PathSink, Sink
 from forebay.transport.transport import Transport
 
 __all__ = [
+    "FULL",
     "GOOD",
     "BytesSink",
     "Credentials",
@@ -23,7 +24,6 @@ __all__ = [
     "Headers",
     "Kind",
     "Limits",
-    "NotYet",
     "Outcome",
     "PathSink",
     "Request",

@@ -59,6 +59,8 @@ class TransportError(ForebayError):
         timed_out: whether time ran out, on the way to the connection or later.
     """
 
+    kind: Kind
+
     def __init__(
         self, kind: Kind, url: str, reason: str, *, transient: bool | None = None, timed_out: bool = False
     ) -> None:

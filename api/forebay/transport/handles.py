@@ -17,7 +17,6 @@ Profile = tuple[Route, str]
 
 # libcurl's number; pycurl has no name for it.
 _SUPPRESS_CONNECT_HEADERS = 265
-_ENCODINGS = "gzip, deflate, br, zstd"
 
 
 def profile_of(request: Request) -> Profile:
@@ -52,7 +51,7 @@ def prepare(
     if route.http2:
         curl.setopt(pycurl.PIPEWAIT, 1)
     if route.decode:
-        curl.setopt(pycurl.ACCEPT_ENCODING, _ENCODINGS)
+        curl.setopt(pycurl.ACCEPT_ENCODING, "")  # all that libcurl was built with
     if signature:
         curl.setopt(pycurl.AWS_SIGV4, signature)
     else:

@@ -93,7 +93,7 @@ class Loop:
         self._bell.ring()
 
     def resume(self, exchange: Exchange) -> None:
-        """Goes on with a paused exchange, if it is this loop's. May be called from any thread."""
+        """Goes on with an exchange that pauses, if it is this loop's. May be called from any thread."""
         self._resumed.append(exchange)
         self._is_awake = True
         self._bell.ring()
@@ -173,7 +173,9 @@ class Loop:
         if self._cancelled:
             self._give_up_cancelled()
         if self._resumed:
-            self._resume()
+            resumed, self._resumed = self._resumed, []
+            for slot in [slot for slot in self._active.values() if slot.exchange in resumed]:
+                slot.resume()
 
     def _wait(self, now: float) -> Sequence[tuple[int, int]]:
         until = min(self._take_at, now + (_SWEEP_SECONDS if self._active else 60.0))
@@ -215,7 +217,7 @@ class Loop:
         if found:
             self._idle_count -= 1
             return found.pop()
-        slot = Slot(self._settings)
+        slot = Slot(self._settings, self._on_pause)
         slot.prepare(profile)
         return slot
 
@@ -275,11 +277,6 @@ class Loop:
             slot.fail(Kind.CANCELLED, "cancelled")
             self._unload(slot, 42, "")
 
-    def _resume(self) -> None:
-        resumed, self._resumed = self._resumed, []
-        for slot in [slot for slot in self._active.values() if slot.exchange in resumed]:
-            slot.resume()
-
     def _give_up_all(self, kind: Kind, reason: str) -> None:
         for slot in list(self._active.values()):
             slot.fail(kind, reason)
@@ -295,6 +292,10 @@ class Loop:
             self._poller.forget(descriptor)
         else:
             self._poller.watch(descriptor, _WANTED.get(event, 0))
+
+    def _on_pause(self, exchange: Exchange, yes: bool) -> None:
+        self._traffic.paused(exchange, yes)
+        self._has_news = True
 
     def _on_timer(self, milliseconds: int) -> None:
         self._timer = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000

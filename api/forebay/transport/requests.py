@@ -30,8 +30,8 @@ class Route:
             proxy's address is not asked about: there only hosts that are spelled as an address are, and
             the proxy decides about the others.
         http2: whether to offer HTTP/2 to TLS servers.
-        decode: whether to ask for and undo gzip, deflate, br and zstd. Else nothing is asked for, and
-            what comes encoded nevertheless stays so; `Head.encoding` tells.
+        decode: whether to undo gzip, deflate and br, and to ask for them where the request has no header
+            Accept-Encoding. Else what comes encoded stays so; `Head.encoding` tells.
     """
 
     tls: TLS = field(default_factory=TLS)
@@ -59,6 +59,7 @@ class Request:
         limits: when to give up; by default those of the transport.
         accept: the statuses whose body goes to the sink. With any other the exchange fails
             (`Kind.REFUSED`), and the outcome has the head and the beginning of the body.
+        hops: how many redirects led here.
     """
 
     url: str
@@ -69,6 +70,7 @@ class Request:
     route: Route = DIRECT
     limits: Limits | None = None
     accept: Container[int] = GOOD
+    hops: int = 0
 
     @property
     def origin(self) -> str:

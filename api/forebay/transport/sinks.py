@@ -12,15 +12,11 @@ from typing import Protocol
 from forebay.transport.answers import Head
 from forebay.transport.failures import Kind, TransportError
 
+#: What a sink gives for bytes that it cannot take now.
+FULL = object()
+
 # Beyond this, chunks are no longer kept apart: one write takes no more than 1,024 of them.
 _MOST_CHUNKS = 512
-
-
-class NotYet(Exception):  # noqa: N818
-    """Raised by a sink's `write` that cannot take a chunk now.
-
-    The exchange pauses, and nothing of it is lost: after `Transport.resume` the same chunk comes again.
-    """
 
 
 class Sink(Protocol):
@@ -36,8 +32,12 @@ class Sink(Protocol):
     def begin(self, head: Head) -> None:
         """Is called once, before the first byte, if the answer's status is accepted; may raise to refuse."""
 
-    def write(self, chunk: bytes) -> None:
-        """Takes the next bytes; may raise `NotYet` to pause, or another error to refuse them."""
+    def write(self, chunk: bytes) -> object:
+        """Takes the next bytes; may raise to refuse them.
+
+        Returns:
+            `FULL` to take nothing yet: the same bytes come again after `Transport.resume`.
+        """
 
     def end(self) -> None:
         """Is called when the body has arrived, complete."""

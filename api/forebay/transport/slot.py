@@ -15,7 +15,7 @@ from forebay.transport.handles import Profile, header_line, prepare, refusal, se
 from forebay.transport.requests import Outcome, Request
 from forebay.transport.settings import TransportSettings
 from forebay.transport.signing import Credentials, sign
-from forebay.transport.sinks import BytesSink, NotYet, Sink
+from forebay.transport.sinks import FULL, BytesSink, Sink
 
 
 class Slot:
@@ -28,13 +28,18 @@ class Slot:
         deadline: when the exchange has taken too long as a whole; seconds of the monotonic clock.
         received: bytes of the body so far.
         is_plain: whether the handle is as it was prepared, so that it can be used again.
+        is_paused: whether the sink takes nothing now, which is not the server's fault.
+
+    Args:
+        paused: is told when an exchange is paused (true), and when it goes on.
     """
 
-    def __init__(self, settings: TransportSettings) -> None:
+    def __init__(self, settings: TransportSettings, paused: Callable[[Exchange, bool], None]) -> None:
         self.curl = pycurl.Curl()
         self.profile: Profile | None = None
         self.is_plain = True
         self._settings = settings
+        self._paused = paused
         self._lines: list[bytes] = []
         self._credentials: Credentials | None = None
         self._headers: list[str] = []
@@ -44,7 +49,7 @@ class Slot:
     def _forget(self) -> None:
         self.exchange: Exchange | None = None
         self.received = 0
-        self._is_paused = False
+        self.is_paused = False
         self._write: Callable[[bytes], object] = self._write_first
         self._head: Head | None = None
         self._error: BaseException | None = None
@@ -130,12 +135,11 @@ class Slot:
     def is_late(self, now: float) -> bool:
         """Whether the exchange must be given up, as a limit is passed; then notes why."""
         limits, arrived = self.limits, self.arrived()
-        if self._is_paused:
-            # It is we who let the server wait.
-            self._quiet_since = self._marked_at = now
         if now >= self.deadline:
             self.fail(Kind.TIMEOUT, f"timed out: the whole took longer than {limits.total_seconds:g} s")
             return True
+        if self.is_paused:
+            return False
         if arrived != self._quiet_bytes:
             self._quiet_bytes, self._quiet_since = arrived, now
         elif now - self._quiet_since >= limits.idle_seconds:
@@ -155,30 +159,33 @@ class Slot:
         """Says why the exchange is given up."""
         self._error = TransportError(kind, self._url, reason)
 
-    def resume(self) -> None:
-        """Goes on with an exchange that its sink has paused."""
-        if self._is_paused:
-            self._is_paused = False
-            self.curl.pause(pycurl.PAUSE_CONT)
-
     def _refuse(self, address: str) -> None:
         self._refused = address
 
     def _receive(self, chunk: bytes) -> int | None:
         try:
-            self._write(chunk)
-        except NotYet:
-            self._is_paused = True
-            return int(pycurl.WRITEFUNC_PAUSE)
+            if self._write(chunk) is FULL:
+                assert self.exchange is not None
+                self.is_paused = True
+                self._paused(self.exchange, True)
+                return int(pycurl.WRITEFUNC_PAUSE)
         except BaseException as error:
             self._error = error
             return -1
         self.received += len(chunk)
         return None
 
-    def _write_first(self, chunk: bytes) -> None:
+    def resume(self) -> None:
+        """Offers the sink again what it did not take."""
+        if self.is_paused and self.exchange is not None:
+            self.is_paused = False
+            self._paused(self.exchange, False)
+            self._quiet_since = self._marked_at = time.monotonic()
+            self.curl.pause(pycurl.PAUSE_CONT)
+
+    def _write_first(self, chunk: bytes) -> object:
         self._begin()
-        self._write(chunk)
+        return self._write(chunk)
 
     def _begin(self) -> None:
         assert self.exchange is not None
@@ -219,6 +226,12 @@ class Slot:
                 self._sink.end()
         except Exception as raised:
             error = raised
+        if self.is_paused:
+            self._paused(exchange, False)
+        if self._head is None and ends_head(self._lines):
+            # What libcurl cannot decode ends before its first byte, but has a head.
+            head = head_of(self._lines)
+            self._head = head if head.status >= 200 else None
         outcome = Outcome(self._head, error, received=self.received)
         outcome.address = self.curl.getinfo(pycurl.PRIMARY_IP) or ""
         if self._sink is not exchange.sink and self._head is not None:
@@ -257,7 +270,7 @@ class Slot:
             return self._error
         assert self.exchange is not None
         proxy = self.exchange.request.route.proxy
-        connected = self.curl.getinfo(pycurl.PRETRANSFER_TIME) > 0
+        connected = self.curl.getinfo(pycurl.REQUEST_SIZE) > 0
         return failure_of(code, text, self._url, proxy=proxy.shown if proxy else "", connected=connected)
 
     @property

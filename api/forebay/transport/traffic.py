@@ -19,12 +19,13 @@ _MOST_IDLE_HOSTS = 1000
 
 
 class _Host:
-    __slots__ = ("in_flight", "waiting", "window")
+    __slots__ = ("in_flight", "paused", "waiting", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
         self.waiting: deque[Exchange] = deque()
         self.in_flight = 0
+        self.paused = 0
 
 
 class Traffic:
@@ -145,6 +146,15 @@ class Traffic:
             elif answered:
                 host.window.served(now, received)
 
+    def paused(self, exchange: Exchange, yes: bool) -> None:
+        """A request that was taken pauses, or goes on. Meanwhile it keeps none from being taken."""
+        change = -1 if yes else 1
+        with self._lock:
+            host = self._hosts[exchange.origin]
+            host.in_flight += change
+            host.paused -= change
+            self._in_flight += change
+
     @property
     def is_waiting(self) -> bool:
         """Whether requests wait."""
@@ -182,5 +192,5 @@ class Traffic:
         if len(self._hosts) <= _MOST_IDLE_HOSTS:
             return
         for origin, host in list(self._hosts.items())[: _MOST_IDLE_HOSTS // 2]:
-            if not host.in_flight and not host.waiting:
+            if not host.in_flight and not host.waiting and not host.paused:
                 del self._hosts[origin]

@@ -96,9 +96,9 @@ class Transport:
             running.cancel(exchange)
 
     def resume(self, exchange: Exchange) -> None:
-        """Goes on with an exchange whose sink raised `NotYet`. Does nothing where it has ended."""
+        """Goes on with an exchange whose sink was `FULL`."""
         running = self._running
-        if running is not None and exchange.outcome is None:
+        if running is not None:
             running.resume(exchange)
 
     @property

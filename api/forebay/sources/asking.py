@@ -1,0 +1,66 @@
+"""What requests of every source have in common, and what is done about answers that are not final."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from email.utils import formatdate
+
+from forebay.errors import SourceError
+from forebay.sources.answers import EncodedPartError
+from forebay.transport import Kind, Outcome, Request, Route, TransportError
+from forebay.transport.redirects import redirected
+from forebay.uri import MediaURI
+
+
+def conditions(
+    span: tuple[int, int] | None,
+    etag: str | None,
+    if_none_match: str | None,
+    if_modified_since: float | None,
+) -> Iterator[tuple[str, str]]:
+    """The headers that make a request one for a part, or one with a condition."""
+    if span is not None:
+        yield "Range", f"bytes={span[0]}-{span[1] - 1}"
+    # A weak one never matches.
+    if etag is not None and not etag.startswith("W/"):
+        yield "If-Match", etag
+    if if_none_match is not None:
+        yield "If-None-Match", if_none_match
+    elif if_modified_since is not None:
+        yield "If-Modified-Since", formatdate(if_modified_since, usegmt=True)
+
+
+def follow_redirect(
+    uri: MediaURI, request: Request, outcome: Outcome, check: Callable[[str], Route]
+) -> Request | None:
+    """The request to send after a redirect; where it may not be followed, ``outcome.error`` says so.
+
+    Args:
+        check: gives the route to a new URL; raises `SourceError` to refuse it.
+    """
+    head = outcome.head
+    if head is None or not (isinstance(outcome.error, TransportError) and outcome.error.kind is Kind.REFUSED):
+        return None
+    try:
+        return redirected(request, head, check)
+    except TransportError as error:
+        outcome.error = SourceError(uri.redacted, error.reason)
+    except SourceError as error:
+        outcome.error = error
+    return None
+
+
+def undecoded(uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
+    """The request to send where libcurl stumbled over a Content-Encoding that means no encoding.
+
+    Writers leave ``aws-chunked`` behind, a way to send that is no encoding of the object.
+    """
+    head, error, route = outcome.head, outcome.error, request.route
+    if head is None or not isinstance(error, TransportError) or error.kind is not Kind.ENCODING:
+        return None
+    if head.status == 206 and head.encoding:
+        outcome.error = EncodedPartError(uri.redacted, "only the whole of this object can be decoded")
+    if head.encoding or not route.decode:
+        return None
+    return replace(request, route=Route(route.tls, route.proxy, route.guard))
