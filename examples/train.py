@@ -26,7 +26,6 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 import forebay
-from forebay.errors import ForebayError
 
 SIDE = 64
 
@@ -213,7 +212,7 @@ def main() -> None:
     options = arguments()
     try:
         train(options)
-    except ForebayError as error:
+    except forebay.ForebayError as error:
         hint = (
             f"`forebay prefetch @{options.manifest}` fetches what there is, and lists everything that fails"
         )

@@ -9,7 +9,6 @@ import redis
 
 from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ForebayError, SourceError, TransientSourceError, UriError
-from forebay.fetch.reasons import reason_of
 from forebay.index.index import Index
 from forebay.metrics.catalogue import REASONS
 from forebay.sources.failures import changed, interrupted, refusal, truncated
@@ -168,7 +167,7 @@ class TestReasons:
         ids=str,
     )
     def test_every_error_has_one(self, error: ForebayError, reason: str) -> None:
-        assert reason_of(error) == reason
+        assert error.kind == reason
         assert reason in REASONS
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from forebay import embedded
-from forebay.cache import MediaCache
+from forebay.cache import MediaCache, absent_cache
 from forebay.config import mask_url
 from forebay.config.sizes import human
 from forebay.errors import ForebayError, IndexUnavailableError, VolumeError
@@ -65,7 +65,7 @@ def examine(cache: MediaCache, uri: str | None = None) -> Iterator[CheckResult]:
         if unnamed:
             # Opened as if another machine had it, it can be asked without being made.
             absent = AbsentFiles("nowhere", cache.config.volume)
-            with closing(MediaCache(cache.config, absent=absent)) as looked_at:
+            with closing(absent_cache(cache.config, absent)) as looked_at:
                 yield from _broker(looked_at)
                 yield from _workers(looked_at)
         elif _fine(found):

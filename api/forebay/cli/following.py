@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from forebay import logs
 from forebay.cli.output import count, emit, put, say, span, writes_json
 from forebay.config.sizes import human
-from forebay.errors import IndexUnavailableError
+from forebay.errors import Failure, IndexUnavailableError
 from forebay.manifests.listing import looks_like_prefix
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
     from forebay.cli.state import State
     from forebay.jobs.handle import Job
-    from forebay.jobs.status import Failure, JobStatus
+    from forebay.jobs.status import JobStatus
 
 # Failures listed at the end; `forebay job` lists all.
 MAX_FAILURES = 20

@@ -20,9 +20,8 @@ from forebay.jobs.status import JobStatus
 _LINE_SECONDS = (5.0, 60.0)
 _WINDOW_SECONDS = 10.0
 
-
-# A bar or none, the default (a bar on a terminal), or a callback.
 ProgressOption = bool | Callable[[JobStatus], object] | None
+"""True or false for a progress bar, ``None`` for one on a terminal, or a function of `JobStatus`."""
 
 
 class Progress:
