@@ -346,6 +346,7 @@ class TestFull:
         assert str(caught.value) == (
             f"{uri}: its 4.9KB are more than the whole cache of 4.9KB; raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
         )
+        assert (caught.value.size, caught.value.limit) == (5001, 5000)
 
     def test_a_cache_full_of_leased_entries_fails_at_once_and_says_who_holds_it(
         self, make_cache: MakeCache, s3_server: S3Server, s3_bucket: str
@@ -361,6 +362,7 @@ class TestFull:
             f"{uris[5]}: no room for 1000B in a cache of 4.9KB: leases (training) hold 4.9KB; "
             "end a lease, or raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
         )
+        assert (caught.value.needed, caught.value.limit, caught.value.held) == (1000, 5000, 5000)
         assert Path(cache.local_path(uris[5])).exists()
 
     def test_wrong_credentials_are_said_to_be_wrong(

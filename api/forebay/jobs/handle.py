@@ -208,7 +208,9 @@ class Job:
                 self.cancel()
                 failures = self.failures()
                 text = _first_failure(failures, status)
-                raise DownloadError(text, job=self.id, failed=status.failed, failures=failures)
+                # More may have failed since the status was read.
+                failed = max(status.failed, len(failures))
+                raise DownloadError(text, job=self.id, failed=failed, failures=failures)
             if status.state != "running":
                 return self
             if deadline is not None and time.monotonic() >= deadline:

@@ -43,12 +43,12 @@ def check_sizes(batch_size: object, target_size_bytes: object) -> None:
     Raises:
         ConfigError: one of them is not a number from 1.
     """
-    for name, value, kind in (
-        ("batch_size", batch_size, Integral),
-        ("target_size_bytes", target_size_bytes, Real),
+    for name, value, kind, allowed in (
+        ("batch_size", batch_size, Integral, "a number from 1"),
+        ("target_size_bytes", target_size_bytes, Real, "a size from 1 byte, such as 128MB"),
     ):
         if value is not None and not (isinstance(value, kind) and float(value) >= 1):
-            raise ConfigError(f"{name}={value!r} is not allowed: must be a number from 1, or None")
+            raise ConfigError(f"{name}={value!r} is not allowed: must be {allowed}, or None")
 
 
 class LookAhead:
