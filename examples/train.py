@@ -142,7 +142,7 @@ def train(options: argparse.Namespace) -> None:
     sampler = Ahead(uris, options.batch_size, options.seed)
     checkpoint = Checkpoint(options.checkpoint, uris, model=model, optimizer=optimizer, sampler=sampler)
     if checkpoint.load():
-        print(f"going on after step {sampler.step} of epoch {sampler.epoch}", flush=True)
+        print(f"resuming after step {sampler.step} of epoch {sampler.epoch}", flush=True)
     loader = DataLoader(
         photographs,
         batch_sampler=sampler,
@@ -213,9 +213,7 @@ def main() -> None:
     try:
         train(options)
     except forebay.ForebayError as error:
-        hint = (
-            f"`forebay prefetch @{options.manifest}` fetches what there is, and lists everything that fails"
-        )
+        hint = f"`forebay prefetch @{options.manifest}` fetches all it can and lists every failure"
         raise SystemExit(f"error: {error}\n{hint}") from None
 
 

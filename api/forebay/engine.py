@@ -333,6 +333,6 @@ def _announce(config: MediaCacheConfig, index: Index) -> None:
 
 def _read_only(config: MediaCacheConfig) -> VolumeError:
     return VolumeError(
-        f"the volume {config.volume!r} at {config.cache_dir} is another user's, and can only be read: have "
-        "its workers fetch what is missing, with `forebay prefetch`, or run as that user"
+        f"the volume {config.volume!r} at {config.cache_dir} belongs to another user, and this user can "
+        "only read it: let its workers fetch missing samples, with `forebay prefetch`, or run as that user"
     )

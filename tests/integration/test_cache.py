@@ -267,9 +267,9 @@ class TestGetLocalPaths:
 
         there = sum(os.path.exists(path) for path in paths[:10])
         assert there <= 5
-        [warning] = [r.getMessage() for r in caplog.records if "still there" in r.getMessage()]
+        [warning] = [r.getMessage() for r in caplog.records if "still cached" in r.getMessage()]
         assert warning.startswith(
-            f"{there} of 11 files are still there: the cache holds no more than 4.9KB, "
+            f"only {there} of 11 files are still cached: the cache holds 4.9KB, so earlier files were "
         )
         assert "download_context()" in warning
 

@@ -32,15 +32,16 @@ def problem(workers: list[Worker], messages: int, now: float) -> str | None:
         ``None`` when nothing is.
     """
     if not workers:
-        return "no worker of this machine has announced itself"
+        return "no worker of this machine has registered"
     # One that was killed is remembered for a while, beside the one that took its place.
     last = max(workers, key=lambda worker: worker.seen)
     if now - last.seen >= ALIVE_SECONDS:
-        return f"{last.name} has given no sign of life for {now - last.seen:.0f} s"
+        return f"{last.name} has sent no heartbeat for {now - last.seen:.0f} s"
     for worker in workers:
         idle = now - worker.progress
         if now - worker.seen < ALIVE_SECONDS and messages and idle >= STUCK_SECONDS:
-            return f"{worker.name} has begun nothing for {idle:.0f} s, and {messages:,} messages wait"
+            text = f"{worker.name} has begun or ended no message for {idle:.0f} s"
+            return f"{text}, and {messages:,} messages wait"
     return None
 
 

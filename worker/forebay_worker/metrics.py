@@ -35,7 +35,7 @@ def serve(cache: MediaCache) -> Any:
     try:
         server, port = exposition.serve(registry, config.metrics_host, config.metrics_port)
     except ConfigError as error:
-        log.error("%s with FIFTYONE_MEDIA_CACHE_METRICS_PORT; this worker works without", error)
+        log.error("%s with FIFTYONE_MEDIA_CACHE_METRICS_PORT; this worker runs without metrics", error)
         return None
     log.info("metrics at http://%s:%d/metrics", config.metrics_host, port)
     return server

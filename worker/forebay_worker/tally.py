@@ -60,7 +60,7 @@ class Tally:
         if states["cached"]:
             parts.append(f"{states['cached']:,} cached already")
         if self.left:
-            parts.append(f"{self.left:,} left for another message")
+            parts.append(f"{self.left:,} requeued")
         if not states["failed"]:
             return ", ".join(parts)
         more = states["failed"] - len(self._failures)

@@ -69,10 +69,10 @@ def job(
         bool, typer.Option("--watch", metavar="", help="Wait for its end, with its progress.")
     ] = False,
     retry: Annotated[
-        bool, typer.Option("--retry", metavar="", help="Try again what failed, and go on with what is left.")
+        bool, typer.Option("--retry", metavar="", help="Retry failed samples and resume pending ones.")
     ] = False,
     cancel: Annotated[
-        bool, typer.Option("--cancel", metavar="", help="Begin no more downloads of it.")
+        bool, typer.Option("--cancel", metavar="", help="Start no more of its downloads.")
     ] = False,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", metavar="", help="With --retry: wait for its end.")

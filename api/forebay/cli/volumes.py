@@ -170,10 +170,10 @@ def _interrupted(state: State, jobs: Broadcast) -> None:
             say(f"interrupted, but the job of {volume} had ended: {done}")
         elif job.runs_here:
             job.cancel()
-            say(f"interrupted: the job of {volume} stopped with {done}")
-            say(f"  to go on with it: {_command(state, volume, job.id, '--retry')}")
+            say(f"interrupted: the job of {volume} stopped after {done}")
+            say(f"  to resume it: {_command(state, volume, job.id, '--retry')}")
         else:
-            say(f"interrupted: the job of {volume} goes on through its fleet, with {done}")
+            say(f"interrupted: the job of {volume} continues through its fleet; {done} so far")
             say(f"  to watch it:  {_command(state, volume, job.id, '--watch')}")
             say(f"  to cancel it: {_command(state, volume, job.id, '--cancel')}")
 

@@ -75,8 +75,9 @@ class Connection:
         policy = info.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             raise IndexUnavailableError(
-                f"Redis at {mask_url(self.url)} has the maxmemory-policy {policy!r}, with which it drops "
-                f"the {'queue' if self._queue else 'index'} when it is full: set it to 'noeviction'"
+                f"Redis at {mask_url(self.url)} has the maxmemory-policy {policy!r}, under which it "
+                f"deletes keys of the {'queue' if self._queue else 'index'} when its memory is "
+                "full: set it to 'noeviction'"
             )
         return str(info["run_id"])
 

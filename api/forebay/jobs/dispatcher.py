@@ -169,7 +169,7 @@ class Dispatcher:
         volume = self.config.volume
         if stuck:
             return NoWorkersError(
-                f"the workers of volume {volume!r} have taken nothing from the queue for "
+                f"the workers of volume {volume!r} have begun or ended no message for "
                 f"{STUCK_SECONDS:.0f} s: restart them, or use --dispatch local"
             )
         return NoWorkersError(

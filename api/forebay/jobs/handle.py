@@ -214,7 +214,7 @@ class Job:
             if status.state != "running":
                 return self
             if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"job {self.id} has not ended after {timeout} s; it goes on")
+                raise TimeoutError(f"job {self.id} has not ended after {timeout} s; it is still running")
             monitor.tick(status)
             if status.pending != seen:
                 pause.reset()
@@ -235,8 +235,8 @@ class Job:
                 raise
             done = f"{before.total - before.pending:,} of {before.total:,} samples"
             raise JobNotFoundError(
-                f"job {self.id!r} is not known any more, as Redis was emptied, or the job forgotten: run the "
-                f"prefetch again; what is downloaded stays, {done} had ended",
+                f"job {self.id!r} no longer exists: Redis lost its data, or the job was forgotten. Run the "
+                f"prefetch again; downloaded files stay ({done} had ended)",
                 job=self.id,
             ) from None
 

@@ -256,7 +256,7 @@ class LookAhead:
                     self._engine.open_clearing().clear([entry_of(uri) for uri in batch.uris])
             except ForebayError as error:
                 # The loop needs nothing of this; the lease expires.
-                log.warning("what was fetched ahead cannot be released: %s", error)
+                log.warning("the lease of a batch cannot be ended: %s", error)
             finally:
                 if fetched:
                     batch.advance(Phase.SETTLED)
@@ -374,7 +374,9 @@ def _lease_heartbeat(ahead: LookAhead) -> Heartbeat:
         else:
             kept._renew_leases()
 
-    heartbeat = Heartbeat("forebay-ahead-leases", _RENEW_SECONDS, (renew,), "renewing leases of a look-ahead")
+    heartbeat = Heartbeat(
+        "forebay-ahead-leases", _RENEW_SECONDS, (renew,), "renewing the leases of a look-ahead"
+    )
     return heartbeat
 
 

@@ -109,8 +109,8 @@ def find_lease(index: Index, name: str) -> LeaseStatus:
         if lease.name == name:
             return lease
     raise LeaseNotFoundError(
-        f"there is no lease {name!r} on volume {index.volume!r}, or no longer: "
-        "`forebay lease ls` lists those that there are",
+        f"lease {name!r} does not exist on volume {index.volume!r}, or has expired: "
+        "`forebay lease ls` lists the leases",
         lease=name,
     )
 

@@ -75,7 +75,7 @@ class Volumes:
         self._connection: Connection | None = None
 
     def list(self) -> list[VolumeStatus]:
-        """Every volume that has announced itself and was not forgotten, by name.
+        """Every volume that a worker or a program has used and that was not forgotten, by name.
 
         Raises:
             IndexUnavailableError: Redis cannot be asked.
@@ -167,8 +167,8 @@ class Volumes:
             try:
                 if record.stale and not (self.config.dispatch == "local" and record.is_here):
                     raise NoWorkersError(
-                        "no process of it was heard of for more than a minute; if it is gone for good: "
-                        f"forebay volumes --forget {record.name}"
+                        "none of its processes sent a heartbeat for more than a minute; if it is gone for "
+                        f"good: forebay volumes --forget {record.name}"
                     )
                 cache = self.cache(record.name)
                 cache.engine.open_dispatcher().choose()
@@ -274,7 +274,7 @@ class Volumes:
         names = ", ".join(record.name for record in self._registry().all())
         return (
             f"volume {name!r} is not known to {self._where}: known are {names or 'none'}; "
-            "a volume is, as soon as a worker or a program has used it"
+            "a volume becomes known when a worker or a program uses it"
         )
 
     def _make(self, name: str) -> MediaCache:
@@ -298,8 +298,8 @@ class Volumes:
             return MediaCache(config.model_copy(update=here))
         if config.dispatch == "local":
             raise VolumeError(
-                f"volume {name!r} is not on this machine, it is {place}: local dispatch fills what lies "
-                "here; use --dispatch fleet"
+                f"volume {name!r} is not on this machine, it is {place}: local dispatch fills only "
+                "volumes of this machine; use --dispatch fleet"
             )
         elsewhere = config.model_copy(update={"volume": name, "dispatch": "fleet"})
         return absent_cache(elsewhere, AbsentFiles(place, name))
