@@ -145,7 +145,7 @@ class DownloadError(ForebayError):
     Attributes:
         job: the job's id.
         failed: how many samples had failed when the error was raised.
-        failures: those samples, as far as they were read: at least the first.
+        failures: those samples; empty where they were not read.
     """
 
     def __init__(

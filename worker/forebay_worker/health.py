@@ -3,7 +3,7 @@
 Healthy means progress. A worker that signs its name but takes none of the messages that wait for it
 is not, however fast it answers a ping. Exit status 0 healthy, 1 not; the reason is printed.
 
-While Redis cannot be asked, nobody can work, and ending workers would cure nothing: that counts as
+While Redis cannot be reached, no worker can work, and restarting workers would not help: they count as
 healthy. Redis has a check of its own.
 """
 
@@ -21,15 +21,15 @@ from forebay.jobs.dispatcher import STUCK_SECONDS
 
 
 def problem(workers: list[Worker], messages: int, now: float) -> str | None:
-    """What is wrong with the workers of one machine.
+    """The fault of the workers of one machine, as text.
 
     Args:
-        workers: those that have been heard of lately.
+        workers: those of this machine whose heartbeats Redis still has.
         messages: how many wait in the queue.
         now: seconds since the epoch.
 
     Returns:
-        ``None`` when nothing is.
+        the text; ``None`` if there is no fault.
     """
     if not workers:
         return "no worker of this machine has registered"

@@ -1,4 +1,4 @@
-"""What a worker serves for Prometheus: what it counted itself, and how its process is."""
+"""The metrics that a worker serves for Prometheus: its own counters, and figures of its process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def serve(cache: MediaCache) -> Any:
 
 
 def collector(cache: MediaCache) -> MetricsCollector:
-    """What this process counted."""
+    """A collector of the counters of this process."""
 
     def ask() -> ValuesByVolume:
         counters: dict[str, dict[str, float]] = {}

@@ -203,8 +203,6 @@ def _index(cache: MediaCache) -> Iterator[CheckResult]:
 
 
 def _broker(cache: MediaCache) -> Iterator[CheckResult]:
-    from forebay.index.connection import Connection
-
     url = broker_url(cache.config, cache.engine.open_index().connection.url)
     connection = Connection(url, queue=True)
     try:

@@ -130,6 +130,7 @@ def verify(
 
     Objects below a prefix, which has to be listed, are compared with their source in any case.
     """
+    # Imported here, so that --help and the other commands of this module start without it.
     from forebay.checks.audit import audit
 
     cache = State.of(ctx).known_cache()
@@ -198,7 +199,7 @@ def clear(
 
 
 def _cached(cache: MediaCache, wanted: list[str]) -> dict[str, int]:
-    """What is cached of URIs and below prefixes: entry and size."""
+    """The cached entries of URIs and below prefixes, and their sizes."""
     prefixes = [uri.rstrip("/") + "/" for uri in wanted if is_prefix(uri)]
     named = [entry_of(uri) for uri in wanted if not is_prefix(uri) and not is_local(uri)]
     found: dict[str, CachedObject] = {}

@@ -69,6 +69,7 @@ def manifest(
 ) -> int:
     """Write the manifest by which CVAT knows a bucket's images, from their header bytes alone."""
 
+    # Imported here, so that --help and the other commands of this module start without them.
     from forebay.cvat.image_manifests import create_manifest
     from forebay.cvat.video_manifests import create_video_manifest, is_video
 
@@ -171,8 +172,8 @@ def attach(
 
     You log in with FIFTYONE_CVAT_USERNAME and FIFTYONE_CVAT_PASSWORD, or CVAT_ACCESS_TOKEN.
     """
-    from dataclasses import asdict
 
+    # Imported here, so that --help and the other commands of this module start without them.
     from forebay.cvat import attachment
     from forebay.cvat.server import CvatServer
 

@@ -49,6 +49,7 @@ def follow(state: State, job: Job, json: bool, *, before: JobStatus | None = Non
     Returns:
         the exit status.
     """
+    # Imported here: a job that is not waited for shows no progress.
     from forebay.jobs.progress import Progress
 
     began, status = time.monotonic(), job.status()
@@ -140,6 +141,7 @@ def leave(state: State, cache: MediaCache, job: Job, json: bool) -> int:
     status = job.status()
     log = None
     if status.pending and status.dispatch == "local":
+        # Imported here: only a job that goes to the background needs it.
         from forebay.jobs.detached import resume_detached
 
         process, log = resume_detached(

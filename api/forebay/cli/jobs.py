@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
 @settings("volume")
 def jobs(ctx: typer.Context, json: Json = False) -> int:
     """List the prefetch jobs of the volume, oldest first; with --volume a,b or all, those of several."""
+    # Imported here, so that --help and the other commands of this module start without it.
     from forebay.jobs.ledger import abandoned
 
     state = State.of(ctx)

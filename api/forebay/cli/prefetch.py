@@ -110,6 +110,7 @@ def _several(
     update: bool,
     json: bool,
 ) -> int:
+    # Imported here: a prefetch into one volume does without Celery.
     from forebay.volumes import broadcast
     from forebay.volumes.volumes import Volumes
 
@@ -125,6 +126,7 @@ def _several(
 
 
 def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> int:
+    # Imported here: only --dry-run needs it.
     from forebay.checks.audit import estimate_prefetch
 
     with targets.Counter("asking for sizes", "object") as counter:

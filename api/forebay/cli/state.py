@@ -131,6 +131,7 @@ class State:
         Raises:
             ConfigError: one of them is not allowed.
         """
+        # Imported here and below, so that --help and completion start without Pydantic, Redis and Celery.
         from forebay.config import MediaCacheConfig
 
         config = MediaCacheConfig(**self.settings())

@@ -47,6 +47,7 @@ def volumes(
     json: Json = False,
 ) -> int:
     """List the volumes of the Redis: size, use, workers alive, rate of the last minute, and place."""
+    # Imported here, so that --help and the other commands of this module start without it.
     from forebay.volumes.volumes import Volumes
 
     known = Volumes(State.of(ctx).config())
@@ -114,6 +115,7 @@ def follow(state: State, jobs: Broadcast, json: bool) -> int:
     Returns:
         the exit status.
     """
+    # Imported here: a job that is not waited for shows no progress.
     from forebay.jobs.progress import Progress
 
     try:

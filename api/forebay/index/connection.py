@@ -42,6 +42,7 @@ class Connection:
         *,
         queue: bool = False,
     ) -> None:
+        # Imported here and below: the client of Redis is slow to import, and hits do without it.
         import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -82,11 +83,11 @@ class Connection:
         return str(info["run_id"])
 
     def run_id(self) -> str:
-        """What tells one start of the server from the next."""
+        """An id that the server chooses anew at each start."""
         return str(self.command("info", "server")["run_id"])
 
     def server(self) -> dict[str, Any]:
-        """What the server says of itself (``INFO``).
+        """The server's statistics (``INFO``).
 
         Raises:
             IndexUnavailableError: Redis does not come back.

@@ -158,6 +158,7 @@ class Dispatcher:
 
     def open_app(self) -> Celery:
         """The Celery application of the volume, as a producer."""
+        # Imported here, as above: local dispatch does without Celery.
         from forebay.jobs.celery_app import broker_url, celery_app
 
         if self._app is None:

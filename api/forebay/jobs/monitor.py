@@ -23,7 +23,7 @@ _TICK_SECONDS = 1.0
 
 
 class Runners(Protocol):
-    """What a monitor uses of the dispatcher."""
+    """The methods of the dispatcher that a monitor calls."""
 
     config: MediaCacheConfig
     index: Index

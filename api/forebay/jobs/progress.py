@@ -100,6 +100,7 @@ class Pace:
 
 class _Bar:
     def __init__(self, stream: TextIO, transient: bool) -> None:
+        # Imported here: only a bar on a terminal needs it.
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
