@@ -419,7 +419,7 @@ class TestJobs:
 
         assert done.status == 0
         assert done.error_lines == [f"job {job}: 2 samples, 1 to fetch with local threads"]
-        assert done.out.startswith("2 of 2 samples cached, 1 was there, 1 downloaded (5B in ")
+        assert done.out.startswith("2 of 2 samples cached, 1 already cached, 1 downloaded (5B in ")
         assert forebay("job", job).status == 0
 
     def test_retry_without_waiting(
@@ -437,7 +437,7 @@ class TestJobs:
         done = forebay("job", job, "--cancel")
 
         assert done.status == 0
-        assert done.out == f"job {job}: 0 of 12 samples cached, cancelled with 12 left\n"
+        assert done.out == f"job {job}: 0 of 12 samples cached, cancelled; 12 samples not fetched\n"
         shown = forebay("job", job)
         assert shown.status == 1
         assert shown.err == f"to resume it: forebay job {job} --retry\n"

@@ -128,7 +128,7 @@ class TestInterrupt:
         monkeypatch.setattr(job, "wait", outage)
         with pytest.raises(IndexUnavailableError):
             following.follow(State(), job, json=False)
-        assert capsys.readouterr().err == f"job {job.id} {message.replace('JOB', job.id)}\n"
+        assert capsys.readouterr().err == f"{message.replace('JOB', job.id)}\n"
 
     def test_it_can_be_cancelled_then(
         self, forebay: Forebay, make_cache: MakeCache, uris: list[str], slow: Proxy
@@ -142,7 +142,7 @@ class TestInterrupt:
 
             done = ended(process)
             assert done.status == 1
-            assert ", cancelled with " in done.out
+            assert ", cancelled; " in done.out
             assert f"to resume it: forebay job {status.id} --retry" in done.err
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -161,7 +161,7 @@ class TestInterrupt:
         [status] = cache.jobs()
         assert done.status == 130
         assert done.json["state"] == status.state == "cancelled"
-        assert f"interrupted: job {status.id} stopped with " in done.err
+        assert f"interrupted: job {status.id} stopped after " in done.err
         assert done.error_lines[-1] == f"  to resume it: forebay job {status.id} --retry"
         # and nothing is claimed or reserved any more,
         assert cache.engine.open_index().claims.all() == {}
