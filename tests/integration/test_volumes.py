@@ -256,8 +256,8 @@ class TestWhoFills:
             done = client("prefetch", *uris, "--volume", volume, dispatch="local")
             assert done.status == 2
             assert done.err == (
-                "error: volume 'node-b' is not on this machine, it is n2:/cache: local dispatch fills what "
-                "lies here; use --dispatch fleet\n"
+                "error: volume 'node-b' is not on this machine, it is n2:/cache: local dispatch fills only "
+                "volumes of this machine; use --dispatch fleet\n"
             )
 
     def test_an_unknown_one(self, client: Forebay, make_cache: MakeCache, uris: list[str]) -> None:
