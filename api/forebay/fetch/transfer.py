@@ -252,10 +252,12 @@ class Transfer:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return CacheFullError(
                 f"{self._uri}: the disk of the cache directory is full ({error.strerror}); free some space, "
-                "or raise FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES so that Forebay evicts before that happens"
+                "or raise FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES so that Forebay evicts before that happens",
+                limit=self._config.limit,
             )
         reason = error.strerror or str(error)
-        return CacheFullError(f"{self._uri}: cannot be written to the cache directory: {reason}")
+        text = f"{self._uri}: cannot be written to the cache directory: {reason}"
+        return CacheFullError(text, limit=self._config.limit)
 
 
 def unchanged(info: ObjectInfo, entry: Entry, modified: float) -> bool:
