@@ -26,7 +26,6 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 import forebay
-from forebay.errors import ForebayError
 
 SIDE = 64
 
@@ -143,7 +142,7 @@ def train(options: argparse.Namespace) -> None:
     sampler = Ahead(uris, options.batch_size, options.seed)
     checkpoint = Checkpoint(options.checkpoint, uris, model=model, optimizer=optimizer, sampler=sampler)
     if checkpoint.load():
-        print(f"going on after step {sampler.step} of epoch {sampler.epoch}", flush=True)
+        print(f"resuming after step {sampler.step} of epoch {sampler.epoch}", flush=True)
     loader = DataLoader(
         photographs,
         batch_sampler=sampler,
@@ -213,10 +212,8 @@ def main() -> None:
     options = arguments()
     try:
         train(options)
-    except ForebayError as error:
-        hint = (
-            f"`forebay prefetch @{options.manifest}` fetches what there is, and lists everything that fails"
-        )
+    except forebay.ForebayError as error:
+        hint = f"`forebay prefetch @{options.manifest}` fetches all it can and lists every failure"
         raise SystemExit(f"error: {error}\n{hint}") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import html
 import inspect
 import os
 import re
@@ -22,16 +23,12 @@ from playwright.sync_api import Page, sync_playwright
 import forebay
 from forebay import errors
 from forebay.cvat import CvatServer, ManifestReport
-from forebay.lookahead.window import LookAhead
 from tests.documentation import REPOSITORY
 from tests.fiftyone.app.browser import FLAGS
 
-PUBLIC = [
-    *filter(inspect.isclass, (getattr(forebay, name) for name in forebay.__all__)),
-    LookAhead,
-    ManifestReport,
-    CvatServer,
-]
+ERRORS = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)]
+CLASSES = filter(inspect.isclass, (getattr(forebay, name) for name in forebay.__all__))
+PUBLIC = [*(kind for kind in CLASSES if kind not in ERRORS), ManifestReport, CvatServer]
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +76,67 @@ def test_the_page_about_the_api_has_every_method(site: Path, kind: type) -> None
     assert not missing
 
 
-def test_the_page_about_the_api_has_every_error(site: Path) -> None:
+def test_the_page_about_the_api_has_every_error_and_its_data(site: Path) -> None:
     text = (site / "api.html").read_text()
-    names = [n for n, value in vars(errors).items() if inspect.isclass(value)]
-    assert len(names) > 10
-    assert [name for name in names if f'id="forebay.errors.{name}"' not in text] == []
+    assert len(ERRORS) > 10
+    assert [kind for kind in ERRORS if f'id="forebay.errors.{kind.__name__}"' not in text] == []
+    assert {"needed", "limit", "held", "failures", "attempts"} <= keys(text)
+
+
+def test_the_page_about_the_api_has_every_key_of_the_statistics(site: Path) -> None:
+    assert forebay.CacheStats.__annotations__.keys() <= keys((site / "api.html").read_text())
+
+
+def keys(text: str) -> set[str]:
+    """The names in lists of parameters and attributes."""
+    return set(re.findall(r"<li[^>]*>\s*<b><code>(?:<[^>]*>)*(\w+)", text))
+
+
+def sections(text: str, title: str) -> list[list[str]]:
+    """The rows of all sections of docstrings with a title, such as ``Returns``."""
+    lists = re.findall(rf"<span class=\"doc-section-title\">{title}:</span></p>\s*<ul>(.*?)</ul>", text, re.S)
+    return [re.findall(r"<li[^>]*>(.*?)</li>", rows, re.S) for rows in lists]
+
+
+def shown(page: str) -> str:
+    """The text of a page, without its menus."""
+    article = page[page.index("<article") : page.index("</article")]
+    return html.unescape(re.sub(r"<[^>]*>", "", article))
+
+
+@pytest.mark.parametrize("title", ["Returns", "Yields"])
+def test_the_value_of_a_call_is_one_row(site: Path, title: str) -> None:
+    found = sections((site / "api.html").read_text(), title)
+
+    assert len(found) >= (10 if title == "Returns" else 1)
+    assert [rows for rows in found if len(rows) != 1] == []
+
+
+def test_the_page_about_the_api_begins_with_operations(site: Path) -> None:
+    text = (site / "api.html").read_text()
+    titles = re.findall(r'<h2 id="([^"]*)"', text)
+    methods = re.findall(r'<h3 id="forebay.cache.MediaCache.([^"]*)"', text)
+
+    assert titles[0] == "mediacache"
+    assert methods[:4] == ["local_path", "open", "get_local_paths", "download_media"]
+
+
+def test_the_page_about_the_api_shows_nothing_private(site: Path) -> None:
+    words = set(re.findall(r"\w+", shown((site / "api.html").read_text())))
+
+    private = {word for word in words if word.startswith("_") and word not in ("__all__",)}
+    internals = {
+        "Engine",
+        "engine",
+        "Index",
+        "Dispatcher",
+        "dispatcher",
+        "Fetcher",
+        "fetcher",
+        "Sources",
+        "AbsentFiles",
+    }
+    assert private | (words & internals) == set()
 
 
 def test_a_link_to_a_file_of_the_repository_shows_the_file(site: Path) -> None:

@@ -8,24 +8,66 @@ no side effects.
 from __future__ import annotations
 
 import threading
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from forebay._version import __version__
 
 __all__ = [
+    "AccessDeniedError",
+    "Broadcast",
+    "CacheFullError",
+    "CacheStats",
+    "CachedObject",
+    "ConfigError",
+    "CvatError",
+    "CvatResponseError",
+    "DownloadContext",
+    "DownloadError",
+    "Evicted",
+    "Failure",
+    "ForebayError",
+    "IndexUnavailableError",
     "Job",
+    "JobNotFoundError",
+    "JobState",
     "JobStatus",
     "Lease",
+    "LeaseNotFoundError",
+    "LeaseStatus",
+    "LookAhead",
+    "ManifestError",
     "MediaCache",
     "MediaCacheConfig",
+    "MediaError",
+    "MessageSize",
+    "NoWorkersError",
+    "NotModifiedError",
+    "ObjectChangedError",
+    "ObjectNotFoundError",
+    "ObjectTooLargeError",
+    "ProgressOption",
+    "SourceError",
+    "SourceNotAllowedError",
+    "TransientSourceError",
+    "UriError",
+    "VolumeError",
+    "VolumeNames",
+    "VolumeStatus",
     "Volumes",
     "__version__",
     "clear",
+    "contents",
+    "create_job",
     "download_context",
     "download_media",
+    "evict",
     "get_local_paths",
+    "job",
     "lease",
+    "leases",
     "local_path",
+    "look_ahead",
     "media_cache",
     "open",
     "stats",
@@ -34,39 +76,102 @@ __all__ = [
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
     from forebay.config import MediaCacheConfig
+    from forebay.errors import (
+        AccessDeniedError,
+        CacheFullError,
+        ConfigError,
+        CvatError,
+        CvatResponseError,
+        DownloadError,
+        Failure,
+        ForebayError,
+        IndexUnavailableError,
+        JobNotFoundError,
+        LeaseNotFoundError,
+        ManifestError,
+        MediaError,
+        NotModifiedError,
+        NoWorkersError,
+        ObjectChangedError,
+        ObjectNotFoundError,
+        ObjectTooLargeError,
+        SourceError,
+        SourceNotAllowedError,
+        TransientSourceError,
+        UriError,
+        VolumeError,
+    )
+    from forebay.eviction.evictor import Evicted
+    from forebay.jobs.creation import MessageSize
     from forebay.jobs.handle import Job
-    from forebay.jobs.status import JobStatus
-    from forebay.volume.leases import Lease
-    from forebay.volumes.volumes import Volumes
+    from forebay.jobs.progress import ProgressOption
+    from forebay.jobs.status import JobState, JobStatus
+    from forebay.lookahead.context import DownloadContext
+    from forebay.lookahead.window import LookAhead
+    from forebay.volume.contents import CachedObject
+    from forebay.volume.leases import Lease, LeaseStatus
+    from forebay.volume.stats import CacheStats
+    from forebay.volumes.broadcast import Broadcast
+    from forebay.volumes.volumes import VolumeNames, Volumes, VolumeStatus
 
     media_cache = MediaCache()
-    local_path = media_cache.local_path
-    get_local_paths = media_cache.get_local_paths
-    download_media = media_cache.download_media
-    download_context = media_cache.download_context
-    stats = media_cache.stats
     clear = media_cache.clear
+    contents = media_cache.contents
+    create_job = media_cache.create_job
+    download_context = media_cache.download_context
+    download_media = media_cache.download_media
+    evict = media_cache.evict
+    get_local_paths = media_cache.get_local_paths
+    job = media_cache.job
     lease = media_cache.lease
+    leases = media_cache.leases
+    local_path = media_cache.local_path
+    look_ahead = media_cache.look_ahead
     open = media_cache.open
+    stats = media_cache.stats
 
 _HOMES = {
-    "MediaCache": "forebay.cache",
-    "MediaCacheConfig": "forebay.config",
+    "Broadcast": "forebay.volumes.broadcast",
+    "CacheStats": "forebay.volume.stats",
+    "CachedObject": "forebay.volume.contents",
+    "DownloadContext": "forebay.lookahead.context",
+    "Evicted": "forebay.eviction.evictor",
+    "Failure": "forebay.errors",
     "Job": "forebay.jobs.handle",
+    "JobState": "forebay.jobs.status",
     "JobStatus": "forebay.jobs.status",
     "Lease": "forebay.volume.leases",
+    "LeaseStatus": "forebay.volume.leases",
+    "LookAhead": "forebay.lookahead.window",
+    "MediaCache": "forebay.cache",
+    "MediaCacheConfig": "forebay.config",
+    "MessageSize": "forebay.jobs.creation",
+    "ProgressOption": "forebay.jobs.progress",
+    "VolumeNames": "forebay.volumes.volumes",
+    "VolumeStatus": "forebay.volumes.volumes",
     "Volumes": "forebay.volumes.volumes",
+    **{name: "forebay.errors" for name in __all__ if name.endswith("Error")},
 }
-_OPERATIONS = {
-    "local_path",
-    "get_local_paths",
-    "download_media",
-    "download_context",
-    "stats",
-    "clear",
-    "lease",
-    "open",
-}
+# Every public method of MediaCache, except `close`, which nothing needs here, and `jobs`, which is also the
+# name of a package inside this one: importing that would take the place of the function.
+_OPERATIONS = frozenset(
+    {
+        "clear",
+        "contents",
+        "create_job",
+        "download_context",
+        "download_media",
+        "evict",
+        "get_local_paths",
+        "job",
+        "lease",
+        "leases",
+        "local_path",
+        "look_ahead",
+        "open",
+        "stats",
+    }
+)
 _lock = threading.Lock()
 
 
@@ -75,8 +180,6 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
     if name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     elif name == "media_cache":

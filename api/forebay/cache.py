@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import builtins
 import logging
-import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
@@ -23,7 +22,7 @@ from forebay.jobs.progress import ProgressOption, reporter
 from forebay.jobs.status import JobStatus
 from forebay.lookahead.context import DownloadContext
 from forebay.lookahead.window import LookAhead
-from forebay.uri import entry_of, is_local, local_file, redact
+from forebay.uri import entries_of, entry_of, is_local, local_file, uri_list
 from forebay.volume.contents import CachedObject, cached_objects
 from forebay.volume.files import AbsentFiles
 from forebay.volume.leases import Lease, LeaseStatus, all_leases
@@ -36,24 +35,23 @@ class MediaCache:
     """A size-bounded cache of remote media on one volume.
 
     Safe to use from many threads and in forked children. Nothing is opened or started before it is
-    needed; a hit only looks at the disk.
+    needed; for a hit, only the disk is read.
 
     Args:
         config: the settings; by default those of the environment and the configuration file.
-        absent: the files of a volume that another machine has; `Volumes.cache` knows which do.
 
     Raises:
         ConfigError: a setting is not allowed.
 
     Attributes:
         config: the settings.
-        engine: everything that the operations stand on.
     """
 
-    def __init__(self, config: MediaCacheConfig | None = None, *, absent: AbsentFiles | None = None) -> None:
+    def __init__(self, config: MediaCacheConfig | None = None) -> None:
         self.config = MediaCacheConfig() if config is None else config
-        self.engine = Engine(self.config, absent)
-        # What is open is kept by its heartbeat, even when nothing refers to this object any more.
+        # Of the project only: not on the page about the API.
+        self.engine = Engine(self.config)
+        # Its heartbeat keeps an engine alive when nothing refers to this object any more.
         atexit.register(_close, weakref.ref(self.engine))
 
     def __repr__(self) -> str:
@@ -62,31 +60,45 @@ class MediaCache:
     # Paths
 
     def local_path(self, uri: str) -> str:
-        """The path of a cached file; downloaded at once when it is missing.
+        """The path of a cached file; the file is downloaded at once if it is missing.
 
         A local path is returned as it is. The file is safe from eviction for the grace period; hold a
         `lease` to keep it for longer.
 
+        Args:
+            uri: a remote URI or a local path.
+
+        Returns:
+            the path of a complete file.
+
         Raises:
-            UriError: the URI cannot be understood.
+            UriError: the URI cannot be parsed.
             SourceError: the object cannot be fetched; the subclass says why.
-            CacheFullError: there is no room for it.
-            IndexUnavailableError, VolumeError: the cache cannot be used.
+            CacheFullError: the cache has no room for it.
+            IndexUnavailableError: Redis cannot be used.
+            VolumeError: the cache directory cannot be used.
         """
         return self.engine.local_path(uri)
 
     def open(self, uri: str) -> IO[bytes]:
-        """Opens a cached file for reading; it stays readable even when it is evicted meanwhile.
+        """Opens a cached file for reading; it stays readable even if it is evicted meanwhile.
+
+        Args:
+            uri: a remote URI or a local path.
+
+        Returns:
+            the open file, in binary mode.
 
         Raises:
             ForebayError: as `local_path`.
+            FileNotFoundError: a local path, at which there is no file.
         """
         while True:
             path = self.local_path(uri)
             try:
                 return builtins.open(path, "rb")
             except FileNotFoundError:
-                # Evicted in the moment between the two.
+                # The file was evicted between the two calls.
                 if is_local(uri):
                     raise
 
@@ -100,18 +112,21 @@ class MediaCache:
         """The local path of each URI, in order.
 
         Args:
-            download: whether to download what is missing first.
+            uris: remote URIs or local paths.
+            download: whether to download missing files first.
             skip_failures: false to raise at the first failure.
-            progress: true or false for a progress bar, ``None`` for one on a terminal, or a callback.
+            progress: true or false for a progress bar, ``None`` for one on a terminal, or a function that
+                is called with each `JobStatus`.
 
         Returns:
-            one path for each URI. Nothing lies at the path of a sample that failed, or that is not
-            cached and was not asked for.
+            one path for each URI. There is no file at the path of a sample that failed, or of a missing one
+            if ``download`` is false.
 
         Raises:
             DownloadError: a sample failed, and ``skip_failures`` is false.
+            NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
         """
-        uris = _listed(uris)
+        uris = uri_list(uris)
         if download:
             job = self.download_media(uris, skip_failures=skip_failures, progress=progress)
             if not job.failed:
@@ -131,16 +146,16 @@ class MediaCache:
         message_size: MessageSize = None,
         progress: ProgressOption = None,
     ) -> Job:
-        """Brings samples into the cache.
+        """Downloads samples into the cache.
 
         Args:
             uris: remote URIs; local paths among them count as cached.
-            update: download again what has changed at its source, by its etag, else size and time.
+            update: download objects again that have changed at their source, by etag, else size and time.
             skip_failures: false to cancel the job and raise at the first failure.
             wait: false to return at once. The fleet works on the job meanwhile; with local dispatch, threads
                 of this process do, as long as it lives. A process that waits for the job resumes the rest.
             lease: how long to keep the samples from eviction, in seconds or as ``24h``.
-            message_size: samples in one message to the fleet; by default as configured.
+            message_size: samples in one message to the fleet, 1 to 1000 or ``auto``; by default the setting.
             progress: as `get_local_paths`.
 
         Returns:
@@ -149,8 +164,9 @@ class MediaCache:
         Raises:
             DownloadError: a sample failed, and ``skip_failures`` is false.
             NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
+            ConfigError: ``lease`` or ``message_size`` is not allowed.
         """
-        uris = _listed(uris)
+        uris = uri_list(uris)
         handle = self.create_job(uris, update=update, lease=lease, message_size=message_size)
         handle.start()
         if wait:
@@ -168,14 +184,21 @@ class MediaCache:
         lease: float | str | None = None,
         message_size: MessageSize = None,
     ) -> Job:
-        """Writes a job down without starting it, for callers that need the handle before the downloads
-        begin; `Job.start` begins them. `download_media` does this first.
+        """Creates a job without starting it, for callers that need the handle before downloads begin.
+
+        `Job.start` begins the downloads. `download_media` calls both.
+
+        Args:
+            uris: as `download_media`.
+            update: as `download_media`.
+            lease: as `download_media`.
+            message_size: as `download_media`.
 
         Raises:
-            NoWorkersError: as `download_media`.
+            ForebayError: as `download_media`.
         """
         maker = self.engine.open_job_maker()
-        return maker.create(_listed(uris), update=update, lease=lease, message_size=message_size)
+        return maker.create(uri_list(uris), update=update, lease=lease, message_size=message_size)
 
     def download_context(
         self,
@@ -188,28 +211,32 @@ class MediaCache:
         skip_failures: bool = True,
         progress: ProgressOption = False,
     ) -> DownloadContext:
-        """Iterates through local paths in order, while the next batches are already on their way.
+        """Iterates through local paths in order, and downloads the next batches meanwhile.
 
-        Works for a set many times larger than the cache: what the loop is about to use is leased, what
-        it has used may be evicted.
+        The set may be many times larger than the cache: samples that the loop is about to use are leased,
+        samples that it has used may be evicted.
 
         Args:
+            uris: remote URIs or local paths, in the order of the loop.
             batch_size: samples in a batch; by default as many as have about ``target_size_bytes``.
             target_size_bytes: the size of a batch, in bytes or as ``128MB``; ``download_size_bytes`` by
                 default, and never more than the cache can hold of all batches at hand.
             clear: remove each batch from the cache when the loop has left it.
-            lookahead: how many batches to fetch ahead.
+            lookahead: how many batches to download ahead of the present one.
             update: as `download_media`.
-            skip_failures: false to raise at the first failure; otherwise nothing lies at the path of
+            skip_failures: false to raise at the first failure; otherwise there is no file at the path of
                 a sample that failed.
-            progress: as `get_local_paths`, in samples that the loop has passed.
+            progress: as `get_local_paths`; counts the samples that the loop has passed.
+
+        Returns:
+            an iterable over the paths, which is also a context manager.
 
         Raises:
-            ConfigError: a size of batches is not allowed.
+            ConfigError: ``batch_size`` or ``target_size_bytes`` is not allowed.
         """
         return DownloadContext(
             self.engine,
-            _listed(uris),
+            uri_list(uris),
             batch_size=batch_size,
             target_size_bytes=target_size_bytes,
             clear=clear,
@@ -229,14 +256,21 @@ class MediaCache:
         lookahead: int = 1,
         update: bool = False,
     ) -> LookAhead:
-        """Fetches the samples of a loop ahead of it, for loops that ask for samples by their numbers.
+        """Downloads the samples of a loop ahead of it, for loops that ask for samples by their numbers.
 
         Args:
             samples: the URIs of each sample, in the order of the loop.
-            batch_size, target_size_bytes, clear, lookahead, update: as `download_context`.
+            batch_size: as `download_context`.
+            target_size_bytes: as `download_context`.
+            clear: as `download_context`.
+            lookahead: as `download_context`.
+            update: as `download_context`.
+
+        Returns:
+            the look-ahead, to be closed after the loop.
 
         Raises:
-            ConfigError: a size of batches is not allowed.
+            ConfigError: ``batch_size`` or ``target_size_bytes`` is not allowed.
         """
         return LookAhead(
             self.engine,
@@ -251,76 +285,94 @@ class MediaCache:
     def job(self, job: str) -> Job:
         """A handle on a job, by its id.
 
+        Args:
+            job: the id, which `Job.id` and ``forebay jobs`` give.
+
         Raises:
-            JobNotFoundError: there is no such job (any more).
+            JobNotFoundError: no job of the volume has this id; it may have expired.
         """
         handle = Job(job, self.engine.open_index(), self.engine.open_dispatcher())
         handle.status()
         return handle
 
     def jobs(self) -> list[JobStatus]:
-        """Every job of the volume, oldest first."""
+        """The status of every job of the volume, oldest first."""
         return ledger.all_jobs(self.engine.open_index().jobs)
 
     # What is cached
 
     def stats(self, uris: Iterable[str] | None = None) -> CacheStats:
-        """How full the cache is, or how much of it these URIs take."""
-        entries = None if uris is None else _entries(uris)
+        """How full the cache is, or how much of it some URIs take.
+
+        Args:
+            uris: count only these; by default the whole cache.
+
+        Returns:
+            a dictionary with the keys of `CacheStats`.
+        """
+        entries = None if uris is None else entries_of(uris)
         return cache_stats(self.engine.open_index(), self.config, entries)
 
     def contents(self, prefix: str = "") -> Iterator[CachedObject]:
         """Yields every cached object, in no order.
 
         Args:
-            prefix: only objects whose URI begins so.
+            prefix: only objects whose URI begins with it.
         """
         return cached_objects(self.engine.open_index(), self.engine.files, prefix)
 
     def clear(self, uris: Iterable[str] | None = None, force: bool = False) -> int:
         """Removes cached files; the remote objects stay as they are.
 
-        What a lease keeps, or is being downloaded right now, stays.
+        Leased entries stay, and so do those that are being downloaded right now.
 
         Args:
             uris: which; everything by default.
-            force: remove what a lease keeps, too.
+            force: remove leased entries, too.
 
         Returns:
             how many entries were removed.
         """
-        return self.engine.open_clearing().clear(None if uris is None else _entries(uris), force=force)
+        return self.engine.open_clearing().clear(None if uris is None else entries_of(uris), force=force)
 
     def evict(self, to: int | str) -> Evicted:
-        """Evicts what was used least recently, until the cache holds no more than ``to``.
+        """Evicts the least recently used entries, until the cache holds no more than ``to``.
 
-        What a lease keeps stays, and what is used all the time does, so that more may be left.
+        Leased entries stay, and so do those that are used again and again: more than ``to`` may be left.
 
         Args:
-            to: bytes, or as ``50GB``.
+            to: the size, in bytes or as ``50GB``.
 
         Returns:
-            what was evicted, oldest first.
+            the evicted entries, oldest first, and their size.
+
+        Raises:
+            ConfigError: ``to`` is not a size.
         """
         return self.engine.open_evictor().evict_to(parse_size(str(to)))
 
     def lease(self, uris: Iterable[str], ttl: float | str, name: str | None = None) -> Lease:
-        """Keeps entries, cached or not yet, from eviction for a while.
-
-        Usable as a context manager, which ends the lease.
+        """Keeps samples from eviction for a while, whether they are cached already or not.
 
         Args:
-            ttl: seconds, or as ``24h``.
-            name: the lease's name; one that exists is extended.
+            uris: remote URIs; local paths among them are left out.
+            ttl: for how long, in seconds or as ``24h``.
+            name: the lease's name, by default a new one; a lease that exists is extended.
+
+        Returns:
+            a handle on the lease, which as a context manager ends it.
+
+        Raises:
+            ConfigError: ``ttl`` is not a duration.
         """
-        return self.engine.lease(name, _entries(uris), parse_duration(ttl))
+        return self.engine.lease(name, entries_of(uris), parse_duration(ttl))
 
     def leases(self) -> list[LeaseStatus]:
         """Every lease of the volume, the first to expire first."""
         return all_leases(self.engine.open_index())
 
     def close(self) -> None:
-        """Tells the index what it has to know, and closes the connection; used again, it opens again."""
+        """Flushes counts and access times to the index, and disconnects; a later call connects again."""
         self.engine.close()
 
     def _path_of(self, uri: str) -> str:
@@ -333,20 +385,12 @@ class MediaCache:
         return self.engine.files.touch(entry) or self.engine.files.layout().path(entry)
 
 
-def _listed(uris: Iterable[str]) -> list[str]:
-    """``uris`` as a list of strings.
-
-    Raises:
-        TypeError: it is a single string, whose characters would be taken for local paths.
-    """
-    if isinstance(uris, str | bytes):
-        raise TypeError(f"expected a list of URIs, not one string: write [{redact(str(uris))!r}]")
-    return [os.fspath(uri) for uri in uris]
-
-
-def _entries(uris: Iterable[str]) -> list[str]:
-    """The entries of those URIs that are remote, each once."""
-    return list(dict.fromkeys(entry_of(uri) for uri in _listed(uris) if not is_local(uri)))
+def absent_cache(config: MediaCacheConfig, files: AbsentFiles) -> MediaCache:
+    """The cache of a volume that another machine has: only its index and its fleet can be used."""
+    cache = MediaCache(config)
+    cache.engine = Engine(config, files)
+    atexit.register(_close, weakref.ref(cache.engine))
+    return cache
 
 
 def _close(reference: weakref.ref[Engine]) -> None:

@@ -97,16 +97,24 @@ class Engine:
         return self._open_writable().session
 
     def open_dispatcher(self) -> Dispatcher:
-        """What runs jobs."""
+        """The dispatcher, which runs jobs.
+
+        Raises:
+            IndexUnavailableError, VolumeError: as `open_index`.
+        """
         return self._open().dispatcher
 
     def open_job_maker(self) -> JobMaker:
-        """What makes jobs."""
+        """A maker of jobs.
+
+        Raises:
+            IndexUnavailableError, VolumeError: as `open_index`.
+        """
         opened = self._open()
         return JobMaker(opened.index, self.files, self.counters, opened.dispatcher)
 
     def open_fetcher(self) -> Fetcher:
-        """What downloads into the volume.
+        """The fetcher, which downloads into the volume.
 
         Raises:
             VolumeError, IndexUnavailableError: as `open_session`.
@@ -114,7 +122,7 @@ class Engine:
         return self._open_writable().fetcher
 
     def open_evictor(self) -> Evictor:
-        """What evicts.
+        """The evictor, which removes the least recently used entries.
 
         Raises:
             VolumeError, IndexUnavailableError: as `open_session`.
@@ -122,7 +130,7 @@ class Engine:
         return self._open_writable().evictor
 
     def open_clearing(self) -> Clearing:
-        """What removes named entries.
+        """The clearing, which removes entries by name.
 
         Raises:
             VolumeError, IndexUnavailableError: as `open_session`.
@@ -130,7 +138,7 @@ class Engine:
         return self._open_writable().clearing
 
     def open_maintenance(self) -> Maintenance:
-        """What keeps the volume in order.
+        """The maintenance, which compares index and files and repairs either.
 
         Raises:
             VolumeError, IndexUnavailableError: as `open_session`.
@@ -138,7 +146,7 @@ class Engine:
         return self._open_writable().maintenance
 
     def check_writable(self) -> None:
-        """Makes sure that the directory can be written, as far as this machine has it.
+        """Raises if this machine has the directory but cannot write it.
 
         A volume that is another user's can be read, and its index asked; its workers can fill it.
 
@@ -224,7 +232,7 @@ class Engine:
 
 
 class _Opened:
-    """What a process has while it uses a volume's index."""
+    """The connection and the objects that a process needs to use a volume's index."""
 
     def __init__(self, engine: Engine) -> None:
         config, files = engine.config, engine.files
@@ -279,7 +287,7 @@ class _Opened:
 
 
 class _Writable:
-    """What a process has, besides, while it changes a volume: a session, and all that works by it."""
+    """The session, and the objects on it, that a process also needs to change a volume."""
 
     def __init__(self, engine: Engine, opened: _Opened) -> None:
         config, files, index, recovery = engine.config, engine.files, opened.index, opened.recovery
@@ -333,6 +341,6 @@ def _announce(config: MediaCacheConfig, index: Index) -> None:
 
 def _read_only(config: MediaCacheConfig) -> VolumeError:
     return VolumeError(
-        f"the volume {config.volume!r} at {config.cache_dir} is another user's, and can only be read: have "
-        "its workers fetch what is missing, with `forebay prefetch`, or run as that user"
+        f"the volume {config.volume!r} at {config.cache_dir} belongs to another user, and this user can "
+        "only read it: let its workers fetch missing samples, with `forebay prefetch`, or run as that user"
     )

@@ -1,4 +1,4 @@
-"""All errors that Forebay raises.
+"""All errors that Forebay raises, and the failure of one sample.
 
 Each message says what happened, to which URI or setting, and what to do about it, so that a caller can
 show it unchanged. Data that a program needs (sizes, counts, the URI) are attributes beside the message;
@@ -9,7 +9,8 @@ the status with which the command line exits when the error ends a command.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 
 class ForebayError(Exception):
@@ -17,8 +18,7 @@ class ForebayError(Exception):
 
     Attributes:
         exit_status: the status with which a command exits.
-        kind: one word for the cause, by which failures are counted; one of the reasons that
-            `forebay.metrics.catalogue.REASONS` lists.
+        kind: one word for the cause, by which the metrics count failures.
     """
 
     exit_status = 1
@@ -124,20 +124,19 @@ class LeaseNotFoundError(ForebayError, LookupError):
         self.lease = lease
 
 
-class SampleFailure(Protocol):
-    """One sample that failed; see `forebay.jobs.jobs.Failure`."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One sample that failed.
 
-    @property
-    def uri(self) -> str:
-        """Its URI, without secrets."""
+    Attributes:
+        uri: its URI, without secrets.
+        reason: the cause of the failure, and what to do about it.
+        attempts: how many attempts were made; 0 where that was not counted.
+    """
 
-    @property
-    def reason(self) -> str:
-        """The cause of the failure, and what to do about it."""
-
-    @property
-    def attempts(self) -> int:
-        """The number of attempts that were made."""
+    uri: str
+    reason: str
+    attempts: int
 
 
 class DownloadError(ForebayError):
@@ -146,7 +145,7 @@ class DownloadError(ForebayError):
     Attributes:
         job: the job's id.
         failed: how many samples had failed when the error was raised.
-        failures: those samples, as far as they were read: at least the first.
+        failures: those samples; empty where they were not read.
     """
 
     def __init__(
@@ -155,7 +154,7 @@ class DownloadError(ForebayError):
         *,
         job: str = "",
         failed: int | None = None,
-        failures: Sequence[SampleFailure] = (),
+        failures: Sequence[Failure] = (),
     ) -> None:
         super().__init__(message)
         self.job = job
@@ -258,3 +257,12 @@ class CvatResponseError(CvatError):
         super().__init__(message)
         self.status = status
         self.detail = detail
+
+
+# Tracebacks and `repr` name the errors as programs do: ``forebay.ObjectNotFoundError``. Pickle finds them
+# there, too. Types without such a need keep their module's name, by which `typing.get_type_hints` and
+# `inspect.getsource` find what they refer to.
+for _value in list(vars().values()):
+    if isinstance(_value, type) and issubclass(_value, ForebayError):
+        _value.__module__ = "forebay"
+del _value

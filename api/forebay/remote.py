@@ -1,8 +1,8 @@
-"""Remote objects themselves: to look at, to list, and for whoever was told to, to write and to delete.
+"""Remote objects themselves: look at them, list, sign, write and delete them.
 
-This is the only part of Forebay that changes anything remote, and it does so only when its caller was
-asked for exactly that. The cache follows: a copy of what has been written or deleted here is not served
-any more.
+This is the only part of Forebay that changes remote objects, and it does so only if the caller asked for
+exactly that. When an object is written or deleted here, its cached copy is removed, so that the cache does
+not serve an old one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Remote:
     # Looking
 
     def head(self, uri: str) -> ObjectInfo:
-        """What the source says of an object."""
+        """Size, etag and time of an object, as its source reports them."""
         parsed = parse_object(uri)
         source = self._engine.sources.for_uri(parsed)
         return self._persistently(lambda: source.head(parsed))
@@ -101,7 +101,7 @@ class Remote:
     # Changing
 
     def check_writable(self, uri: str) -> None:
-        """Raises the error that writing or deleting an object would, as far as its URI tells."""
+        """Raises if the URI alone shows that the object cannot be written or deleted."""
         self._engine.sources.writer_for(parse_object(uri))
 
     def put(self, uri: str, content: bytes | BinaryIO, *, keep: bool = False) -> ObjectInfo:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from forebay.cache import MediaCache
-from forebay.errors import NoWorkersError
 from forebay.config import MediaCacheConfig
+from forebay.errors import NoWorkersError
 from forebay.index import workers
 from forebay.jobs import monitor
 from forebay.jobs.celery_app import queue_name

@@ -169,4 +169,4 @@ def test_the_check_of_a_container_without_a_working_worker_fails(fleet: Fleet) -
     done = fleet.compose("run", "--rm", "-T", "--entrypoint", check[0], "forebay", *check[1:], check=False)
 
     assert done.returncode == 1
-    assert done.stdout == "no worker of this machine has announced itself\n"
+    assert done.stdout == "no worker of this machine has registered\n"

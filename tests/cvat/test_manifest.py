@@ -132,11 +132,13 @@ def test_what_is_no_longer_there_is_told_and_left_out_anew(
 
     # Then it is told of those of the directory that is looked at,
     one = forebay("cvat", "manifest", f"s3://{s3_bucket}/in/")
-    assert (one.status, one.lines) == (0, [f"{path}: 1 added, 3 were there before"])
-    assert one.error_lines == ["warning: 1 image of the manifest is no longer there; --anew leaves it out"]
+    assert (one.status, one.lines) == (0, [f"{path}: 1 added, 3 were already listed"])
+    assert one.error_lines == [
+        "warning: 1 image of the manifest was deleted from the bucket; --anew removes it"
+    ]
     both = forebay("cvat", "manifest", f"s3://{s3_bucket}/")
     assert both.error_lines == [
-        "warning: 2 images of the manifest are no longer there; --anew leaves them out"
+        "warning: 2 images of the manifest were deleted from the bucket; --anew removes them"
     ]
     assert len(read(s3_server, s3_bucket)) == 2 + 4
 

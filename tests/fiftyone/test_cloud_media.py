@@ -171,8 +171,12 @@ def test_failures_are_skipped_or_raised(samples: Any, places: Places, fo: Any, n
 
     run(skip_failures=True)
     assert count(samples) == 9
-    with pytest.raises(DownloadError, match=r"missing\.jpg"):
+    with pytest.raises(DownloadError, match=r"missing\.jpg") as caught:
         run(skip_failures=False)
+    assert caught.value.failed == 1
+    [failure] = caught.value.failures
+    assert failure.uri.endswith("missing.jpg")
+    assert failure.reason.startswith("no such object")
 
 
 # 2. local_path
@@ -585,7 +589,8 @@ def test_download_context_refuses_sizes_without_a_meaning(samples: Any, sizes: d
     with pytest.raises(ConfigError) as caught, samples.download_context(**sizes):
         pass
 
-    assert str(caught.value) == f"{name}={value!r} is not allowed: must be a number from 1, or None"
+    allowed = "a number from 1" if name == "batch_size" else "a size from 1 byte, such as 128MB"
+    assert str(caught.value) == f"{name}={value!r} is not allowed: must be {allowed}, or None"
 
 
 def test_download_context_clears_what_the_loop_has_left(samples: Any) -> None:

@@ -303,8 +303,13 @@ def test_a_full_cache_names_what_holds_the_space(
         assert f"{other.filepath}: no room for" in message
         assert "leases (training) hold" in message
         assert message.endswith("end a lease, or raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES")
-        with pytest.raises(DownloadError, match=r"no room for .*; end a lease.*\(sample "):
+        needed = len(places.contents[other.filepath])
+        assert (raised.value.needed, raised.value.limit) == (needed, max(sizes) + 1)
+        assert raised.value.held == max(sizes)
+        with pytest.raises(DownloadError, match=r"no room for .*; end a lease.*\(sample ") as of_job:
             remote_dataset.download_media(skip_failures=False)
+        assert of_job.value.job
+        assert of_job.value.failed >= len(of_job.value.failures) >= 1
     assert other.local_path
 
 

@@ -177,7 +177,7 @@ def test_what_downloads_everything_says_that_not_everything_is_left(
         there = cache.stats()["current_count"]
         said = [r.getMessage() for r in caplog.records if r.name == "fiftyone.core.cache"]
         assert [text.partition(":")[0] for text in said] == [
-            f"{there} of {PHOTOGRAPHS} files are still there"
+            f"only {there} of {PHOTOGRAPHS} files are still cached"
         ]
 
 

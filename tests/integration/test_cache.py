@@ -267,9 +267,9 @@ class TestGetLocalPaths:
 
         there = sum(os.path.exists(path) for path in paths[:10])
         assert there <= 5
-        [warning] = [r.getMessage() for r in caplog.records if "still there" in r.getMessage()]
+        [warning] = [r.getMessage() for r in caplog.records if "still cached" in r.getMessage()]
         assert warning.startswith(
-            f"{there} of 11 files are still there: the cache holds no more than 4.9KB, "
+            f"only {there} of 11 files are still cached: the cache holds 4.9KB, so earlier files were "
         )
         assert "download_context()" in warning
 
@@ -346,6 +346,7 @@ class TestFull:
         assert str(caught.value) == (
             f"{uri}: its 4.9KB are more than the whole cache of 4.9KB; raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
         )
+        assert (caught.value.size, caught.value.limit) == (5001, 5000)
 
     def test_a_cache_full_of_leased_entries_fails_at_once_and_says_who_holds_it(
         self, make_cache: MakeCache, s3_server: S3Server, s3_bucket: str
@@ -361,6 +362,7 @@ class TestFull:
             f"{uris[5]}: no room for 1000B in a cache of 4.9KB: leases (training) hold 4.9KB; "
             "end a lease, or raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
         )
+        assert (caught.value.needed, caught.value.limit, caught.value.held) == (1000, 5000, 5000)
         assert Path(cache.local_path(uris[5])).exists()
 
     def test_wrong_credentials_are_said_to_be_wrong(

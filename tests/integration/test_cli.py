@@ -46,9 +46,9 @@ class TestPrefetch:
         done = forebay("prefetch", *uris[:4])
 
         assert done.status == 0
-        assert done.out.startswith("4 of 4 samples cached, 3 were there, 1 downloaded")
+        assert done.out.startswith("4 of 4 samples cached, 3 already cached, 1 downloaded")
         assert ": 4 samples, 3 cached already, 1 to fetch with local threads" in done.err
-        assert forebay("prefetch", *uris[:4]).out == "4 of 4 samples cached, all were there\n"
+        assert forebay("prefetch", *uris[:4]).out == "4 of 4 samples cached, all already cached\n"
 
     @pytest.mark.parametrize("end", ["", "/"])
     def test_a_bucket(self, forebay: Forebay, s3_bucket: str, uris: list[str], end: str) -> None:
@@ -102,7 +102,7 @@ class TestPrefetch:
         job = done.err.split()[1].rstrip(":")
         assert done.error_lines[1:] == [
             f"failed: {uris[1]}.missing: no such object (404 Not Found: NoSuchKey)",
-            f"to try what failed again: forebay job {job} --retry",
+            f"to retry failed samples: forebay job {job} --retry",
         ]
 
     def test_many_failures_are_not_all_listed(self, forebay: Forebay, uris: list[str]) -> None:
@@ -150,7 +150,7 @@ class TestPrefetch:
     def test_dry_run_of_more_than_the_cache_holds(self, forebay: Forebay, uris: list[str]) -> None:
         done = forebay("--cache-size", "5000", "prefetch", *uris, "--dry-run")
         assert (
-            "warning: this is more than the cache may hold, 4.9KB: only the last of it would stay" in done.err
+            "warning: this is larger than the cache (4.9KB): only the last part would stay cached" in done.err
         )
 
     def test_update_fetches_what_has_changed(
@@ -392,7 +392,7 @@ class TestContents:
         forebay("prefetch", *uris[:2], "--lease", "1h")
         done = forebay("evict", "--to", "0")
         assert (done.status, done.out) == (1, "nothing could be evicted; 2.0KB are left\n")
-        assert done.err.startswith("warning: leases, downloads and readers keep the rest")
+        assert done.err.startswith("warning: the rest is leased, being downloaded, or in its grace period")
 
 
 class TestJobs:
@@ -419,7 +419,7 @@ class TestJobs:
 
         assert done.status == 0
         assert done.error_lines == [f"job {job}: 2 samples, 1 to fetch with local threads"]
-        assert done.out.startswith("2 of 2 samples cached, 1 was there, 1 downloaded (5B in ")
+        assert done.out.startswith("2 of 2 samples cached, 1 already cached, 1 downloaded (5B in ")
         assert forebay("job", job).status == 0
 
     def test_retry_without_waiting(
@@ -437,10 +437,10 @@ class TestJobs:
         done = forebay("job", job, "--cancel")
 
         assert done.status == 0
-        assert done.out == f"job {job}: 0 of 12 samples cached, cancelled with 12 left\n"
+        assert done.out == f"job {job}: 0 of 12 samples cached, cancelled; 12 samples not fetched\n"
         shown = forebay("job", job)
         assert shown.status == 1
-        assert shown.err == f"to go on with it: forebay job {job} --retry\n"
+        assert shown.err == f"to resume it: forebay job {job} --retry\n"
         assert forebay("job", job, "--retry").status == 0
 
     def test_one_thing_at_a_time(self, forebay: Forebay) -> None:
@@ -478,8 +478,8 @@ class TestLeases:
             done = forebay("lease", *command)
             assert done.status == 2
             assert done.err == (
-                "error: there is no lease 'run-7' on volume 'default', or no longer: "
-                "`forebay lease ls` lists those that there are\n"
+                "error: lease 'run-7' does not exist on volume 'default', or has expired: "
+                "`forebay lease ls` lists the leases\n"
             )
 
     def test_a_name_is_made_up(self, forebay: Forebay, uris: list[str]) -> None:

@@ -64,7 +64,7 @@ class TestInterrupt:
             [status] = cache.jobs()
             assert done.status == 130
             assert done.out == ""
-            assert f"interrupted: job {status.id} goes on through the fleet, with " in done.err
+            assert f"interrupted: job {status.id} continues through the fleet; " in done.err
             assert done.error_lines[-2:] == [
                 f"  to watch it:  forebay job {status.id} --watch",
                 f"  to cancel it: forebay job {status.id} --cancel",
@@ -90,18 +90,23 @@ class TestInterrupt:
             done = ended(process)
         assert done.status == 2
         assert (
-            f"error: job '{status.id}' is not known any more, as Redis was emptied, or the job forgotten: "
-            "run the prefetch again; what is downloaded stays, "
+            f"error: job '{status.id}' no longer exists: Redis lost its data, or the job was forgotten. "
+            "Run the prefetch again; downloaded files stay ("
         ) in done.err
-        assert f" of {COUNT} samples had ended\n" in done.err
+        assert f" of {COUNT} samples had ended)\n" in done.err
 
     @pytest.mark.parametrize(
         ("dispatch", "message"),
         [
-            ("fleet", "goes on through the fleet when Redis is back; to watch it: forebay job JOB --watch"),
+            (
+                "fleet",
+                "the fleet continues job JOB when Redis is available again; to watch it: "
+                "forebay job JOB --watch",
+            ),
             (
                 "local",
-                "stops, and what is downloaded stays; to go on when Redis is back: forebay job JOB --retry",
+                "job JOB stops; downloaded files stay. To resume when Redis is available again: "
+                "forebay job JOB --retry",
             ),
         ],
     )
@@ -123,7 +128,7 @@ class TestInterrupt:
         monkeypatch.setattr(job, "wait", outage)
         with pytest.raises(IndexUnavailableError):
             following.follow(State(), job, json=False)
-        assert capsys.readouterr().err == f"job {job.id} {message.replace('JOB', job.id)}\n"
+        assert capsys.readouterr().err == f"{message.replace('JOB', job.id)}\n"
 
     def test_it_can_be_cancelled_then(
         self, forebay: Forebay, make_cache: MakeCache, uris: list[str], slow: Proxy
@@ -137,8 +142,8 @@ class TestInterrupt:
 
             done = ended(process)
             assert done.status == 1
-            assert ", cancelled with " in done.out
-            assert f"to go on with it: forebay job {status.id} --retry" in done.err
+            assert ", cancelled; " in done.out
+            assert f"to resume it: forebay job {status.id} --retry" in done.err
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_local_job_stops_and_can_be_gone_on_with(
@@ -156,8 +161,8 @@ class TestInterrupt:
         [status] = cache.jobs()
         assert done.status == 130
         assert done.json["state"] == status.state == "cancelled"
-        assert f"interrupted: job {status.id} stopped with " in done.err
-        assert done.error_lines[-1] == f"  to go on with it: forebay job {status.id} --retry"
+        assert f"interrupted: job {status.id} stopped after " in done.err
+        assert done.error_lines[-1] == f"  to resume it: forebay job {status.id} --retry"
         # and nothing is claimed or reserved any more,
         assert cache.engine.open_index().claims.all() == {}
         assert cache.engine.open_index().entries.totals().reserved == 0
@@ -196,7 +201,7 @@ class TestInterrupt:
         shown = forebay("job", status.id)
 
         assert shown.status == 1
-        assert shown.err == f"to go on with it: forebay job {status.id} --retry\n"
+        assert shown.err == f"to resume it: forebay job {status.id} --retry\n"
         assert forebay("job", status.id, "--watch").status == 0
 
 

@@ -6,7 +6,6 @@ from unittest import mock
 
 import pytest
 import redis
-from forebay.fetch.reasons import reason_of
 
 from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ForebayError, SourceError, TransientSourceError, UriError
@@ -168,7 +167,7 @@ class TestReasons:
         ids=str,
     )
     def test_every_error_has_one(self, error: ForebayError, reason: str) -> None:
-        assert reason_of(error) == reason
+        assert error.kind == reason
         assert reason in REASONS
 
 

@@ -24,7 +24,7 @@ def test_the_demo_tells_its_story_and_leaves_nothing_behind(tmp_path: Path) -> N
     told = done.stdout
     assert "600 samples, 600 to fetch through the fleet" in told
     assert "600 of 600 samples cached, 600 downloaded" in told
-    assert "600 of 600 samples cached, all were there" in told
+    assert "600 of 600 samples cached, all already cached" in told
     assert "All 600 were opened and are byte for byte what was uploaded" in told
     assert "200 of 200 samples cached, 200 downloaded" in told
     held = re.search(r"never held more than ([\d,]+) of the ([\d,]+) bytes", told)
@@ -76,7 +76,7 @@ def test_the_photographs_of_the_documentation_can_be_served(tmp_path: Path) -> N
 
     # Then all photographs are there, and nothing is left of the server
     assert "60 of 60 samples cached, 60 downloaded" in done.stdout, done.stderr
-    assert "60 of 60 samples cached, all were there" in done.stdout, done.stderr
+    assert "60 of 60 samples cached, all already cached" in done.stdout, done.stderr
     assert "s3://photos/chelsea/0000.jpg\n" in (tmp_path / "manifest.txt").read_text()
     assert _finished(process, timeout=60).returncode == 0
     assert _left_behind(tmp_path) == []

@@ -88,7 +88,7 @@ def test_leases_that_keep_nearly_everything(
 
     assert finding.state == "warning"
     assert finding.message == (
-        "leases (run-7) keep 950B of 1000B, so that hardly anything can be evicted: end one with "
+        "leases (run-7) keep 950B of 1000B, so almost nothing can be evicted: end one with "
         "`forebay lease end`, or raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
     )
 
@@ -98,7 +98,7 @@ class TestWorkers:
         auto, only = found(make_cache(dispatch="auto")), found(make_cache(dispatch="fleet"))
         assert auto["workers"].state == "ok"
         assert auto["workers"].message == (
-            "downloads run with 4 threads of the process that asks; for a fleet, start workers with "
+            "downloads run with 4 threads of the calling process; for a fleet, start workers with "
             "`forebay worker`"
         )
         assert only["workers"].state == "wrong"
@@ -117,7 +117,7 @@ class TestWorkers:
         now = time.time()
         monkeypatch.setattr("time.time", lambda: now + ALIVE_SECONDS + 1)
         finding = found(cache)["workers"]
-        assert (finding.state, finding.message) == ("warning", "not heard of any more: w1@a; see their logs")
+        assert (finding.state, finding.message) == ("warning", "no heartbeat from: w1@a; see their logs")
 
 
 class TestSource:

@@ -231,7 +231,7 @@ class TestVolume:
         assert done.status == 2
         assert error(done) == (
             f"the cache directory {tmp_path}/file/cache cannot be written (Not a directory): "
-            "mend it, or set FIFTYONE_MEDIA_CACHE_DIR to another one"
+            "fix it, or set FIFTYONE_MEDIA_CACHE_DIR to another one"
         )
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -241,7 +241,7 @@ class TestVolume:
         assert done.status == 2
         assert error(done) == (
             f"the cache directory {tmp_path}/cache cannot be written (Permission denied): "
-            "mend it, or set FIFTYONE_MEDIA_CACHE_DIR to another one"
+            "fix it, or set FIFTYONE_MEDIA_CACHE_DIR to another one"
         )
 
     def test_of_another_index(self, forebay: Forebay, cache: MediaCache, tmp_path: Path) -> None:
@@ -296,9 +296,8 @@ class TestRedis:
             done = forebay("stats", redis_url=server.url)
         assert done.status == 2
         assert error(done) == (
-            f"Redis at {server.url} has the maxmemory-policy 'allkeys-lru', with which it drops the "
-            f"index when it "
-            "is full: set it to 'noeviction'"
+            f"Redis at {server.url} has the maxmemory-policy 'allkeys-lru', under which it deletes "
+            "keys of the index when its memory is full: set it to 'noeviction'"
         )
 
     def test_without_that_database(self, forebay: Forebay, valkey: Valkey) -> None:
@@ -338,7 +337,8 @@ class TestRedis:
             done = forebay("worker", broker_url=lossy.url)
         assert done.status == 2
         assert error(done).startswith(
-            f"Redis at {lossy.url} has the maxmemory-policy 'allkeys-lru', with which it drops the queue"
+            f"Redis at {lossy.url} has the maxmemory-policy 'allkeys-lru', under which it deletes "
+            "keys of the queue"
         )
 
     def test_that_is_full(

@@ -165,7 +165,11 @@ def test_a_message_that_is_begun_again_says_so(
         uris[1],
     ]
     assert [task["retries"] for task in tasks] == [0, 1, 0]
-    assert [task["result"] for task in tasks] == [None, "'nothing was left to do'", "'1 downloaded (1B)'"]
+    assert [task["result"] for task in tasks] == [
+        None,
+        "'skipped: all its samples had ended'",
+        "'1 downloaded (1B)'",
+    ]
 
 
 def test_the_page_of_tasks_shows_what_users_ask_for(flower: Flower) -> None:

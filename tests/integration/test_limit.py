@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from forebay.errors import CacheFullError
 from tests.caches import MakeCache
 from tests.limits import Watcher, bytes_below
 from tests.servers.seaweedfs import S3Server
@@ -65,6 +66,9 @@ def test_the_disk_keeps_its_floor_of_free_space(
         f"no room for 1000B on {cache.config.cache_dir}: downloads leave 1024.0PB of the disk free, "
         "and nothing is left to evict; free some space, or lower FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES"
     )
+    with pytest.raises(CacheFullError) as caught:
+        cache.local_path(uris[0])
+    assert (caught.value.needed, caught.value.limit, caught.value.held) == (1000, None, 0)
 
 
 def test_no_limit_means_no_limit(make_cache: MakeCache, s3_server: S3Server, s3_bucket: str) -> None:

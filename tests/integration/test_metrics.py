@@ -245,7 +245,7 @@ class TestWorker:
         with worker(cache) as process:
             job = cache.download_media([s3_server.put(s3_bucket, "a", b"x")])
             assert job.downloaded == 1
-            assert "; this worker works without" in process.log.read_text()
+            assert "; this worker runs without metrics" in process.log.read_text()
 
 
 def _asked(url: str) -> str | None:

@@ -207,8 +207,9 @@ def test_the_batch_script_of_an_owner_who_may_only_read_the_cache(node: Node, ca
     )
     assert missing.returncode == 2
     assert missing.stderr == (
-        f"error: the volume 'default' at {cache.config.cache_dir} is another user's, and can only be read: "
-        "have its workers fetch what is missing, with `forebay prefetch`, or run as that user\n"
+        f"error: the volume 'default' at {cache.config.cache_dir} belongs to another user, and this user "
+        "can only read it: let its workers fetch missing samples, with `forebay prefetch`, "
+        "or run as that user\n"
     )
 
 

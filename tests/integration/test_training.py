@@ -131,7 +131,7 @@ def test_a_run_that_is_killed_goes_on_and_every_object_is_fetched_once(
             resumed.finish()
 
     # Then it goes on after the last checkpoint, and does what was done since once more, with the same result
-    assert resumed.lines[0] == "going on after step 2 of epoch 0"
+    assert resumed.lines[0] == "resuming after step 2 of epoch 0"
     rest = [(0, step) for step in range(3, 16)] + [(1, step) for step in range(1, 16)]
     assert list(resumed.losses) == rest
     assert resumed.losses[0, 3] == killed.losses[0, 3]
@@ -157,7 +157,7 @@ def test_without_a_fleet_only_what_was_under_way_is_fetched_again(
         resumed.finish()
 
     # Then it goes on, and what it had not got to its end, at most one object of each thread, is fetched again
-    assert resumed.lines[0] == "going on after step 2 of epoch 0"
+    assert resumed.lines[0] == "resuming after step 2 of epoch 0"
     again = {uri for uri, times in fetched(slow).items() if times > 1}
     assert set(fetched(slow)) == set(training.uris)
     assert len(again) <= 4
@@ -183,7 +183,7 @@ def test_what_cannot_be_had_ends_it_in_two_lines(
     assert done.returncode == 1
     assert done.stderr.splitlines()[-2:] == [
         f"error: {missing}: no such object (404 Not Found: NoSuchKey)",
-        f"`forebay prefetch @{manifest}` fetches what there is, and lists everything that fails",
+        f"`forebay prefetch @{manifest}` fetches all it can and lists every failure",
     ]
     assert "Traceback" not in done.stderr
 

@@ -170,7 +170,7 @@ class TestBroadcast:
         assert done.status == 130
         for name, cache in nodes.items():
             [status] = cache.jobs()
-            assert f"interrupted: the job of {name} goes on through its fleet, with " in done.err
+            assert f"interrupted: the job of {name} continues through its fleet; " in done.err
             assert f"forebay job {status.id} --watch --volume {name}\n" in done.err
             assert client("job", status.id, "--cancel", "--volume", name).status == 0
 
@@ -256,8 +256,8 @@ class TestWhoFills:
             done = client("prefetch", *uris, "--volume", volume, dispatch="local")
             assert done.status == 2
             assert done.err == (
-                "error: volume 'node-b' is not on this machine, it is n2:/cache: local dispatch fills what "
-                "lies here; use --dispatch fleet\n"
+                "error: volume 'node-b' is not on this machine, it is n2:/cache: local dispatch fills only "
+                "volumes of this machine; use --dispatch fleet\n"
             )
 
     def test_an_unknown_one(self, client: Forebay, make_cache: MakeCache, uris: list[str]) -> None:
@@ -265,7 +265,7 @@ class TestWhoFills:
         done = client("prefetch", *uris, "--volume", "node-a,node-x")
         assert done.status == 2
         assert "error: volume 'node-x' is not known to redis://127.0.0.1:" in done.err
-        assert ": known are node-a; a volume is, as soon as a worker or a program has used it\n" in done.err
+        assert ": known are node-a; a volume becomes known when a worker or a program uses it\n" in done.err
 
     def test_several_need_a_redis(self, forebay: Forebay, uris: list[str], tmp_path: Path) -> None:
         done = forebay("prefetch", *uris, "--volume", "a,b", redis_url=None)

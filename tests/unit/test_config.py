@@ -325,7 +325,7 @@ class TestMessages:
     def test_a_file_that_cannot_be_read(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(PREFIX + "CONFIG_PATH", str(tmp_path))
         assert message() == (
-            f"{tmp_path} cannot be read: Is a directory; mend its permissions or move it away"
+            f"{tmp_path} cannot be read: Is a directory; fix its permissions or move it away"
         )
 
     def test_a_file_that_is_named_but_not_there(

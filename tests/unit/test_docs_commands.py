@@ -58,7 +58,7 @@ def test_what_is_written_is_complete() -> None:
     for heading in ("## forebay", "## forebay prefetch", "### forebay lease add"):
         assert f"\n{heading}\n" in text
     prefetch = text.partition("\n## forebay prefetch\n")[2].partition("\n## ")[0]
-    assert "| `--lease TIME` | Keep all of it from eviction for so long: 90s, 30m, 24h, 7d. |" in prefetch
+    assert "| `--lease TIME` | Keep all samples from eviction for this time: 90s, 30m, 24h, 7d. |" in prefetch
     assert "| `--wait`, `--no-wait` |" in prefetch
     assert "forebay prefetch @manifest.csv --column image --lease 24h\n" in prefetch
     assert "--cache-dir" not in prefetch, "it is an option of every command, shown once"

@@ -209,7 +209,7 @@ def test_a_volume_in_use_on_another_host_is_refused_with_the_remedies(cache_dir:
         embedded.ensure_running(cache_dir)
 
     assert str(caught.value) == (
-        f"the volume {cache_dir} is in use on gpu-1-abcdef01 (last sign of life 20 s ago), whose embedded "
+        f"the volume {cache_dir} is in use on gpu-1-abcdef01 (last heartbeat 20 s ago), whose embedded "
         "index serves that machine only: to share the volume, run one Redis and set "
         "FIFTYONE_MEDIA_CACHE_REDIS_URL to it on every host. To use it here instead, stop every program that "
         "uses it there; if that machine is gone for good, the volume is free in 280 s, or once you delete "

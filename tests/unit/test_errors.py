@@ -10,6 +10,7 @@ from forebay import errors
 from forebay.errors import (
     CacheFullError,
     DownloadError,
+    Failure,
     ForebayError,
     JobNotFoundError,
     LeaseNotFoundError,
@@ -19,7 +20,6 @@ from forebay.errors import (
     SourceError,
     TransientSourceError,
 )
-from forebay.jobs.status import Failure
 from forebay.metrics.catalogue import REASONS
 from forebay.sources import failures
 from forebay.uri import parse

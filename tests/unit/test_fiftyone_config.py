@@ -87,14 +87,14 @@ def test_a_link_stays_a_link(config: Path, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('{"a": ', "{}, the configuration of FiftyOne, is not valid JSON: Expecting value: line 1 column 7 "),
-        ("[1]", "{}, the configuration of FiftyOne, must hold a JSON object; mend it first"),
+        ("[1]", "{}, the configuration of FiftyOne, must hold a JSON object; fix it first"),
         (
             '{"module_path": "a"}',
-            '{}: module_path must be a list of names of modules, not "a"; mend it first',
+            '{}: module_path must be a list of names of modules, not "a"; fix it first',
         ),
         (
             '{"module_path": [1]}',
-            "{}: module_path must be a list of names of modules, not [1]; mend it first",
+            "{}: module_path must be a list of names of modules, not [1]; fix it first",
         ),
     ],
 )

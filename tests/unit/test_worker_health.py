@@ -41,18 +41,18 @@ def test_healthy(workers: list[Worker], messages: int) -> None:
 @pytest.mark.parametrize(
     ("workers", "messages", "expected"),
     [
-        ([], 0, "no worker of this machine has announced itself"),
-        ([worker(seen=16.0)], 0, "default.1@here has given no sign of life for 16 s"),
-        ([worker(seen=99.0), worker(seen=17.0)], 0, "default.1@here has given no sign of life for 17 s"),
+        ([], 0, "no worker of this machine has registered"),
+        ([worker(seen=16.0)], 0, "default.1@here has sent no heartbeat for 16 s"),
+        ([worker(seen=99.0), worker(seen=17.0)], 0, "default.1@here has sent no heartbeat for 17 s"),
         (
             [worker(progress=120.0)],
             5_000,
-            "default.1@here has begun nothing for 120 s, and 5,000 messages wait",
+            "default.1@here has begun or ended no message for 120 s, and 5,000 messages wait",
         ),
         (
             [worker(), worker(progress=300.0)],
             1,
-            "default.1@here has begun nothing for 300 s, and 1 messages wait",
+            "default.1@here has begun or ended no message for 300 s, and 1 messages wait",
         ),
     ],
     ids=["none", "silent", "all silent", "lives but takes nothing", "one of two takes nothing"],

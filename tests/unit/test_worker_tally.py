@@ -20,7 +20,7 @@ def test_all_is_well() -> None:
 def test_interrupted() -> None:
     tally = Tally(3)
     tally.add([Outcome(0, "s3://b/0", "cached")])
-    assert tally.result() == "1 cached already, 2 left for another message"
+    assert tally.result() == "1 cached already, 2 requeued"
 
 
 def test_what_failed_and_why() -> None:

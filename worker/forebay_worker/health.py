@@ -3,7 +3,7 @@
 Healthy means progress. A worker that signs its name but takes none of the messages that wait for it
 is not, however fast it answers a ping. Exit status 0 healthy, 1 not; the reason is printed.
 
-While Redis cannot be asked, nobody can work, and ending workers would cure nothing: that counts as
+While Redis cannot be reached, no worker can work, and restarting workers would not help: they count as
 healthy. Redis has a check of its own.
 """
 
@@ -21,26 +21,27 @@ from forebay.jobs.dispatcher import STUCK_SECONDS
 
 
 def problem(workers: list[Worker], messages: int, now: float) -> str | None:
-    """What is wrong with the workers of one machine.
+    """The fault of the workers of one machine, as text.
 
     Args:
-        workers: those that have been heard of lately.
+        workers: those of this machine whose heartbeats Redis still has.
         messages: how many wait in the queue.
         now: seconds since the epoch.
 
     Returns:
-        ``None`` when nothing is.
+        the text; ``None`` if there is no fault.
     """
     if not workers:
-        return "no worker of this machine has announced itself"
+        return "no worker of this machine has registered"
     # One that was killed is remembered for a while, beside the one that took its place.
     last = max(workers, key=lambda worker: worker.seen)
     if now - last.seen >= ALIVE_SECONDS:
-        return f"{last.name} has given no sign of life for {now - last.seen:.0f} s"
+        return f"{last.name} has sent no heartbeat for {now - last.seen:.0f} s"
     for worker in workers:
         idle = now - worker.progress
         if now - worker.seen < ALIVE_SECONDS and messages and idle >= STUCK_SECONDS:
-            return f"{worker.name} has begun nothing for {idle:.0f} s, and {messages:,} messages wait"
+            text = f"{worker.name} has begun or ended no message for {idle:.0f} s"
+            return f"{text}, and {messages:,} messages wait"
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a worker serves for Prometheus: what it counted itself, and how its process is."""
+"""The metrics that a worker serves for Prometheus: its own counters, and figures of its process."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def serve(cache: MediaCache) -> Any:
     try:
         server, port = exposition.serve(registry, config.metrics_host, config.metrics_port)
     except ConfigError as error:
-        log.error("%s with FIFTYONE_MEDIA_CACHE_METRICS_PORT; this worker works without", error)
+        log.error("%s with FIFTYONE_MEDIA_CACHE_METRICS_PORT; this worker runs without metrics", error)
         return None
     log.info("metrics at http://%s:%d/metrics", config.metrics_host, port)
     return server
 
 
 def collector(cache: MediaCache) -> MetricsCollector:
-    """What this process counted."""
+    """A collector of the counters of this process."""
 
     def ask() -> ValuesByVolume:
         counters: dict[str, dict[str, float]] = {}

@@ -60,18 +60,18 @@ class Presence:
                 self._cache.engine.open_session,
                 self._requeue_lost,
             ),
-            "watching over jobs",
+            "the job monitor",
         )
         self._heartbeat.start(at_once=True)
 
     def end(self) -> None:
-        """Signs off."""
+        """Stops the heartbeat and unregisters this worker."""
         if self._heartbeat is not None:
             self._heartbeat.stop()
         try:
             self._cache.engine.open_index().workers.retire(self._name)
         except ForebayError as error:
-            log.warning("could not sign off: %s", error)
+            log.warning("could not unregister this worker: %s", error)
 
     def progressed(self, samples: int) -> None:
         """Notes that this worker has ended some samples."""
@@ -79,11 +79,13 @@ class Presence:
 
     @contextmanager
     def working_on(self, job: str) -> Iterator[None]:
-        """Keeps a job's record fresh meanwhile."""
+        """Extends the lifetime of a job's record meanwhile."""
         if self._pid_of_tasks != os.getpid():
             self._pid_of_tasks = os.getpid()
             tasks = (self._keep_fresh,)
-            Heartbeat("forebay-fresh", _HEARTBEAT_SECONDS, tasks, "keeping jobs fresh").start()
+            Heartbeat(
+                "forebay-fresh", _HEARTBEAT_SECONDS, tasks, "extending the lifetime of job records"
+            ).start()
         self._working[job] += 1
         try:
             yield

@@ -1,4 +1,4 @@
-"""How one task ended, in words for people: Flower shows them as its result, or as why it failed."""
+"""The result of one task as text: Flower shows it as the result, or as the reason of the failure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Tally:
                 self._failures.append(f"{outcome.error}{tried}")
 
     def result(self) -> str:
-        """What to show.
+        """The text that Flower shows as the task's result.
 
         Raises:
             SamplesFailedError: some failed.
@@ -60,7 +60,7 @@ class Tally:
         if states["cached"]:
             parts.append(f"{states['cached']:,} cached already")
         if self.left:
-            parts.append(f"{self.left:,} left for another message")
+            parts.append(f"{self.left:,} requeued")
         if not states["failed"]:
             return ", ".join(parts)
         more = states["failed"] - len(self._failures)

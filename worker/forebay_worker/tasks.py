@@ -55,9 +55,9 @@ def fetch_message(cache: MediaCache, presence: Presence, job: str, number: int) 
     records = cache.engine.open_index().jobs
     message = records.begin(job, number)
     if message.cancelled:
-        return "nothing was done: the job is cancelled, or forgotten"
+        return "skipped: the job was cancelled or forgotten"
     if not message.samples:
-        return "nothing was left to do"
+        return "skipped: all its samples had ended"
     presence.progressed(0)
     cancelled = Cancellation(records, job)
     deadline = time.monotonic() + _BUDGET_SECONDS

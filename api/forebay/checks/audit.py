@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from forebay.errors import ForebayError, ObjectNotFoundError, SourceError
+from forebay.errors import Failure, ForebayError, ObjectNotFoundError, SourceError
 from forebay.fetch.transfer import unchanged
 from forebay.index import Entry
-from forebay.jobs.status import Failure
 from forebay.retry import retry_transient
 from forebay.threads import map_in_threads
 from forebay.uri import entry_of, is_local, local_file, parse, redact

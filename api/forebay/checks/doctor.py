@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from forebay import embedded
-from forebay.cache import MediaCache
+from forebay.cache import MediaCache, absent_cache
 from forebay.config import mask_url
 from forebay.config.sizes import human
 from forebay.errors import ForebayError, IndexUnavailableError, VolumeError
@@ -65,7 +65,7 @@ def examine(cache: MediaCache, uri: str | None = None) -> Iterator[CheckResult]:
         if unnamed:
             # Opened as if another machine had it, it can be asked without being made.
             absent = AbsentFiles("nowhere", cache.config.volume)
-            with closing(MediaCache(cache.config, absent=absent)) as looked_at:
+            with closing(absent_cache(cache.config, absent)) as looked_at:
                 yield from _broker(looked_at)
                 yield from _workers(looked_at)
         elif _fine(found):
@@ -101,7 +101,7 @@ def _space(cache: MediaCache, used: int) -> CheckResult:
     try:
         found = os.statvfs(config.cache_dir)
     except OSError as error:
-        return CheckResult("space", "wrong", f"the disk cannot be asked: {error.strerror}")
+        return CheckResult("space", "wrong", f"free disk space cannot be read: {error.strerror}")
     free = found.f_bavail * found.f_frsize
     if free < config.min_free_bytes:
         return CheckResult(
@@ -121,8 +121,8 @@ def _space(cache: MediaCache, used: int) -> CheckResult:
         return CheckResult(
             "space",
             "warning",
-            f"{human(free)} of the disk are free, and the cache {growth}: it will evict only when "
-            f"{human(config.min_free_bytes)} are left; lower FIFTYONE_MEDIA_CACHE_SIZE_BYTES to leave more",
+            f"{human(free)} of the disk are free, and the cache {growth}: Forebay evicts only when less than "
+            f"{human(config.min_free_bytes)} is free; lower FIFTYONE_MEDIA_CACHE_SIZE_BYTES to leave more",
         )
     return CheckResult(
         "space", "ok", f"{human(free)} of the disk are free; the cache may take {human(config.limit)}"
@@ -197,14 +197,12 @@ def _index(cache: MediaCache) -> Iterator[CheckResult]:
         yield CheckResult(
             "leases",
             "warning",
-            f"leases ({names}) keep {human(totals.leased)} of {of}, so that hardly anything can be evicted: "
+            f"leases ({names}) keep {human(totals.leased)} of {of}, so almost nothing can be evicted: "
             "end one with `forebay lease end`, or raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES",
         )
 
 
 def _broker(cache: MediaCache) -> Iterator[CheckResult]:
-    from forebay.index.connection import Connection
-
     url = broker_url(cache.config, cache.engine.open_index().connection.url)
     connection = Connection(url, queue=True)
     try:
@@ -240,12 +238,12 @@ def _workers(cache: MediaCache) -> Iterator[CheckResult]:
         yield CheckResult(
             "workers",
             "ok",
-            f"downloads run with {threads} threads of the process that asks"
+            f"downloads run with {threads} threads of the calling process"
             + ("" if alive else "; for a fleet, start workers with `forebay worker`"),
         )
     if gone:
         names = ", ".join(worker.name for worker in gone[:5])
-        yield CheckResult("workers", "warning", f"not heard of any more: {names}; see their logs")
+        yield CheckResult("workers", "warning", f"no heartbeat from: {names}; see their logs")
 
 
 def _source(cache: MediaCache, uri: str) -> CheckResult:

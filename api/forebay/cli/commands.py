@@ -82,6 +82,6 @@ COMMANDS = {
     ),
     "cvat": LazyCommand(
         "forebay.cli.cvat",
-        "Annotate with CVAT where the media lie: manifest, attach.",
+        "Annotate media in a bucket with CVAT: manifest, attach.",
     ),
 }

@@ -45,14 +45,12 @@ def register(app: typer.Typer) -> None:
 @settings()
 def ls(
     ctx: typer.Context,
-    prefix: Annotated[str, typer.Argument(metavar="PREFIX", help="Only URIs that begin so.")] = "",
+    prefix: Annotated[str, typer.Argument(metavar="PREFIX", help="Only URIs with this prefix.")] = "",
     sort: Annotated[
         Order, typer.Option("--sort", help="uri, or the largest, last used, or last fetched first.")
     ] = Order.uri,
-    reverse: Annotated[
-        bool, typer.Option("--reverse", "-r", metavar="", help="The other way round.")
-    ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The first N only.")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", metavar="", help="Reverse the order.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Show at most N entries.")] = None,
     json: Json = False,
 ) -> int:
     """List what is cached: size, last use, URI. A * marks what a lease keeps."""
@@ -91,11 +89,9 @@ def stats(ctx: typer.Context, json: Json = False) -> int:
     if found["leases"]:
         rows.append(("leased", f"{human(found['leased'])} by {count(found['leases'], 'lease')}"))
     if found["reserved"]:
-        rows.append(
-            ("reserved", f"{human(found['reserved'])} for downloads under way, which draw it in blocks")
-        )
+        rows.append(("reserved", f"{human(found['reserved'])} by running downloads, in blocks"))
     if found["unindexed"]:
-        rows.append(("unindexed", f"{human(found['unindexed'])} that the index does not know (yet)"))
+        rows.append(("unindexed", f"{human(found['unindexed'])} in files that are not in the index yet"))
     rows.append(("disk", f"{human(found['disk_free'])} free"))
     rows.append(("jobs", f"{found['jobs_running']:,} running"))
     rows.append(("workers", f"{found['workers']:,} alive"))
@@ -126,7 +122,7 @@ def verify(
     column: targets.Column = None,
     remote: Annotated[
         bool,
-        typer.Option("--remote", metavar="", help="Ask the sources, too, whether what is cached is current."),
+        typer.Option("--remote", metavar="", help="Also ask the sources whether cached objects are current."),
     ] = False,
     json: Json = False,
 ) -> int:
@@ -134,6 +130,7 @@ def verify(
 
     Objects below a prefix, which has to be listed, are compared with their source in any case.
     """
+    # Imported here, so that --help and the other commands of this module start without it.
     from forebay.checks.audit import audit
 
     cache = State.of(ctx).known_cache()
@@ -163,7 +160,7 @@ def clear(
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", metavar="", help="Remove everything.")] = False,
-    force: Annotated[bool, typer.Option("--force", metavar="", help="Also what a lease keeps.")] = False,
+    force: Annotated[bool, typer.Option("--force", metavar="", help="Also remove leased entries.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")] = False,
     column: targets.Column = None,
     json: Json = False,
@@ -202,7 +199,7 @@ def clear(
 
 
 def _cached(cache: MediaCache, wanted: list[str]) -> dict[str, int]:
-    """What is cached of URIs and below prefixes: entry and size."""
+    """The cached entries of URIs and below prefixes, and their sizes."""
     prefixes = [uri.rstrip("/") + "/" for uri in wanted if is_prefix(uri)]
     named = [entry_of(uri) for uri in wanted if not is_prefix(uri) and not is_local(uri)]
     found: dict[str, CachedObject] = {}
@@ -216,7 +213,7 @@ def _cached(cache: MediaCache, wanted: list[str]) -> dict[str, int]:
 @settings()
 def evict(
     ctx: typer.Context,
-    to: Annotated[str, typer.Option("--to", metavar="SIZE", help="How much may be left, as 50GB.")],
+    to: Annotated[str, typer.Option("--to", metavar="SIZE", help="The size to evict down to, as 50GB.")],
     json: Json = False,
 ) -> int:
     """Evict what was used least recently, until the cache holds no more than a size."""
@@ -237,5 +234,8 @@ def evict(
             what = f"nothing {'could' if left > limit else 'had to'} be evicted"
         put(f"{what}; {human(left)} are left")
         if left > limit:
-            warn("leases, downloads and readers keep the rest: `forebay lease ls` lists the leases")
+            warn(
+                "the rest is leased, being downloaded, or in its grace period: `forebay lease ls` lists the "
+                "leases"
+            )
     return 1 if left > limit else 0

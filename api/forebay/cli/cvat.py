@@ -14,7 +14,7 @@ from forebay.cli.output import Json, count, emit, put, say, warn
 from forebay.cli.state import State, settings
 from forebay.cli.targets import Column, Counter, read_targets
 
-_HELP = "Annotate with CVAT where the media lie: manifest, attach."
+_HELP = "Annotate media in a bucket with CVAT: manifest, attach."
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +53,7 @@ _Root = Annotated[
     ),
 ]
 _Anew = Annotated[
-    bool, typer.Option("--anew", metavar="", help="Write the manifest anew, instead of adding what is new.")
+    bool, typer.Option("--anew", metavar="", help="Rebuild the manifest instead of adding new images.")
 ]
 
 
@@ -69,6 +69,7 @@ def manifest(
 ) -> int:
     """Write the manifest by which CVAT knows a bucket's images, from their header bytes alone."""
 
+    # Imported here, so that --help and the other commands of this module start without them.
     from forebay.cvat.image_manifests import create_manifest
     from forebay.cvat.video_manifests import create_video_manifest, is_video
 
@@ -92,9 +93,10 @@ def manifest(
         what = "is no image, by its name" if done.ignored == 1 else "are no images, by their names"
         say(f"{count(done.ignored, 'object')} below the prefix {what}")
     if done.gone:
-        gone = f"{count(done.gone, 'image')} of the manifest {_are(done.gone)} no longer there"
-        warn(f"{gone}; --anew leaves {'it' if done.gone == 1 else 'them'} out")
-    before = f", {done.kept:,} were there before" if done.kept else ""
+        were, them = ("was", "it") if done.gone == 1 else ("were", "them")
+        gone = f"{count(done.gone, 'image')} of the manifest {were} deleted from the bucket"
+        warn(f"{gone}; --anew removes {them}")
+    before = f", {done.kept:,} {'was' if done.kept == 1 else 'were'} already listed" if done.kept else ""
     put(f"{done.path}: {done.added:,} added{before}")
     return 1 if done.failed else 0
 
@@ -145,7 +147,9 @@ _Url = Annotated[
 ]
 _Organization = Annotated[
     str | None,
-    typer.Option(metavar="SLUG", help="The organization in CVAT that is to have it.", show_default=False),
+    typer.Option(
+        metavar="SLUG", help="Register the bucket in this organization of CVAT.", show_default=False
+    ),
 ]
 
 
@@ -168,8 +172,8 @@ def attach(
 
     You log in with FIFTYONE_CVAT_USERNAME and FIFTYONE_CVAT_PASSWORD, or CVAT_ACCESS_TOKEN.
     """
-    from dataclasses import asdict
 
+    # Imported here, so that --help and the other commands of this module start without them.
     from forebay.cvat import attachment
     from forebay.cvat.server import CvatServer
 

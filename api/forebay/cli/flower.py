@@ -36,6 +36,7 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
         ConfigError: Flower is not installed, would be open to a network without a password, or cannot
             listen there.
     """
+    # Imported here: Celery takes long to import, and --help does without.
     from forebay.jobs.celery_app import broker_url, celery_app
 
     if importlib.util.find_spec("flower") is None:

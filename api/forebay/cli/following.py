@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from forebay import logs
 from forebay.cli.output import count, emit, put, say, span, writes_json
 from forebay.config.sizes import human
-from forebay.errors import IndexUnavailableError
+from forebay.errors import Failure, IndexUnavailableError
 from forebay.manifests.listing import looks_like_prefix
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
     from forebay.cli.state import State
     from forebay.jobs.handle import Job
-    from forebay.jobs.status import Failure, JobStatus
+    from forebay.jobs.status import JobStatus
 
 # Failures listed at the end; `forebay job` lists all.
 MAX_FAILURES = 20
@@ -49,6 +49,7 @@ def follow(state: State, job: Job, json: bool, *, before: JobStatus | None = Non
     Returns:
         the exit status.
     """
+    # Imported here: a job that is not waited for shows no progress.
     from forebay.jobs.progress import Progress
 
     began, status = time.monotonic(), job.status()
@@ -64,10 +65,12 @@ def follow(state: State, job: Job, json: bool, *, before: JobStatus | None = Non
     except IndexUnavailableError:
         if status.dispatch == "fleet":
             watch = state.command("job", job.id, "--watch")
-            say(f"job {job.id} goes on through the fleet when Redis is back; to watch it: {watch}")
+            say(f"the fleet continues job {job.id} when Redis is available again; to watch it: {watch}")
         else:
             retry = state.command("job", job.id, "--retry")
-            say(f"job {job.id} stops, and what is downloaded stays; to go on when Redis is back: {retry}")
+            say(
+                f"job {job.id} stops; downloaded files stay. To resume when Redis is available again: {retry}"
+            )
         raise
     since = (before, time.monotonic() - began) if before is not None else None
     return report(state, job, json, max_failures=MAX_FAILURES, since=since)
@@ -99,9 +102,9 @@ def report(
         list_failures(failures, max_failures=max_failures, all_of_them=state.command("job", job.id))
         put(summary(status, since))
         if status.state == "cancelled" or stopped:
-            say(f"to go on with it: {state.command('job', job.id, '--retry')}")
+            say(f"to resume it: {state.command('job', job.id, '--retry')}")
         elif status.failed:
-            say(f"to try what failed again: {state.command('job', job.id, '--retry')}")
+            say(f"to retry failed samples: {state.command('job', job.id, '--retry')}")
     return 1 if status.failed or stopped or status.state == "cancelled" else 0
 
 
@@ -138,6 +141,7 @@ def leave(state: State, cache: MediaCache, job: Job, json: bool) -> int:
     status = job.status()
     log = None
     if status.pending and status.dispatch == "local":
+        # Imported here: only a job that goes to the background needs it.
         from forebay.jobs.detached import resume_detached
 
         process, log = resume_detached(
@@ -174,17 +178,15 @@ def summary(status: JobStatus, since: tuple[JobStatus, float] | None = None) -> 
     earlier, earlier_bytes = (before.downloaded, before.bytes) if before else (0, 0)
     there, downloaded = status.cached + earlier, status.downloaded - earlier
     parts = [f"{there + downloaded:,} of {count(status.total, 'sample')} cached"]
-    if there and downloaded:
-        parts.append(f"{there:,} {'was' if there == 1 else 'were'} there")
-    elif there:
-        parts.append("all were there" if there == status.total else "they were there")
+    if there:
+        parts.append(f"{'all' if there == status.total else f'{there:,}'} already cached")
     if downloaded:
         size = human(status.bytes - earlier_bytes)
         parts.append(f"{downloaded:,} downloaded ({size} in {span(seconds)})")
     if status.failed:
         parts.append(f"{status.failed:,} failed")
     if status.state == "cancelled":
-        parts.append(f"cancelled with {status.pending:,} left")
+        parts.append(f"cancelled; {count(status.pending, 'sample')} not fetched")
     elif status.pending:
         parts.append(f"{status.pending:,} to go")
     return ", ".join(parts)
@@ -197,10 +199,10 @@ def _interrupted(state: State, job: Job) -> None:
         say(f"interrupted, but job {job.id} had ended: {done}")
     elif job.runs_here:
         job.cancel()
-        say(f"interrupted: job {job.id} stopped with {done}; what is downloaded stays")
-        say(f"  to go on with it: {state.command('job', job.id, '--retry')}")
+        say(f"interrupted: job {job.id} stopped after {done}; downloaded files stay")
+        say(f"  to resume it: {state.command('job', job.id, '--retry')}")
     else:
-        say(f"interrupted: job {job.id} goes on {_who(status)}, with {done}")
+        say(f"interrupted: job {job.id} continues {_who(status)}; {done} so far")
         say(f"  to watch it:  {state.command('job', job.id, '--watch')}")
         say(f"  to cancel it: {state.command('job', job.id, '--cancel')}")
 

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
 @settings("volume")
 def jobs(ctx: typer.Context, json: Json = False) -> int:
     """List the prefetch jobs of the volume, oldest first; with --volume a,b or all, those of several."""
+    # Imported here, so that --help and the other commands of this module start without it.
     from forebay.jobs.ledger import abandoned
 
     state = State.of(ctx)
@@ -69,10 +70,10 @@ def job(
         bool, typer.Option("--watch", metavar="", help="Wait for its end, with its progress.")
     ] = False,
     retry: Annotated[
-        bool, typer.Option("--retry", metavar="", help="Try again what failed, and go on with what is left.")
+        bool, typer.Option("--retry", metavar="", help="Retry failed samples and resume pending ones.")
     ] = False,
     cancel: Annotated[
-        bool, typer.Option("--cancel", metavar="", help="Begin no more downloads of it.")
+        bool, typer.Option("--cancel", metavar="", help="Start no more of its downloads.")
     ] = False,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", metavar="", help="With --retry: wait for its end.")

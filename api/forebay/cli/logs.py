@@ -18,6 +18,7 @@ def log_worker(format: logs.LogFormat, stream: TextIO, verbose: int) -> None:
     Args:
         verbose: 1 for Celery's messages, 2 for everything.
     """
+    # Imported here: Celery takes long to import, and only workers have its signals.
     from celery import signals
 
     handler = logging.StreamHandler(stream)

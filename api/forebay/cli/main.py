@@ -1,6 +1,6 @@
 """The application: its options, and how errors become messages and exit statuses.
 
-Exit status: 0 all is there, 1 something failed, 2 wrong usage or settings, 130 interrupted.
+Exit status: 0 success, 1 something failed, 2 wrong usage or settings, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Group(LazyGroup):
 
 
 _EPILOG = """
-[bold]Exit status:[/] 0 all is there, 1 something failed, 2 wrong usage or settings, 130 interrupted.
+[bold]Exit status:[/] 0 success, 1 something failed, 2 wrong usage or settings, 130 interrupted.
 """
 
 app = typer.Typer(

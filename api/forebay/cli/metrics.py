@@ -34,6 +34,7 @@ def metrics(
     json: Json = False,
 ) -> int:
     """Print what Redis knows of the volume for Prometheus, or serve it. --volume also takes a,b or all."""
+    # Imported here: the client of Prometheus takes long to import, and --help does without.
     from forebay.metrics import exposition
     from forebay.metrics.volume_metrics import VolumeMetrics
 

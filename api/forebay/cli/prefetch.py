@@ -54,13 +54,14 @@ def prefetch(
     ] = True,
     lease: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Keep all of it from eviction for so long: 90s, 30m, 24h, 7d."),
+        typer.Option(metavar="TIME", help="Keep all samples from eviction for this time: 90s, 30m, 24h, 7d."),
     ] = None,
     update: Annotated[
-        bool, typer.Option("--update", metavar="", help="Fetch again what has changed at its source.")
+        bool,
+        typer.Option("--update", metavar="", help="Fetch again objects that have changed at their source."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", metavar="", help="Only say how much it is, and how much is missing.")
+        bool, typer.Option("--dry-run", metavar="", help="Only print the total and the missing size.")
     ] = False,
     message_size: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Samples in one message to the fleet.")
@@ -109,6 +110,7 @@ def _several(
     update: bool,
     json: bool,
 ) -> int:
+    # Imported here: a prefetch into one volume does without Celery.
     from forebay.volumes import broadcast
     from forebay.volumes.volumes import Volumes
 
@@ -124,6 +126,7 @@ def _several(
 
 
 def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> int:
+    # Imported here: only --dry-run needs it.
     from forebay.checks.audit import estimate_prefetch
 
     with targets.Counter("asking for sizes", "object") as counter:
@@ -141,7 +144,7 @@ def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> i
             say(f"the sources of {count(found.unsized, 'object')} do not tell a size")
         limit = cache.config.limit
         if limit is not None and found.bytes > limit:
-            warn(f"this is more than the cache may hold, {human(limit)}: only the last of it would stay")
+            warn(f"this is larger than the cache ({human(limit)}): only the last part would stay cached")
     return 1 if found.failures else 0
 
 

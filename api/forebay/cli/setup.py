@@ -73,6 +73,7 @@ def doctor(
     json: Json = False,
 ) -> int:
     """Check Redis, the volume, its disk, the workers, and access to a URI; say what to do where it fails."""
+    # Imported here, so that --help and the other commands of this module start without it.
     from forebay.checks.doctor import examine
 
     findings = []

@@ -190,7 +190,7 @@ class Stack:
 def _stop_index(cache_dir: str) -> None:
     status = embedded.status(cache_dir)
     if status is not None and status.clients:
-        say("other programs still use the embedded index: it stops when they are done")
+        say("other programs still use the embedded index: it stops after they disconnect")
     elif status is not None:
         embedded.stop(cache_dir)
 

@@ -55,10 +55,10 @@ def _option(
 # By the name of the parameter; the settings are those of `MediaCacheConfig`.
 _OPTIONS: dict[str, Callable[[bool], Any]] = {
     "verbose": _option(
-        "--verbose", "-v", metavar="", text="Say more; twice: much more.", kind=int, panel=None, count=True
+        "--verbose", "-v", metavar="", text="Log more; -vv logs much more.", kind=int, panel=None, count=True
     ),
     "cache_dir": _option("--cache-dir", metavar="DIR", text="The directory that holds the cached media."),
-    "cache_size": _option("--cache-size", metavar="SIZE", text="The most it may hold, as 50GB, or -1."),
+    "cache_size": _option("--cache-size", metavar="SIZE", text="The maximum size, as 50GB; -1 for no limit."),
     "redis_url": _option("--redis-url", metavar="URL", text="The Redis of the index, if it is not embedded."),
     "volume": _option(
         "--volume",
@@ -131,6 +131,7 @@ class State:
         Raises:
             ConfigError: one of them is not allowed.
         """
+        # Imported here and below, so that --help and completion start without Pydantic, Redis and Celery.
         from forebay.config import MediaCacheConfig
 
         config = MediaCacheConfig(**self.settings())

@@ -95,6 +95,7 @@ class Counter:
         self._said = time.monotonic()
         self._status = None
         if shown and sys.stderr.isatty() and not writes_json():
+            # Imported here: only a terminal shows how far a listing is.
             from rich.console import Console
 
             self._status = Console(stderr=True).status(f"{doing} …", spinner_style="dim")

@@ -47,6 +47,7 @@ def volumes(
     json: Json = False,
 ) -> int:
     """List the volumes of the Redis: size, use, workers alive, rate of the last minute, and place."""
+    # Imported here, so that --help and the other commands of this module start without it.
     from forebay.volumes.volumes import Volumes
 
     known = Volumes(State.of(ctx).config())
@@ -114,6 +115,7 @@ def follow(state: State, jobs: Broadcast, json: bool) -> int:
     Returns:
         the exit status.
     """
+    # Imported here: a job that is not waited for shows no progress.
     from forebay.jobs.progress import Progress
 
     try:
@@ -170,10 +172,10 @@ def _interrupted(state: State, jobs: Broadcast) -> None:
             say(f"interrupted, but the job of {volume} had ended: {done}")
         elif job.runs_here:
             job.cancel()
-            say(f"interrupted: the job of {volume} stopped with {done}")
-            say(f"  to go on with it: {_command(state, volume, job.id, '--retry')}")
+            say(f"interrupted: the job of {volume} stopped after {done}")
+            say(f"  to resume it: {_command(state, volume, job.id, '--retry')}")
         else:
-            say(f"interrupted: the job of {volume} goes on through its fleet, with {done}")
+            say(f"interrupted: the job of {volume} continues through its fleet; {done} so far")
             say(f"  to watch it:  {_command(state, volume, job.id, '--watch')}")
             say(f"  to cancel it: {_command(state, volume, job.id, '--cancel')}")
 

@@ -92,7 +92,7 @@ class MediaCacheConfig(BaseSettings):
     )
     dispatch: Literal["auto", "local", "fleet"] = Field(
         default="auto",
-        description="Who downloads: this process's threads, the Celery fleet, or whichever there is.",
+        description="Who downloads: threads of this process, the fleet, or the fleet if a worker is alive.",
     )
     message_size: int | Literal["auto"] = Field(
         default="auto", description="Samples in one Celery message; 1 sends one task per sample."
@@ -104,7 +104,7 @@ class MediaCacheConfig(BaseSettings):
         default=30.0,
         ge=1,
         le=3600,
-        description="How long the claims of a process outlive its last heartbeat.",
+        description="Seconds after its last heartbeat until the claims of a process expire.",
     )
     min_free_bytes: Bytes = Field(
         default=268435456,
@@ -159,10 +159,12 @@ class MediaCacheConfig(BaseSettings):
         default=None,
         ge=0,
         le=65535,
-        description="The port at which each worker serves metrics for Prometheus; without it, none does.",
+        description="The port at which each worker serves metrics for Prometheus; not set: no metrics.",
     )
     metrics_host: str = Field(
-        default="127.0.0.1", min_length=1, description="The address at which it does; 0.0.0.0 is everywhere."
+        default="127.0.0.1",
+        min_length=1,
+        description="The address of the metrics port; 0.0.0.0 for every interface.",
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="How logs are written: lines for people, or a JSON object on each line."

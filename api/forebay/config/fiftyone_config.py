@@ -102,10 +102,10 @@ def _read() -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise ConfigError(
-            f"{path}, the configuration of FiftyOne, is not valid JSON: {error}; mend it first"
+            f"{path}, the configuration of FiftyOne, is not valid JSON: {error}; fix it first"
         ) from None
     if not isinstance(settings, dict):
-        raise ConfigError(f"{path}, the configuration of FiftyOne, must hold a JSON object; mend it first")
+        raise ConfigError(f"{path}, the configuration of FiftyOne, must hold a JSON object; fix it first")
     return settings
 
 
@@ -116,7 +116,7 @@ def _modules(settings: dict[str, Any]) -> list[str]:
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise ConfigError(
             f"{config_path()}: {_KEY} must be a list of names of modules, not {json.dumps(named)}; "
-            "mend it first"
+            "fix it first"
         )
     return named
 

@@ -73,7 +73,7 @@ def read_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise ConfigError(
-            f"{path} cannot be read: {error.strerror}; mend its permissions or move it away"
+            f"{path} cannot be read: {error.strerror}; fix its permissions or move it away"
         ) from None
     except ValueError as error:
         raise ConfigError(f"{path} is not valid JSON: {error}") from None

@@ -84,7 +84,7 @@ def create_manifest(
         progress: called now and then with the number of images so far.
 
     Raises:
-        UriError: a URI cannot be is_fetchable, is in no bucket, or outside the manifest's directory.
+        UriError: a URI cannot be parsed, is in no bucket, or outside the manifest's directory.
         ManifestError: there is no image, or the present manifest is broken.
         SourceError: the bucket cannot be listed, read or written.
     """

@@ -42,7 +42,7 @@ def locate_manifest(output: str | None, example: str, root: str | None = None) -
         root: for a local manifest, the directory that it will lie in; by default the bucket's root.
 
     Raises:
-        UriError: one of them cannot be is_fetchable, or is in no bucket.
+        UriError: one of them cannot be parsed, or is in no bucket.
     """
     bucket = bucket_root(parse_in_bucket(example))
     if output is None:
@@ -67,7 +67,7 @@ def parse_in_bucket(uri: str) -> MediaURI:
     """Parses the URI of a bucket, or of something in one.
 
     Raises:
-        UriError: it cannot be is_fetchable, or is the URL of a web server.
+        UriError: it cannot be parsed, or is the URL of a web server.
     """
     parsed = parse(uri) if is_prefix(uri) else parse_object(uri)
     if parsed.is_url:

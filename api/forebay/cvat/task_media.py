@@ -9,9 +9,7 @@ from typing import Any
 from forebay.cvat.server import CvatServer
 from forebay.errors import CvatError, CvatResponseError
 
-_REREAD_SIZES = (
-    "Run compute_metadata(overwrite=True), and make the manifest anew: forebay cvat manifest --anew"
-)
+_REREAD_SIZES = "Run compute_metadata(overwrite=True), and rebuild the manifest: forebay cvat manifest --anew"
 _MIN_POLL_SECONDS = 0.1
 _MAX_POLL_SECONDS = 2.0
 

@@ -33,10 +33,10 @@ def create_video_manifest(
         cache: `forebay.media_cache` by default.
 
     Raises:
-        UriError: a URI cannot be is_fetchable, or the manifest would not lie beside the video.
+        UriError: a URI cannot be parsed, or the manifest would not lie beside the video.
         MediaError: the video cannot be read.
         ConfigError: PyAV is not installed.
-        SourceError, CacheFullError: as `forebay.local_path`.
+        ForebayError: the video cannot be downloaded; as `forebay.local_path`.
     """
     if cache is None:
         cache = forebay.media_cache

@@ -105,7 +105,7 @@ def _in_use_elsewhere(place: ServerDirectory, report: dict[str, Any]) -> VolumeE
     if host == processes.machine_name():
         host += ", this machine, through another mount or container"
     return VolumeError(
-        f"the volume {place.cache_dir} is in use on {host} (last sign of life "
+        f"the volume {place.cache_dir} is in use on {host} (last heartbeat "
         f"{report['age_seconds']:.0f} s ago), whose embedded index serves that machine only: to share the "
         "volume, run one Redis and set FIFTYONE_MEDIA_CACHE_REDIS_URL to it on every host. To use it here "
         "instead, stop every program that uses it there; if that machine is gone for good, the volume is "

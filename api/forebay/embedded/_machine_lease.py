@@ -13,8 +13,8 @@ the holder                                             may be taken
 =====================================================  ==============================================
 gave it back (the file is gone)                        at once
 used the same lock, since the last boot                at once: the lock tells that no server runs
-same host restarted, or another container or mount     6 s after its last sign of life
-another host                                           300 s after its last sign of life
+same host restarted, or another container or mount     6 s after its last heartbeat
+another host                                           300 s after its last heartbeat
 =====================================================  ==============================================
 """
 
@@ -42,8 +42,8 @@ class HeldElsewhere(NamedTuple):
 
     Attributes:
         host: its name.
-        age_seconds: the time since its last sign of life.
-        free_after_seconds: its lease may be taken over if it gives no sign of life for this much longer.
+        age_seconds: the time since its last heartbeat.
+        free_after_seconds: its lease may be taken over if it sends no heartbeat for this much longer.
     """
 
     host: str
@@ -92,7 +92,7 @@ class MachineLease:
         return None
 
     def heartbeat(self) -> bool:
-        """Touches the lease as a sign of life; false when the lease is lost."""
+        """Touches the lease as a heartbeat; false when the lease is lost."""
         try:
             if (_read(LEASE) or {}).get("token") != self._token:
                 return False
@@ -132,7 +132,7 @@ class MachineLease:
         return NEAR_SECONDS if near else FAR_SECONDS
 
     def _age(self, path: str = LEASE) -> float:
-        """Seconds since the last sign of life, by the file system's clock, as the hosts' clocks differ.
+        """Seconds since the last heartbeat, by the file system's clock, as the hosts' clocks differ.
 
         A time in the future counts like one as far in the past: the clock was set back, and a living
         holder would have touched the file since.

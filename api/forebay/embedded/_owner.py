@@ -59,7 +59,7 @@ def read_owner(cache_dir: str) -> Owner | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise VolumeError(f"{path} cannot be read: {error.strerror}; mend its permissions") from None
+        raise VolumeError(f"{path} cannot be read: {error.strerror}; fix its permissions") from None
     if owner is None:
         raise VolumeError(
             f"{path} is damaged and does not say which index the volume belongs to: stop every program that "
@@ -165,7 +165,7 @@ def _name(cache_dir: str, owner: Owner, volume: str) -> Owner:
             os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as error:
-        raise VolumeError(f"{path} cannot be written: {error.strerror}; mend its permissions") from None
+        raise VolumeError(f"{path} cannot be written: {error.strerror}; fix its permissions") from None
     return read_owner(cache_dir) or owner
 
 

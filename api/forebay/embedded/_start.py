@@ -58,7 +58,7 @@ def ensure_running(
         for moved in result.moved:
             logger.warning(
                 "the embedded index of %s could not be loaded and was moved to %s; it starts empty and is "
-                "filled again from the files of the volume",
+                "rebuilt from the files of the volume",
                 cache_dir,
                 os.path.join(place.directory, moved),
             )

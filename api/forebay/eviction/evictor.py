@@ -40,12 +40,12 @@ class Evicted:
     """The outcome of an eviction.
 
     Attributes:
-        freed: bytes.
-        entries: what was evicted, oldest first.
-        wait_until: when the oldest entry leaves its grace period, in seconds since the epoch.
-        claimed: how many entries were passed over because they are being downloaded again.
-        locked: whether another evictor was at work.
-        in_use: how many entries turned out to have been used since the index was told.
+        freed: freed bytes.
+        entries: the evicted entries, oldest first.
+        wait_until: when the oldest of the others leaves its grace period, in seconds since the epoch.
+        claimed: how many entries were skipped because they are being downloaded again.
+        locked: whether another process was evicting.
+        in_use: how many entries were kept because their files have been read meanwhile.
     """
 
     freed: int = 0

@@ -144,6 +144,7 @@ class Room:
                 "free some space, or lower FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES",
                 needed=size,
                 limit=self._limit,
+                held=shortage.leased + shortage.reserved,
             )
         held = []
         if shortage.leased:

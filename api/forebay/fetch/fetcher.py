@@ -417,7 +417,7 @@ class _Run:
         self._release(item)
         item.lost += 1
         if item.lost > _MAX_LOST_CLAIMS:
-            reason = "its claim was lost again and again: is this process paused for long?"
+            reason = f"its claim expired {item.lost} times: this process was probably paused (swap, suspend)"
             self._counters.ended([Ended(item.uri, "failed", reason="claim_lost", retries=item.retries)])
             self._report(item.outcomes("failed", error=SourceError(item.uri.redacted, reason)))
         else:

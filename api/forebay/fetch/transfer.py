@@ -420,10 +420,12 @@ class Transfer:
             return CacheFullError(
                 f"{self.item.uri}: the disk of the cache directory is full ({error.strerror}); free "
                 "some space, or raise FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES so that Forebay evicts before that "
-                "happens"
+                "happens",
+                limit=self._config.limit,
             )
         reason = error.strerror or str(error)
-        return CacheFullError(f"{self.item.uri}: cannot be written to the cache directory: {reason}")
+        text = f"{self.item.uri}: cannot be written to the cache directory: {reason}"
+        return CacheFullError(text, limit=self._config.limit)
 
 
 def unchanged(info: ObjectInfo, entry: Entry, modified: float) -> bool:

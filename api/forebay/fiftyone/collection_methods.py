@@ -240,8 +240,13 @@ def _download(media: RemoteMedia, update: bool, skip_failures: bool, progress: F
                 progress=lambda status: bar.set_iteration(status.total - status.pending),
             )
         except DownloadError as error:
-            first = job.failures()[0]
-            raise DownloadError(describe(first.uri, first.reason, media.owner(first.uri))) from error
+            first = error.failures[0]
+            raise DownloadError(
+                describe(first.uri, first.reason, media.owner(first.uri)),
+                job=error.job,
+                failed=error.failed,
+                failures=error.failures,
+            ) from error
     log_summary([(failure.uri, failure.reason) for failure in job.failures()], media)
     if text := overflow_warning(
         media_cache().engine.open_index(), media_cache().config.limit, uris, job.status()

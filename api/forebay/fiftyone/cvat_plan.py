@@ -169,14 +169,14 @@ def _check_manifest(uris: Sequence[str], location: ManifestLocation) -> dict[str
                 continue
             if uri in found:
                 raise CvatError(
-                    f"{shown} names {image.name!r} twice, which CVAT does not accept. Make it anew: "
+                    f"{shown} names {image.name!r} twice, which CVAT does not accept. Rebuild it: "
                     f"{_make_command(uris, location)} --anew"
                 )
             found[uri] = image.width, image.height
     except ObjectNotFoundError:
         raise CvatError(f"there is no manifest {shown}. Make it: {_make_command(uris, location)}") from None
     except ManifestError as error:
-        raise CvatError(f"{error}. Make it anew: {_make_command(uris, location)} --anew") from None
+        raise CvatError(f"{error}. Rebuild it: {_make_command(uris, location)} --anew") from None
     missing = [uri for uri in uris if uri not in found]
     if missing:
         raise CvatError(
@@ -219,10 +219,10 @@ def _check_sizes(
     turned = [uri for uri in uris if is_rotated_by_cvat_only(uri, named[uri], sizes[uri])]
     if turned:
         raise CvatError(
-            f"{_how_many(len(turned), len(uris))} turned by CVAT, as EXIF data say, but not by FiftyOne, "
-            f"which turns JPEG images only, so labels would end up in the wrong places: "
+            f"{_how_many(len(turned), len(uris))} rotated by CVAT (EXIF) but not by FiftyOne, "
+            f"which rotates JPEG images only, so labels would end up in the wrong places: "
             f"{_examples(turned)}. Save them upright, without an EXIF orientation, run "
-            f"compute_metadata(overwrite=True), and make the manifest anew: "
+            f"compute_metadata(overwrite=True), and rebuild the manifest: "
             f"{_make_command(uris, location)} --anew"
         )
     wrong = [uri for uri in uris if sizes[uri] != named[uri]]
@@ -230,7 +230,7 @@ def _check_sizes(
         first = wrong[0]
         (width, height), (there, down) = sizes[first], named[first]
         remedy = remedy or (
-            f"Run compute_metadata(overwrite=True), and make the manifest anew: "
+            f"Run compute_metadata(overwrite=True), and rebuild the manifest: "
             f"{_make_command(uris, location)} --anew"
         )
         raise CvatError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from copy import copy
 
 from forebay.errors import ForebayError, SourceError
 from forebay.fiftyone.adapter_log import log
@@ -17,9 +18,13 @@ def with_sample(error: ForebayError, sample_id: str | None) -> ForebayError:
     """A copy of the error whose message also names the sample."""
     if sample_id is None:
         return error
-    if isinstance(error, SourceError):
-        return type(error)(error.uri, f"{error.reason} (sample {sample_id})")
-    return type(error)(f"{error} (sample {sample_id})")
+    named = copy(error)  # with its data
+    if isinstance(named, SourceError):
+        named.reason = f"{named.reason} (sample {sample_id})"
+        named.args = (f"{named.uri}: {named.reason}",)
+    else:
+        named.args = (f"{error} (sample {sample_id})",)
+    return named
 
 
 def describe(uri: str, reason: object, sample_id: str | None) -> str:

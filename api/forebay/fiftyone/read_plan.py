@@ -11,10 +11,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from forebay.errors import DownloadError, ForebayError
+from forebay.errors import DownloadError, Failure, ForebayError
 from forebay.fiftyone.failure_messages import describe, log_summary, with_sample
 from forebay.fiftyone.remote_media import RemoteMedia
 from forebay.lookahead.window import LookAhead
+from forebay.uri import redact
 
 
 class ReadPlan:
@@ -140,8 +141,15 @@ class ReadPlan:
         Raises:
             DownloadError: the message names the sample.
         """
-        for uri, reason in list(self._ahead.failures.items()) if self._strict else ():
-            raise DownloadError(describe(uri, reason, self._media.owner(uri)))
+        failed = list(self._ahead.failures.items()) if self._strict else []
+        if failed:
+            uri, reason = failed[0]
+            raise DownloadError(
+                describe(uri, reason, self._media.owner(uri)),
+                failures=[
+                    Failure(redact(uri), why.removeprefix(f"{redact(uri)}: "), 0) for uri, why in failed
+                ],
+            )
 
     def close(self, outer: Iterable[ReadPlan] = ()) -> None:
         """Stops fetching, and logs all failures that no inner plan has logged.

@@ -42,6 +42,7 @@ class Connection:
         *,
         queue: bool = False,
     ) -> None:
+        # Imported here and below: the client of Redis is slow to import, and hits do without it.
         import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -75,17 +76,18 @@ class Connection:
         policy = info.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             raise IndexUnavailableError(
-                f"Redis at {mask_url(self.url)} has the maxmemory-policy {policy!r}, with which it drops "
-                f"the {'queue' if self._queue else 'index'} when it is full: set it to 'noeviction'"
+                f"Redis at {mask_url(self.url)} has the maxmemory-policy {policy!r}, under which it "
+                f"deletes keys of the {'queue' if self._queue else 'index'} when its memory is "
+                "full: set it to 'noeviction'"
             )
         return str(info["run_id"])
 
     def run_id(self) -> str:
-        """What tells one start of the server from the next."""
+        """An id that the server chooses anew at each start."""
         return str(self.command("info", "server")["run_id"])
 
     def server(self) -> dict[str, Any]:
-        """What the server says of itself (``INFO``).
+        """The server's statistics (``INFO``).
 
         Raises:
             IndexUnavailableError: Redis does not come back.

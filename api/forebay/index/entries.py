@@ -40,7 +40,7 @@ class Entries(Part):
                 return
 
     def access_times(self, entries: Sequence[str]) -> list[float | None]:
-        """When each entry was used last, as far as the index has been told."""
+        """The access time of each entry; hits that their process has not flushed yet do not count."""
         times: list[float | None] = []
         for batch in batches(entries):
             free, leased = self._connection.pipeline(

@@ -42,7 +42,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class MessageSummary:
-    """What a message says of a message, for people.
+    """A message in a form for people.
 
     Attributes:
         number: the message's.
@@ -174,7 +174,7 @@ class JobRecords(Part):
         return messages
 
     def summaries(self, job: str, messages: Sequence[int]) -> Iterator[MessageSummary]:
-        """What there is to say of messages, in their order."""
+        """Yields a summary of each message, in their order."""
         size = int(self._connection.command("hget", self._keys.job(job), "message_size") or 1)
         attempts, uris = self._keys.job(job, "attempts"), self._keys.job(job, "uris")
         for batch in batches(messages):
@@ -202,7 +202,7 @@ class JobRecords(Part):
         )
 
     def forget_old(self, seconds: float) -> int:
-        """Forgets jobs that were last heard of so many seconds ago; returns how many."""
+        """Deletes the records of jobs without activity for ``seconds``; returns how many."""
         forgotten = 0
         now = time.time()
         listed = self._connection.command("zrange", self._keys.jobs, 0, -1, withscores=True)

@@ -28,7 +28,7 @@ class Keys:
     ``maintenance``     string the lock of the maintenance
     ``upkeep``          string the lock of the worker that looks for lost messages
     ``recovery:<run>``  string the lock of the process that counts what lies on the volume
-    ``workers``         hash   worker -> its last sign of life, as JSON
+    ``workers``         hash   worker -> its last heartbeat, as JSON
     ``jobs``            zset   job -> time of creation
     ``counters``        hash   counter and source -> total of what all processes counted
     ``counters:sources`` set   the sources that counters tell apart

@@ -56,5 +56,5 @@ class Locks(Part):
         return bool(self._script("lock", [key], [token, int(ttl * 1000)]))
 
     def drop(self, *keys: str) -> None:
-        """Removes locks, whoever holds them: Redis may have forgotten that they were given back."""
+        """Removes locks without their tokens: Redis may have lost their release."""
         self._connection.command("unlink", *keys)

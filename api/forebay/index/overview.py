@@ -15,11 +15,11 @@ class Overview:
     """A volume at one moment.
 
     Attributes:
-        record: what the volume said of itself; ``None`` where it has not.
+        record: the last announcement of the volume; ``None`` before the first.
         sessions: processes that claim and reserve.
         leases: that have not expired.
         claims: downloads and evictions under way.
-        workers: that are alive, or ended lately without signing off.
+        workers: that are alive, or ended lately without a clean stop.
         jobs: the fields of each job, by its id; the oldest first.
     """
 

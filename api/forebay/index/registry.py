@@ -24,14 +24,14 @@ STALE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class VolumeRecord:
-    """What a volume said of itself.
+    """A volume, as one of its processes announced it last.
 
     Attributes:
         name: the volume's name.
-        host: the machine whose process said so last.
+        host: the machine of that process.
         directory: the cache directory on that machine.
-        limit: the most that the cache may hold, in bytes; -1 for no limit.
-        seen: when, in seconds since the epoch.
+        limit: the maximum size of the cache, in bytes; -1 for no limit.
+        seen: the time of the announcement, in seconds since the epoch.
     """
 
     name: str
@@ -66,7 +66,7 @@ class VolumeRegistry:
         """Records that a process of this machine uses a volume.
 
         Args:
-            limit: the most that the cache may hold, in bytes; -1 for no limit.
+            limit: the maximum size of the cache, in bytes; -1 for no limit.
         """
         import redis  # Not needed by a process that only ever hits.
 

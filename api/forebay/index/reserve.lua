@@ -1,4 +1,4 @@
--- Sets what one session has reserved, as far as the limit admits. The amounts are absolute, so that
+-- Sets the reservation of one session, if the limit admits it. The amounts are absolute, so that
 -- sending the same request again after a lost answer changes nothing.
 -- KEYS  1 meta (hash)  2 reserved (hash)  3 sessions (zset)
 -- ARGV  1 session  2 the least, bytes  3 the most, bytes  4 the cache's limit, bytes; -1 for none
@@ -15,7 +15,7 @@ local least, most, limit = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4
 local granted = most
 if limit >= 0 then
   local room = limit - published - unindexed - (total - mine)
-  -- Where space is short nobody hoards: one gets what one needs now, and no more.
+  -- Where space is short, a session gets what it needs now and reserves nothing in advance.
   if room < most then
     granted = least
   end

@@ -1,8 +1,8 @@
--- Records a sign of life of a worker. Several threads and processes of one worker report at the same
+-- Records a heartbeat of a worker. Several threads and processes of one worker report at the same
 -- time, so that its count of samples is added to here, and not by the caller.
 -- KEYS  1 workers (hash)
 -- ARGV  1 worker  2 concurrency  3 now, seconds  4 samples that it has ended since its last report, or
---       "" for a mere sign of life, which is no progress
+--       "" for a heartbeat alone, which is no progress
 -- Returns 1.
 local before = redis.call('HGET', KEYS[1], ARGV[1])
 local record = before and cjson.decode(before) or { progress = tonumber(ARGV[3]), done = 0 }

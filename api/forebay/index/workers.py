@@ -21,7 +21,7 @@ class Worker:
     Attributes:
         name: as Celery names it.
         concurrency: how many tasks it runs at a time.
-        seen: its last sign of life, in seconds since the epoch.
+        seen: its last heartbeat, in seconds since the epoch.
         progress: when it last began or ended a message.
         done: samples that it has ended.
     """
@@ -42,7 +42,7 @@ class Workers(Part):
     """The workers of one volume."""
 
     def all(self) -> list[Worker]:
-        """Workers that are alive, and those that ended lately without signing off; by name."""
+        """Workers that are alive, and those that ended lately without a clean stop; by name."""
         found = self._connection.command("hgetall", self._keys.workers)
         return sorted((Worker(**json.loads(text)) for text in found.values()), key=lambda worker: worker.name)
 
@@ -51,10 +51,10 @@ class Workers(Part):
         return [worker for worker in self.all() if worker.alive]
 
     def announce(self, name: str, concurrency: int, *, samples: int | None = None) -> None:
-        """Records a worker's sign of life, and its progress.
+        """Records a worker's heartbeat, and its progress.
 
         Args:
-            samples: how many samples it has ended since its last report; ``None`` for a mere sign of life.
+            samples: how many samples it has ended since its last report; ``None`` for a heartbeat alone.
         """
         ended = "" if samples is None else samples
         self._script("worker_announce", [self._keys.workers], [name, concurrency, time.time(), ended])
@@ -64,7 +64,7 @@ class Workers(Part):
         self._connection.command("hdel", self._keys.workers, name)
 
     def forget_gone(self) -> None:
-        """Removes workers that ended without signing off, a while after their last sign of life."""
+        """Removes workers that ended without a clean stop, some time after their last heartbeat."""
         for worker in self.all():
             if time.time() - worker.seen > GONE_SECONDS:
                 self.retire(worker.name)

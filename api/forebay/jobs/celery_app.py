@@ -68,7 +68,7 @@ def celery_app(config: MediaCacheConfig, url: str) -> Celery:
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
         broker_transport_options=options,
-        # The shortest of the three wins, whoever reads it.
+        # Three settings hold this value, each read by another part; the shortest of them takes effect.
         result_backend_transport_options={"visibility_timeout": _VISIBILITY_SECONDS},
         visibility_timeout=_VISIBILITY_SECONDS,
         broker_connection_retry_on_startup=True,

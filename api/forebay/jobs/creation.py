@@ -25,6 +25,7 @@ from forebay.volume.leases import lease_entries
 log = logging.getLogger(__name__)
 
 MessageSize = int | Literal["auto"] | None
+"""Samples in one message to the fleet: 1 to 1000, ``auto``, or ``None`` for the setting."""
 
 
 class JobMaker:

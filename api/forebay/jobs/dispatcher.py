@@ -158,6 +158,7 @@ class Dispatcher:
 
     def open_app(self) -> Celery:
         """The Celery application of the volume, as a producer."""
+        # Imported here, as above: local dispatch does without Celery.
         from forebay.jobs.celery_app import broker_url, celery_app
 
         if self._app is None:
@@ -169,7 +170,7 @@ class Dispatcher:
         volume = self.config.volume
         if stuck:
             return NoWorkersError(
-                f"the workers of volume {volume!r} have taken nothing from the queue for "
+                f"the workers of volume {volume!r} have begun or ended no message for "
                 f"{STUCK_SECONDS:.0f} s: restart them, or use --dispatch local"
             )
         return NoWorkersError(

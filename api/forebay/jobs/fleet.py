@@ -55,14 +55,14 @@ def enqueue(
 
 
 def _arguments_shown(message: MessageSummary, source: str) -> str:
-    """What Flower shows as a message's arguments, beside job and message; without secrets."""
+    """The text that Flower shows as a message's arguments: URI or number of samples, without secrets."""
     if message.uri is not None:
         return redact(message.uri)
     return f"{message.pending:,} samples of {source}"
 
 
 def queue_age(app: Celery, config: MediaCacheConfig) -> float | None:
-    """How many seconds the oldest message has waited; ``None`` when none waits, or that cannot be told."""
+    """The seconds that the oldest message has waited; ``None`` if none waits or its age is unknown."""
     with _reaching(app), app.connection_for_read() as connection, connection.channel() as channel:
         # Kombu puts the prefix before the keys of the commands that it uses itself; this is none of them.
         key = KEY_PREFIX + queue_name(config)

@@ -10,26 +10,28 @@ import time
 from collections.abc import Callable, Iterator
 
 from forebay.backoff import Backoff
-from forebay.errors import DownloadError, JobNotFoundError
+from forebay.errors import DownloadError, Failure, JobNotFoundError
 from forebay.index import Index
 from forebay.jobs.dispatcher import Dispatcher
 from forebay.jobs.ledger import abandoned
-from forebay.jobs.status import Failure, JobState, JobStatus
+from forebay.jobs.status import JobState, JobStatus
 
 _POLL_SECONDS = (0.02, 0.5)
 
 
 class Job:
-    """A handle on a job.
+    """A handle on a job; `MediaCache.download_media` and `MediaCache.job` make one.
 
-    Its counts and its state are attributes, all of one snapshot. While the job runs, each access takes a new
-    snapshot, in one round trip; once it has ended, the last one stands. `status` always takes a new one.
+    Counts and state are properties. While the job runs, or is cancelled, each access reads the job anew, in
+    one round trip. Once it is done, the properties keep the values of the last reading and need no round
+    trip; `start`, `retry`, `reopen`, `cancel` and `forget` of this handle end that. Changes that another
+    process makes to a job that is done show after `status`, which always reads anew.
 
     Attributes:
         id: the job's id.
 
     Raises:
-        JobNotFoundError: where there is no such job (any more).
+        JobNotFoundError: no job has this id; it may have expired.
     """
 
     def __init__(self, job: str, index: Index, dispatcher: Dispatcher) -> None:
@@ -45,7 +47,14 @@ class Job:
     # How far it is
 
     def status(self) -> JobStatus:
-        """How far it is, at one moment."""
+        """Reads the job anew.
+
+        Returns:
+            its status at one moment.
+
+        Raises:
+            JobNotFoundError: no job has this id; it may have expired.
+        """
         fields = self._records.read(self.id)
         if "created" not in fields:
             raise JobNotFoundError(
@@ -63,17 +72,17 @@ class Job:
 
     @property
     def dispatch(self) -> str:
-        """Who runs it: ``local`` or ``fleet``."""
+        """``local`` if threads of one process download the samples, ``fleet`` if workers do."""
         return self._latest().dispatch
 
     @property
     def total(self) -> int:
-        """Samples."""
+        """Number of samples."""
         return self._latest().total
 
     @property
     def cached(self) -> int:
-        """Samples that were there already."""
+        """Samples that were cached already."""
         return self._latest().cached
 
     @property
@@ -108,12 +117,12 @@ class Job:
 
     @property
     def samples_per_second(self) -> float:
-        """Samples that ended a second, without those that were there from the start."""
+        """Samples that ended a second, without those that were cached already."""
         return self._latest().samples_per_second
 
     @property
     def eta_seconds(self) -> float | None:
-        """An estimate of the seconds left; ``None`` where there is nothing to go by."""
+        """An estimate of the seconds left; ``None`` before the first sample has ended, and after the last."""
         return self._latest().eta_seconds
 
     @property
@@ -123,12 +132,12 @@ class Job:
 
     @property
     def lease(self) -> str | None:
-        """The name of the lease that keeps its samples, if it asked for one."""
+        """The name of the lease on its samples; ``None`` if it was created without one."""
         return self._latest().lease
 
     @property
     def abandoned(self) -> bool:
-        """Whether it is a local job that has not ended, and whose process has."""
+        """Whether it is a local job that has not ended although its process has."""
         return self.id in abandoned(self._index, [self.id])
 
     @property
@@ -146,7 +155,7 @@ class Job:
     # Following it
 
     def watch(self) -> Iterator[JobStatus]:
-        """Yields the job's status whenever it has changed, until it has ended. Changes nothing."""
+        """Yields the job's status whenever it has changed, until the job has ended. Resumes nothing."""
         pause, last = Backoff(*_POLL_SECONDS), None
         status: JobStatus | None = None
         while True:
@@ -169,18 +178,21 @@ class Job:
     ) -> Job:
         """Blocks until every sample has ended.
 
-        Meanwhile this process enqueues again what was lost. If the workers or the process that ran the job
+        Meanwhile this process enqueues lost messages again. If the workers or the process that ran the job
         have died, this process resumes it, unless ``dispatch`` is ``fleet``.
 
         Args:
-            timeout: seconds.
+            timeout: in seconds; ``None`` for no limit.
             skip_failures: false to cancel the job and raise at the first failure.
-            progress: called with the status now and then.
+            progress: called with the status regularly.
+
+        Returns:
+            this handle.
 
         Raises:
-            TimeoutError: it has not ended by then; it goes on.
+            TimeoutError: the job has not ended by then; it is still running.
             DownloadError: a sample failed, and ``skip_failures`` is false.
-            NoWorkersError: ``dispatch`` is ``fleet``, and its workers have been gone for
+            NoWorkersError: ``dispatch`` is ``fleet``, and no worker has been alive for
                 ``worker_timeout_seconds``.
             JobNotFoundError: Redis has lost the job meanwhile.
         """
@@ -196,11 +208,13 @@ class Job:
                 self.cancel()
                 failures = self.failures()
                 text = _first_failure(failures, status)
-                raise DownloadError(text, job=self.id, failed=status.failed, failures=failures)
+                # More may have failed since the status was read.
+                failed = max(status.failed, len(failures))
+                raise DownloadError(text, job=self.id, failed=failed, failures=failures)
             if status.state != "running":
                 return self
             if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"job {self.id} has not ended after {timeout} s; it goes on")
+                raise TimeoutError(f"job {self.id} has not ended after {timeout} s; it is still running")
             monitor.tick(status)
             if status.pending != seen:
                 pause.reset()
@@ -221,15 +235,15 @@ class Job:
                 raise
             done = f"{before.total - before.pending:,} of {before.total:,} samples"
             raise JobNotFoundError(
-                f"job {self.id!r} is not known any more, as Redis was emptied, or the job forgotten: run the "
-                f"prefetch again; what is downloaded stays, {done} had ended",
+                f"job {self.id!r} no longer exists: Redis lost its data, or the job was forgotten. Run the "
+                f"prefetch again; downloaded files stay ({done} had ended)",
                 job=self.id,
             ) from None
 
     # Changing it
 
     def start(self) -> None:
-        """Starts it, or resumes what is pending of it; does not wait.
+        """Starts the job, or resumes its pending samples; does not wait.
 
         Raises:
             NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
@@ -239,25 +253,35 @@ class Job:
             self._dispatcher.start(self.id)
 
     def cancel(self) -> None:
-        """Cancels it: downloads under way are finished, no others are begun."""
+        """Cancels the job: downloads that run are finished, no others are begun."""
         self.status()
         self._records.write(self.id, cancelled=1, updated=time.time())
         self._snapshot = None
 
     def forget(self) -> None:
-        """Removes its records."""
+        """Removes the records of the job; cached files stay."""
         self._records.delete(self.id)
         self._snapshot = None
 
     def retry(self, *, wait: bool = True, progress: Callable[[JobStatus], object] | None = None) -> Job:
-        """Tries the failed samples again, and those that a cancelled or abandoned job had left."""
+        """Retries failed samples, and resumes the pending ones of a cancelled or abandoned job.
+
+        Args:
+            wait: false to return at once.
+            progress: as `wait`.
+
+        Returns:
+            this handle.
+
+        Raises:
+            NoWorkersError: as `start` and `wait`.
+        """
         self.reopen()
         self.start()
         return self.wait(progress=progress) if wait else self
 
     def reopen(self) -> None:
-        """Makes the failed samples pending again, and a cancelled job one that can be resumed: `retry` does
-        this before it starts them."""
+        """Makes failed samples pending again, and a cancelled job resumable; `retry` then calls `start`."""
         self.status()
         self._records.write(self.id, cancelled="")
         self._records.retry(self.id)

@@ -23,7 +23,7 @@ _TICK_SECONDS = 1.0
 
 
 class Runners(Protocol):
-    """What a monitor uses of the dispatcher."""
+    """The methods of the dispatcher that a monitor calls."""
 
     config: MediaCacheConfig
     index: Index
@@ -76,7 +76,7 @@ class JobMonitor:
         fields = self._runners.index.jobs.read(self._job)
         if status.dispatch == "local":
             if self._runners.is_abandoned(self._job, fields.get("runner", "")):
-                self._resume("its process has ended")
+                self._resume("the process that ran it has ended", "resumes it")
         elif self._runners.index.workers.alive():
             self._alone_since = None
             requeue_if_stalled(self._runners, self._job, fields)
@@ -88,14 +88,14 @@ class JobMonitor:
         self._alone_since = self._alone_since or time.monotonic()
         if config.dispatch == "auto":
             self._runners.index.jobs.write(self._job, dispatch="local")
-            self._resume("no worker is alive any more")
+            self._resume("all workers have stopped", "continues with local threads")
         elif time.monotonic() - self._alone_since > config.worker_timeout_seconds:
             error = self._runners.no_workers()
-            raise NoWorkersError(f"{error}; job {self._job} goes on as soon as there is one")
+            raise NoWorkersError(f"{error}; job {self._job} continues when a worker starts")
 
-    def _resume(self, reason: str) -> None:
+    def _resume(self, reason: str, how: str) -> None:
         with logs.about(self._job):
-            log.warning("job %s: %s, this process resumes it", self._job, reason)
+            log.warning("job %s: %s; this process %s", self._job, reason, how)
         self._runners.run_here(self._job)
 
 
@@ -119,5 +119,5 @@ def requeue_if_stalled(runners: Runners, job: str, fields: Mapping[str, str]) ->
     ):
         return 0
     with logs.about(job):
-        log.warning("job %s: nothing happened for %.0f s, enqueueing what is pending again", job, quiet)
+        log.warning("job %s: no progress for %.0f s; enqueueing its pending samples again", job, quiet)
     return runners.enqueue(job)

@@ -28,9 +28,9 @@ def overflow_warning(index: Index, limit: int | None, uris: Iterable[str], statu
     if len(entries) - there <= status.failed:
         return ""
     return (
-        f"{there:,} of {len(entries):,} files are still there: the cache holds no more than {human(limit)}, "
-        f"so the last ones took the place of others; loop over them in download_context(), which downloads "
-        f"ahead, or raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
+        f"only {there:,} of {len(entries):,} files are still cached: the cache holds {human(limit)}, so "
+        f"earlier files were evicted; loop over them in download_context(), which downloads ahead, or raise "
+        f"FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
     )
 
 

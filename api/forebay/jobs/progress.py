@@ -20,9 +20,8 @@ from forebay.jobs.status import JobStatus
 _LINE_SECONDS = (5.0, 60.0)
 _WINDOW_SECONDS = 10.0
 
-
-# A bar or none, the default (a bar on a terminal), or a callback.
 ProgressOption = bool | Callable[[JobStatus], object] | None
+"""True or false for a progress bar, ``None`` for one on a terminal, or a function of `JobStatus`."""
 
 
 class Progress:
@@ -101,6 +100,7 @@ class Pace:
 
 class _Bar:
     def __init__(self, stream: TextIO, transient: bool) -> None:
+        # Imported here: only a bar on a terminal needs it.
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress

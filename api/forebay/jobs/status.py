@@ -1,4 +1,4 @@
-"""The status of a job, and its failures."""
+"""The status of a job."""
 
 from __future__ import annotations
 
@@ -7,44 +7,31 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 JobState = Literal["running", "done", "cancelled"]
+"""``running``, ``done`` (every sample is cached or has failed) or ``cancelled``."""
+
 _COUNTS = ("total", "cached", "downloaded", "failed", "pending", "bytes")
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """One sample that failed.
-
-    Attributes:
-        uri: its URI, without secrets.
-        reason: what happened, and what to do about it.
-        attempts: how many attempts were made.
-    """
-
-    uri: str
-    reason: str
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
 class JobStatus:
-    """How far a job is.
+    """The status of a job at one moment.
 
     Attributes:
         id: the job's id.
         state: ``running``, ``done`` (every sample ended, in one way or the other), ``cancelled``.
-        dispatch: who runs it: ``local`` or ``fleet``.
-        total: samples.
-        cached: samples that were there already.
+        dispatch: ``local`` if threads of one process download the samples, ``fleet`` if workers do.
+        total: number of samples.
+        cached: samples that were cached already.
         downloaded: samples that were downloaded.
         failed: samples that failed.
         pending: samples that have not ended yet.
         bytes: downloaded bytes.
         elapsed_seconds: since it was created, until it ended.
         rate: downloaded bytes a second.
-        samples_per_second: samples that ended, without those that were there from the start.
-        eta_seconds: an estimate of the time left; ``None`` where there is nothing to go by.
-        created: when, in seconds since the epoch.
-        lease: the lease that keeps its samples, if it asked for one.
+        samples_per_second: samples that ended a second, without those that were cached already.
+        eta_seconds: an estimate of the time left; ``None`` before the first sample has ended.
+        created: when it was created, in seconds since the epoch.
+        lease: the name of the lease on its samples; ``None`` if it was created without one.
     """
 
     id: str
@@ -65,6 +52,7 @@ class JobStatus:
 
     @classmethod
     def parse(cls, job: str, fields: dict[str, str]) -> JobStatus:
+        """The status of a job, from the fields of its record."""
         counts = {name: int(fields.get(name, 0)) for name in _COUNTS}
         created = float(fields["created"])
         ended = float(fields["finished"]) if "finished" in fields else None
@@ -91,7 +79,7 @@ class JobStatus:
 
     @classmethod
     def of_loop(cls, *, total: int, passed: int, failed: int, elapsed_seconds: float) -> JobStatus:
-        """What a loop over paths shows of itself, in the terms of a job."""
+        """The status of a loop over paths, as that of a job, for progress bars."""
         pace = passed / max(elapsed_seconds, 1e-9)
         return cls(
             id="",
@@ -112,5 +100,5 @@ class JobStatus:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """All attributes by name, for JSON."""
         return asdict(self)

@@ -12,7 +12,7 @@ from forebay.volume.leases import Lease
 
 
 class Phase(IntEnum):
-    """How far the download of a batch is."""
+    """The phases of the download of a batch, in order."""
 
     FETCHING = 0
     # Its last download has begun: the next batch may follow.
@@ -47,7 +47,7 @@ class Batch:
 
     @property
     def phase(self) -> Phase:
-        """How far it is."""
+        """The phase that it has reached."""
         return self._phase
 
     @property

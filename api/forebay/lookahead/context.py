@@ -22,13 +22,14 @@ log = logging.getLogger(__name__)
 
 
 class DownloadContext:
-    """Iterates through the local paths of URIs, in order. Usable in a ``with`` statement, or at once.
+    """Iterates through local paths, in order; `MediaCache.download_context` makes one.
 
-    What has been fetched ahead is under a lease until the loop has left its batch. A sample that found
-    no room ahead of time is fetched when its turn comes.
+    Usable in a ``with`` statement, or in a ``for`` loop at once. Samples that were downloaded ahead are
+    leased until the loop has left their batch. If there was no room for a sample ahead of time, it is
+    downloaded when its turn comes.
 
     Attributes:
-        failures: URI (without secrets) and error of each sample that could not be fetched.
+        failures: the URI (without secrets) and the error of each sample that could not be downloaded.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class DownloadContext:
         self.close()
 
     def close(self) -> None:
-        """Ends the leases on what was fetched ahead."""
+        """Stops downloading ahead, and ends the leases; the end of the loop does so, too."""
         self._opened.close()
         self._ahead.close()
 

@@ -38,43 +38,30 @@ _MAX_BEHIND = 3
 
 
 def check_sizes(batch_size: object, target_size_bytes: object) -> None:
-    """Makes sure that batches of these sizes can be made; ``None`` is for the default.
+    """Checks the sizes of batches; ``None`` is for the default.
 
     Raises:
-        ConfigError: one of them is no number from 1.
+        ConfigError: one of them is not a number from 1.
     """
-    for name, value, kind in (
-        ("batch_size", batch_size, Integral),
-        ("target_size_bytes", target_size_bytes, Real),
+    for name, value, kind, allowed in (
+        ("batch_size", batch_size, Integral, "a number from 1"),
+        ("target_size_bytes", target_size_bytes, Real, "a size from 1 byte, such as 128MB"),
     ):
         if value is not None and not (isinstance(value, kind) and float(value) >= 1):
-            raise ConfigError(f"{name}={value!r} is not allowed: must be a number from 1, or None")
+            raise ConfigError(f"{name}={value!r} is not allowed: must be {allowed}, or None")
 
 
 class LookAhead:
-    """Fetches the samples of a loop in their order, ahead of it.
+    """Downloads the samples of a loop in their order, ahead of it; `MediaCache.look_ahead` makes one.
 
-    A batch is under a lease from when it is fetched until the loop has left it, so that a set many
-    times larger than the cache passes through. Safe to use from many threads; in a forked child, and
-    once closed, it looks ahead no more and fetches what it is asked for.
-
-    Args:
-        engine: of the cache.
-        samples: the URIs of each sample; local ones among them are left alone.
-        batch_size: samples in a batch; by default as many as have about ``target_size_bytes``.
-        target_size_bytes: the size of a batch; ``download_size_bytes`` by default, and never more
-            than the cache can hold of all batches at hand.
-        clear: remove each batch from the cache when the loop has left it.
-        lookahead: how many batches to fetch ahead of the present one.
-        update: download again what has changed at its source.
-
-    Raises:
-        ConfigError: a size is not allowed.
+    A batch is under a lease from when it is downloaded until the loop has left it, so that a set many
+    times larger than the cache passes through. Safe to use from many threads. In a forked child, and
+    once closed, it does not look ahead any more: it downloads a sample when it is asked for.
 
     Attributes:
-        failures: URI, and why it could not be fetched, of what has failed so far.
-        for_children: whether child processes read; they may then take the room of what is needed last:
-            see `take_from_parent`.
+        failures: the URI of each sample that could not be downloaded, and the reason.
+        for_children: set it if child processes read the samples: they may then end the lease of the batch
+            that is needed last, for room.
     """
 
     def __init__(
@@ -88,6 +75,7 @@ class LookAhead:
         lookahead: int = 1,
         update: bool = False,
     ) -> None:
+        """Takes the arguments of `MediaCache.look_ahead`, and the engine of the cache."""
         target_bytes: int | None = in_bytes(target_size_bytes)
         check_sizes(batch_size, target_bytes)
         self.failures: dict[str, str] = {}
@@ -123,10 +111,14 @@ class LookAhead:
     # What a loop asks for
 
     def path(self, number: int, uri: str) -> str:
-        """The local path of a URI of sample ``number``, where the loop is now.
+        """The local path of a URI, and note that the loop has come to its sample.
 
-        It is safe from eviction until the loop has left its batch, and for the grace period. What found
-        no room ahead of time is fetched now.
+        The file is safe from eviction until the loop has left its batch, and for the grace period. If there
+        was no room for it ahead of time, it is downloaded now.
+
+        Args:
+            number: of the sample, from 0.
+            uri: one of the sample's.
 
         Raises:
             ForebayError: as `MediaCache.local_path`.
@@ -135,10 +127,16 @@ class LookAhead:
 
     @contextmanager
     def reading(self, number: int, uri: str) -> Iterator[str]:
-        """Like `path`, for a file that is opened within the block: it is safe until the block's end.
+        """Like `path`, for a file that is used in a ``with`` block only: it is safe until the block's end.
 
-        Without the grace period of a path that is handed out, it makes room for what comes as soon as
-        the loop has left its batch.
+        The file has no grace period: it may be evicted as soon as the loop has left its batch.
+
+        Args:
+            number: of the sample, from 0.
+            uri: one of the sample's.
+
+        Yields:
+            the local path.
 
         Raises:
             ForebayError: as `MediaCache.local_path`.
@@ -156,7 +154,7 @@ class LookAhead:
             batch.end_reading(entry)
 
     def reach(self, number: int) -> None:
-        """Tells that the loop has come to sample ``number``, and is done with those of earlier batches."""
+        """Notes that the loop has come to sample ``number``, and has left those of earlier batches."""
         self._seek(number)
 
     def wait(self, number: int) -> None:
@@ -168,7 +166,7 @@ class LookAhead:
                     self._finder.await_entry(entry_of(uri), batch, leased=False)
 
     def close(self) -> None:
-        """Ends what is under way, and the leases. What is not cached then is not fetched any more."""
+        """Stops looking ahead, and ends the leases. Downloads that run are finished, no others are begun."""
         if self._process != os.getpid():
             # The leases are the parent's.
             return
@@ -258,7 +256,7 @@ class LookAhead:
                     self._engine.open_clearing().clear([entry_of(uri) for uri in batch.uris])
             except ForebayError as error:
                 # The loop needs nothing of this; the lease expires.
-                log.warning("what was fetched ahead cannot be released: %s", error)
+                log.warning("the lease of a batch cannot be ended: %s", error)
             finally:
                 if fetched:
                     batch.advance(Phase.SETTLED)
@@ -350,11 +348,11 @@ class LookAhead:
             return None
         return f"ahead-{self._engine.open_session().id}.{next(_numbers):09}"
 
-    def renew_leases(self) -> None:
-        """Lets the leases on the batches at hand live on.
+    def _renew_leases(self) -> None:
+        """Renews the leases of the batches at hand; called regularly by a thread of this object.
 
         Raises:
-            ForebayError: Redis does not come back.
+            ForebayError: Redis cannot be reached.
         """
         with self._lock:
             at_hand = list(self._ahead)
@@ -374,9 +372,11 @@ def _lease_heartbeat(ahead: LookAhead) -> Heartbeat:
         if kept is None:
             heartbeat.stop()
         else:
-            kept.renew_leases()
+            kept._renew_leases()
 
-    heartbeat = Heartbeat("forebay-ahead-leases", _RENEW_SECONDS, (renew,), "renewing leases of a look-ahead")
+    heartbeat = Heartbeat(
+        "forebay-ahead-leases", _RENEW_SECONDS, (renew,), "renewing the leases of a look-ahead"
+    )
     return heartbeat
 
 

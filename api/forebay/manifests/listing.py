@@ -113,8 +113,11 @@ def expand(
         counts[prefix] = len(infos)
         found(sum(counts.values()))
         if not infos:
-            what = "no object that is wanted" if wanted.include or wanted.exclude else "no object"
-            raise ObjectNotFoundError(redact(prefix), f"there is {what} below it")
+            filtered = wanted.include or wanted.exclude
+            raise ObjectNotFoundError(
+                redact(prefix),
+                "no object below it passes the filters" if filtered else "there is no object below it",
+            )
         return infos
 
     below = dict(zip(prefixes, map_in_threads(walk, prefixes, _MAX_LISTINGS, "forebay-list"), strict=True))

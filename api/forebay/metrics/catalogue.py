@@ -118,14 +118,15 @@ CACHE_LIMIT = Metric(
 CACHE_OBJECTS = Metric("forebay_cache_objects", "gauge", (), "Objects in the cache.")
 LEASED = Metric("forebay_leased_bytes", "gauge", (), "Bytes in the cache that leases keep.")
 RESERVED = Metric("forebay_reserved_bytes", "gauge", (), "Bytes reserved for downloads under way.")
-UNINDEXED = Metric(
-    "forebay_unindexed_bytes", "gauge", (), "Bytes of files that the index does not know (yet)."
-)
+UNINDEXED = Metric("forebay_unindexed_bytes", "gauge", (), "Bytes of files that are not in the index yet.")
 LEASES = Metric("forebay_leases", "gauge", (), "Leases that have not expired.")
 CLAIMS = Metric("forebay_claims", "gauge", (), "Objects claimed: being downloaded or evicted.")
 SESSIONS = Metric("forebay_sessions", "gauge", (), "Processes that use the volume.")
 SEEN_AGE = Metric(
-    "forebay_volume_seen_age_seconds", "gauge", (), "Time since a process of the volume was heard of."
+    "forebay_volume_seen_age_seconds",
+    "gauge",
+    (),
+    "Time since the last heartbeat of a process of the volume.",
 )
 QUEUE = Metric("forebay_queue_messages", "gauge", (), "Messages that wait in the volume's queue.")
 QUEUE_AGE = Metric(
@@ -143,13 +144,13 @@ JOB_SAMPLES = Metric(
 )
 JOB_BYTES = Metric("forebay_job_bytes", "gauge", ("job",), "Bytes that were downloaded for such a job.")
 JOB_AGE = Metric(
-    "forebay_job_progress_age_seconds", "gauge", ("job",), "Time since something was heard of a running job."
+    "forebay_job_progress_age_seconds", "gauge", ("job",), "Time since the last activity of a running job."
 )
 WORKERS = Metric(
     "forebay_workers",
     "gauge",
     ("state",),
-    "Workers: alive, or gone without signing off, which is told for 10 minutes, and until a worker is there.",
+    "Workers: alive, or ended without a clean stop (reported for 10 minutes, longer while none is alive).",
 )
 WORKER_SLOTS = Metric(
     "forebay_worker_concurrency",
@@ -159,7 +160,7 @@ WORKER_SLOTS = Metric(
 )
 WORKER_SAMPLES = Metric("forebay_worker_samples", "counter", ("worker",), "Samples that a worker has ended.")
 WORKER_SEEN = Metric(
-    "forebay_worker_seen_age_seconds", "gauge", ("worker",), "Time since a worker's last sign of life."
+    "forebay_worker_seen_age_seconds", "gauge", ("worker",), "Time since a worker's last heartbeat."
 )
 WORKER_PROGRESS = Metric(
     "forebay_worker_progress_age_seconds",
@@ -203,7 +204,7 @@ REASONS = {
     "not_found": "the source has no such object, or no such bucket",
     "access_denied": "the source refuses the credentials",
     "not_allowed": "outside `allowed_sources`, or a private address",
-    "bad_uri": "the URI cannot be understood",
+    "bad_uri": "the URI cannot be parsed",
     "too_large": "larger than the whole cache",
     "cache_full": "no room could be made, or the disk is full",
     "throttled": "the source asks for fewer requests (429, SlowDown)",
@@ -212,6 +213,6 @@ REASONS = {
     "truncated": "fewer bytes arrived than the source had promised",
     "checksum": "other bytes arrived than the source had promised",
     "changed": "the object changed while it was read",
-    "claim_lost": "this process was taken for dead meanwhile",
+    "claim_lost": "its session expired while this process was paused",
     "other": "anything else",
 }

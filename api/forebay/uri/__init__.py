@@ -6,18 +6,29 @@ to a path. `redaction` makes a URI safe to show.
 
 from forebay.uri.entry import uri_of
 from forebay.uri.layout import Layout
-from forebay.uri.parsing import MediaURI, entry_of, is_local, local_file, parse, parse_object
+from forebay.uri.parsing import (
+    MediaURI,
+    entries_of,
+    entry_of,
+    is_local,
+    local_file,
+    parse,
+    parse_object,
+    uri_list,
+)
 from forebay.uri.redaction import REMOTE_SCHEMES, redact
 
 __all__ = [
     "REMOTE_SCHEMES",
     "Layout",
     "MediaURI",
+    "entries_of",
     "entry_of",
     "is_local",
     "local_file",
     "parse",
     "parse_object",
     "redact",
+    "uri_list",
     "uri_of",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -127,6 +128,27 @@ def entry_of(uri: str) -> str:
         return plain
     parsed = parse_object(uri)
     return entry_name(parsed.scheme, parsed.bucket, parsed.key, parsed.query)
+
+
+def uri_list(uris: Iterable[str]) -> list[str]:
+    """``uris`` as a list of strings.
+
+    Raises:
+        TypeError: it is a single string, whose characters would be taken for local paths.
+    """
+    if isinstance(uris, str | bytes):
+        raise TypeError(f"expected a list of URIs, not one string: write [{redact(str(uris))!r}]")
+    return [os.fspath(uri) for uri in uris]
+
+
+def entries_of(uris: Iterable[str]) -> list[str]:
+    """The entries of those URIs that are remote, each once.
+
+    Raises:
+        TypeError: as `uri_list`.
+        UriError: a URI cannot be parsed.
+    """
+    return list(dict.fromkeys(entry_of(uri) for uri in uri_list(uris) if not is_local(uri)))
 
 
 def _expected() -> str:

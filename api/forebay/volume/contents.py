@@ -1,4 +1,4 @@
-"""What is in the cache, entry by entry."""
+"""Lists the cached objects of a volume."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class CachedObject:
 
 
 def cached_objects(index: Index, files: Files, prefix: str = "") -> Iterator[CachedObject]:
-    """Everything that is cached, in no order.
+    """Every cached object, in no order.
 
     Args:
-        prefix: only what has a URI that begins so.
+        prefix: only objects whose URI begins with it.
     """
     seen: set[str] = set()
     for page in index.entries.scan():

@@ -24,7 +24,7 @@ from forebay.uri import MediaURI
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 AGE_BUCKETS = (10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 86400.0, 3 * 86400.0, 7 * 86400.0, 30 * 86400.0)
 
-# A volume tells so many sources apart, so that nobody's manifest of web pages fills a monitor.
+# At most so many sources of a volume have counters of their own; a manifest of web pages may have thousands.
 MAX_SOURCES = 64
 OTHER = "other"
 
@@ -34,7 +34,7 @@ Counter = tuple[str, str]
 
 @dataclass(slots=True)
 class Ended:
-    """How the fetching of one object ended.
+    """The result of fetching one object.
 
     Attributes:
         uri: the object; ``None`` where it cannot be told.

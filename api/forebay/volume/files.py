@@ -111,7 +111,7 @@ class Files:
         except OSError as error:
             raise VolumeError(
                 f"the cache directory {layout.cache_dir} cannot be written ({error.strerror}): "
-                "mend it, or set FIFTYONE_MEDIA_CACHE_DIR to another one"
+                "fix it, or set FIFTYONE_MEDIA_CACHE_DIR to another one"
             ) from None
 
     def remove(self, entry: str) -> None:

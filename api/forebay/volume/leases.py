@@ -35,7 +35,7 @@ class LeaseStatus:
 
 
 class Lease:
-    """A handle on a lease; as a context manager it ends the lease on leaving.
+    """A handle on a lease; as a context manager it ends the lease at the end of the block.
 
     Attributes:
         name: the lease's name.
@@ -49,11 +49,21 @@ class Lease:
         return f"Lease({self.name!r})"
 
     def renew(self, ttl: float | str) -> bool:
-        """Lets the lease expire ``ttl`` seconds from now; false when it has ended already."""
+        """Extends the lease.
+
+        Args:
+            ttl: the time from now until it expires, in seconds or as ``24h``.
+
+        Returns:
+            false if it has ended already.
+
+        Raises:
+            ConfigError: ``ttl`` is not a duration.
+        """
         return self._index.leases.extend(self.name, parse_duration(ttl))
 
     def end(self) -> None:
-        """Ends it: entries that no other lease keeps may be evicted again."""
+        """Ends the lease: entries that no other lease keeps may be evicted again."""
         self._index.leases.end(self.name)
 
     def __enter__(self) -> Self:
@@ -99,8 +109,8 @@ def find_lease(index: Index, name: str) -> LeaseStatus:
         if lease.name == name:
             return lease
     raise LeaseNotFoundError(
-        f"there is no lease {name!r} on volume {index.volume!r}, or no longer: "
-        "`forebay lease ls` lists those that there are",
+        f"lease {name!r} does not exist on volume {index.volume!r}, or has expired: "
+        "`forebay lease ls` lists the leases",
         lease=name,
     )
 

@@ -73,7 +73,7 @@ class Maintenance:
                 state.note_upkeep("swept", now)
                 if adopted or dropped:
                     log.info(
-                        "volume %s: entered %d files into the index, and dropped %d entries without a file",
+                        "volume %s: added %d files to the index, and dropped %d entries without a file",
                         self._index.volume,
                         adopted,
                         dropped,

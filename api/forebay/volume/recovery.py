@@ -124,7 +124,7 @@ class Recovery:
         ended = [session for session, seconds in sessions if seconds <= 0 or not is_identity_alive(session)]
         for session in ended:
             log.info(
-                "freeing what session %s held: its process has ended, or was out of touch with Redis",
+                "cleaning up session %s: its process has ended, or lost contact with Redis",
                 session,
             )
             self.reap(session)

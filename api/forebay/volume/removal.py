@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Verdict(Enum):
-    """How an entry is judged just before its file is unlinked."""
+    """The decision about an entry, just before its file is unlinked."""
 
     REMOVE = "remove"
     KEEP = "keep"

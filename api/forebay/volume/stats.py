@@ -14,13 +14,13 @@ class CacheStats(TypedDict):
     """How full a cache is, or how much of it some entries take.
 
     Attributes:
-        cache_dir: the volume's directory.
-        cache_size: the most that it may hold, in bytes; -1 for no limit.
-        cache_size_str: the same for people.
+        cache_dir: the cache directory.
+        cache_size: its maximum size, in bytes; -1 for no limit.
+        cache_size_str: the same with a unit, such as ``128.0GB``, or ``no limit``.
         current_size: bytes in the cache.
-        current_size_str: the same for people.
+        current_size_str: the same with a unit.
         current_count: number of cached objects.
-        load_factor: ``current_size`` as a part of ``cache_size``; 0 without a limit.
+        load_factor: ``current_size`` divided by ``cache_size``; 0.0 without a limit.
     """
 
     cache_dir: str

@@ -7,20 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from forebay.cache import MediaCache
-from forebay.errors import DownloadError, ForebayError
+from forebay.errors import DownloadError, Failure, ForebayError
 from forebay.jobs.creation import MessageSize
 from forebay.jobs.handle import Job
-from forebay.jobs.status import Failure, JobState, JobStatus
+from forebay.jobs.status import JobState, JobStatus
 from forebay.threads import map_in_threads
 
 
 class Broadcast:
-    """A handle on one job in each of several volumes.
-
-    Args:
-        jobs: the jobs, by volume.
+    """A handle on one job in each of several volumes; `Volumes.download_media` makes one.
 
     Attributes:
+        jobs: the jobs, by volume.
         skipped: volumes that were left out, and why.
         errors: volumes whose job could not be waited for, and why; set by `wait`.
     """
@@ -34,20 +32,20 @@ class Broadcast:
         return f"Broadcast({', '.join(f'{volume}: {job.id}' for volume, job in self.jobs.items())})"
 
     def start(self) -> None:
-        """Starts all of them; does not wait.
+        """Starts all jobs; does not wait.
 
         Raises:
-            NoWorkersError: a volume's last worker has gone since the jobs were made.
+            NoWorkersError: a volume's last worker has ended since the jobs were created.
         """
         for job in self.jobs.values():
             job.start()
 
     def statuses(self) -> dict[str, JobStatus]:
-        """How far each volume is."""
+        """The status of each job, by volume."""
         return {volume: job.status() for volume, job in self.jobs.items()}
 
     def status(self) -> JobStatus:
-        """How far all of them are together; every volume's samples count."""
+        """The status of all jobs together: counts and rates are sums over the volumes."""
         return together(list(self.statuses().values()))
 
     def failures(self) -> dict[str, list[Failure]]:
@@ -62,17 +60,17 @@ class Broadcast:
         skip_failures: bool = True,
         progress: Callable[[JobStatus], object] | None = None,
     ) -> Broadcast:
-        """Blocks until every sample has ended on every volume, and watches over the jobs as `Job.wait` does.
+        """Blocks until every sample has ended on every volume, and resumes jobs as `Job.wait` does.
 
-        A volume whose workers are gone does not keep the others from being filled: see `errors`.
+        If the workers of a volume have ended, the others continue, and `errors` has the reason.
 
         Args:
-            timeout: seconds.
+            timeout: in seconds; ``None`` for no limit.
             skip_failures: false to cancel all jobs and raise at the first failure of any.
-            progress: called now and then with the status of all of them together.
+            progress: called regularly with the status of all jobs together.
 
         Raises:
-            TimeoutError: not all have ended by then; they go on.
+            TimeoutError: a job has not ended by then; the jobs are still running.
             DownloadError: a sample failed, and ``skip_failures`` is false.
         """
         lock, latest = threading.Lock(), self.statuses()
@@ -96,7 +94,7 @@ class Broadcast:
         return self
 
     def cancel(self) -> None:
-        """Cancels all of them: downloads under way are finished, no others are begun."""
+        """Cancels all jobs: downloads that run are finished, no others are begun."""
         for job in self.jobs.values():
             job.cancel()
 

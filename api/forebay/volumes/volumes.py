@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from forebay.cache import MediaCache
+from forebay.cache import MediaCache, absent_cache
 from forebay.config import MediaCacheConfig, mask_url
 from forebay.embedded import read_owner
 from forebay.errors import ConfigError, ForebayError, NoWorkersError, VolumeError
@@ -23,25 +23,29 @@ from forebay.volume.files import AbsentFiles
 from forebay.volumes import broadcast
 from forebay.volumes.broadcast import Broadcast
 
-Names = Sequence[str] | Literal["all"]
+VolumeNames = Sequence[str] | Literal["all"]
+"""A sequence of names of volumes, or ``all``."""
+
 _NONE_NAMED = "no volume is named; give their names, or all"
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeStatus:
-    """How a volume is.
+    """The state of a volume at one moment.
 
     Attributes:
         name: its name.
-        host, directory: where it is; of a volume that several machines share, where it was used last.
+        host: the machine that has it; of a volume that several machines share, the one that used it last.
+        directory: its cache directory on that machine.
         size: bytes in the cache.
-        limit: the most that it may hold, in bytes; -1 for no limit.
-        objects: how many there are.
-        workers: how many are alive.
+        limit: its maximum size, in bytes; -1 for no limit.
+        objects: the number of cached objects.
+        workers: the number of workers that are alive.
         threads: how many downloads they run at a time.
-        bytes_per_second, objects_per_second: downloads, over the last minute.
-        seen: when a process of it was heard of last, in seconds since the epoch.
-        stale: whether that is more than a minute ago.
+        bytes_per_second: downloaded bytes a second, over the last minute.
+        objects_per_second: downloaded objects a second, over the last minute.
+        seen: the last heartbeat of one of its processes, in seconds since the epoch.
+        stale: whether that was more than a minute ago.
     """
 
     name: str
@@ -71,7 +75,7 @@ class Volumes:
         self._connection: Connection | None = None
 
     def list(self) -> list[VolumeStatus]:
-        """Every volume that has announced itself and was not forgotten, by name.
+        """Every volume that a worker or a program has used and that was not forgotten, by name.
 
         Raises:
             IndexUnavailableError: Redis cannot be asked.
@@ -79,21 +83,25 @@ class Volumes:
         return [self._status(record) for record in self._registry().all()]
 
     def cache(self, name: str) -> MediaCache:
-        """The cache of a volume, on whichever machine that is.
+        """The cache of a volume, on any machine.
 
-        Of a volume that this machine does not have, jobs and leases can be made and watched; whatever
-        touches a file raises `VolumeError`.
+        Of a volume that is not on this machine, jobs and leases can be made and watched; operations on its
+        files raise `VolumeError`.
+
+        Args:
+            name: the volume's name.
 
         Raises:
-            VolumeError: there is no such volume; or it is elsewhere, and ``dispatch`` is ``local``.
+            VolumeError: no volume has this name; or it is on another machine, and ``dispatch`` is ``local``.
         """
         if name not in self._caches:
             self._caches[name] = self._make(name)
         return self._caches[name]
 
     def check_known(self) -> None:
-        """Makes sure that Redis knows the configured volume, so that a typo in a read-only command does not
-        create one.
+        """Raises if Redis does not know the configured volume.
+
+        Read-only commands call it, so that a misspelt name does not create a volume.
 
         Raises:
             VolumeError: Redis knows volumes, and the directory belongs to none, but not this name.
@@ -106,8 +114,14 @@ class Volumes:
         if names and config.volume not in names and not known():
             raise VolumeError(self._unknown(config.volume))
 
-    def look(self, names: Names) -> dict[str, MediaCache]:
-        """Volumes whose jobs and leases can be asked for, wherever they are, filled by somebody or not.
+    def look(self, names: VolumeNames) -> dict[str, MediaCache]:
+        """The caches of volumes on any machine, with or without workers, to read their jobs and leases.
+
+        Args:
+            names: which.
+
+        Returns:
+            the caches, by name of the volume.
 
         Raises:
             ConfigError: no volume is named.
@@ -120,17 +134,17 @@ class Volumes:
             if name not in records:
                 raise VolumeError(self._unknown(name))
         return {
-            name: MediaCache(
-                self.config.model_copy(update={"volume": name}), absent=AbsentFiles(records[name].place, name)
+            name: absent_cache(
+                self.config.model_copy(update={"volume": name}), AbsentFiles(records[name].place, name)
             )
             for name in (records if names == "all" else names)
         }
 
-    def choose(self, names: Names) -> tuple[dict[str, MediaCache], dict[str, str]]:
-        """The volumes that can be filled now.
+    def choose(self, names: VolumeNames) -> tuple[dict[str, MediaCache], dict[str, str]]:
+        """The volumes into which samples can be downloaded now.
 
         Args:
-            names: which; with ``all``, those that cannot be are left out.
+            names: which; with ``all``, the others are left out.
 
         Returns:
             their caches, by name, and the reasons why others were left out.
@@ -138,7 +152,7 @@ class Volumes:
         Raises:
             ConfigError: no volume is named.
             VolumeError: as `cache`.
-            NoWorkersError: no process would fill a volume that is named, or any at all.
+            NoWorkersError: a named volume has no process that would download, or no volume has.
         """
         if not names:
             raise ConfigError(_NONE_NAMED)
@@ -153,8 +167,8 @@ class Volumes:
             try:
                 if record.stale and not (self.config.dispatch == "local" and record.is_here):
                     raise NoWorkersError(
-                        "no process of it was heard of for more than a minute; if it is gone for good: "
-                        f"forebay volumes --forget {record.name}"
+                        "none of its processes sent a heartbeat for more than a minute; if it is gone for "
+                        f"good: forebay volumes --forget {record.name}"
                     )
                 cache = self.cache(record.name)
                 cache.engine.open_dispatcher().choose()
@@ -170,7 +184,7 @@ class Volumes:
     def download_media(
         self,
         uris: Iterable[str],
-        volumes: Names = "all",
+        volumes: VolumeNames = "all",
         update: bool = False,
         skip_failures: bool = True,
         wait: bool = True,
@@ -178,22 +192,25 @@ class Volumes:
         message_size: MessageSize = None,
         progress: ProgressOption = None,
     ) -> Broadcast:
-        """Brings samples into several volumes, each by its own workers: one job for each.
+        """Downloads samples into several volumes, each by its own workers: one job for each.
 
         Args:
-            volumes: their names, or ``all`` that have workers.
-            update: download again what has changed at its source.
+            uris: as `MediaCache.download_media`.
+            volumes: their names, or ``all`` for those that have workers.
+            update: as `MediaCache.download_media`.
             skip_failures: false to cancel all the jobs and raise at the first failure.
             wait: false to return at once.
-            lease: how long each volume keeps the samples, in seconds or as ``24h``.
-            message_size: samples in one message to the fleet.
-            progress: that of all volumes together.
+            lease: how long each volume keeps the samples from eviction, in seconds or as ``24h``.
+            message_size: as `MediaCache.download_media`.
+            progress: as `MediaCache.get_local_paths`, for all volumes together.
 
         Returns:
             a handle on the jobs.
 
         Raises:
-            NoWorkersError, VolumeError: as `choose`; no job was begun.
+            ConfigError: as `choose`.
+            NoWorkersError: as `choose`; no job was begun.
+            VolumeError: as `choose`; no job was begun.
             DownloadError: a sample failed, and ``skip_failures`` is false; all jobs are cancelled.
         """
         caches, skipped = self.choose(volumes)
@@ -207,11 +224,15 @@ class Volumes:
         return jobs
 
     def forget(self, name: str) -> None:
-        """Removes everything that Redis knows of a volume: index, leases, jobs, queue. Its files stay, and
-        are taken in again when it is used again.
+        """Removes all records of a volume from Redis: index, leases, jobs, queue.
+
+        Its files stay. When the volume is used again, they are added to its index again.
+
+        Args:
+            name: the volume's name.
 
         Raises:
-            VolumeError: there is no such volume, or it is in use.
+            VolumeError: no volume has this name, or it is in use.
         """
         record = self._registry().find(name)
         if record is None:
@@ -226,7 +247,7 @@ class Volumes:
         fleet.purge(celery_app(config, broker_url(config, self._connect().url)), config)
 
     def close(self) -> None:
-        """Closes every connection that was opened here."""
+        """Closes every connection that this object has opened."""
         for cache in self._caches.values():
             cache.close()
         if self.config.redis_url is not None and self._connection is not None:
@@ -253,7 +274,7 @@ class Volumes:
         names = ", ".join(record.name for record in self._registry().all())
         return (
             f"volume {name!r} is not known to {self._where}: known are {names or 'none'}; "
-            "a volume is, as soon as a worker or a program has used it"
+            "a volume becomes known when a worker or a program uses it"
         )
 
     def _make(self, name: str) -> MediaCache:
@@ -277,11 +298,11 @@ class Volumes:
             return MediaCache(config.model_copy(update=here))
         if config.dispatch == "local":
             raise VolumeError(
-                f"volume {name!r} is not on this machine, it is {place}: local dispatch fills what lies "
-                "here; use --dispatch fleet"
+                f"volume {name!r} is not on this machine, it is {place}: local dispatch fills only "
+                "volumes of this machine; use --dispatch fleet"
             )
-        absent = AbsentFiles(place, name)
-        return MediaCache(config.model_copy(update={"volume": name, "dispatch": "fleet"}), absent=absent)
+        elsewhere = config.model_copy(update={"volume": name, "dispatch": "fleet"})
+        return absent_cache(elsewhere, AbsentFiles(place, name))
 
     def _local(self, name: str) -> bool:
         """Whether threads of this process are to fill a volume that this machine has."""

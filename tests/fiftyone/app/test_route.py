@@ -61,7 +61,7 @@ def test_what_cannot_be_shown_is_told_once_for_each_source_and_reason(
     lines = [line for line in Path(log_path(app.cache)).read_text().splitlines() if bucket in line]
     assert len(lines) == 2
     assert f"cannot show {uris[0]}: access denied (403 Forbidden: SignatureDoesNotMatch)" in lines[0]
-    assert f"other media of s3://{bucket} with this reason are not named for 10 minutes" in lines[0]
+    assert f"further failures of s3://{bucket} with this reason are not logged for 10 minutes" in lines[0]
     assert f"cannot show s3://{bucket}/missing.png: no such object" in lines[1]
 
 

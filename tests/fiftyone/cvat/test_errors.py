@@ -201,7 +201,7 @@ def test_more_samples_than_five_that_the_manifest_lacks(in_s3: InCloud, cvat: CV
 def test_a_broken_manifest(in_s3: InCloud, cvat: CVAT, places: Places) -> None:
     places.put("s3", "manifest.jsonl", b'{"version":"1.1"}\n{"type":"images"}\n\n')
     assert refused(in_s3.dataset, cvat) == (
-        f"{in_s3.manifest}, line 3: it is empty, which CVAT does not skip. Make it anew: forebay cvat "
+        f"{in_s3.manifest}, line 3: it is empty, which CVAT does not skip. Rebuild it: forebay cvat "
         f"manifest {in_s3.root} --anew"
     )
 
@@ -210,7 +210,7 @@ def test_an_image_twice_in_the_manifest(in_s3: InCloud, cvat: CVAT, places: Plac
     line = b'{"name":"m","extension":".jpg","width":40,"height":48}\n'
     places.put("s3", "manifest.jsonl", b'{"version":"1.1"}\n{"type":"images"}\n' + line + line)
     assert refused(in_s3.dataset, cvat) == (
-        f"{in_s3.manifest} names 'm.jpg' twice, which CVAT does not accept. Make it anew: forebay cvat "
+        f"{in_s3.manifest} names 'm.jpg' twice, which CVAT does not accept. Rebuild it: forebay cvat "
         f"manifest {in_s3.root} --anew"
     )
 
@@ -224,7 +224,7 @@ def test_another_size_in_the_manifest(in_s3: InCloud, cvat: CVAT, places: Places
     assert refused(in_s3.dataset, cvat) == (
         f"1 of the 6 samples is of another size in {in_s3.manifest} than in their metadata, so labels would "
         f"end up in the wrong places: {in_s3.root}m.jpg is 40x48 there and 400x48 here. Run "
-        f"compute_metadata(overwrite=True), and make the manifest anew: forebay cvat manifest {in_s3.root} "
+        f"compute_metadata(overwrite=True), and rebuild the manifest: forebay cvat manifest {in_s3.root} "
         f"--anew"
     )
 
@@ -263,9 +263,9 @@ def test_an_image_that_cvat_turns_and_fiftyone_does_not(
     create_manifest(in_s3.root, cache=media_cache)
 
     assert refused(in_s3.dataset, cvat) == (
-        f"1 of the 7 samples is turned by CVAT, as EXIF data say, but not by FiftyOne, which turns JPEG "
+        f"1 of the 7 samples is rotated by CVAT (EXIF) but not by FiftyOne, which rotates JPEG "
         f"images only, so labels would end up in the wrong places: {uri}. Save them upright, without an EXIF "
-        f"orientation, run compute_metadata(overwrite=True), and make the manifest anew: forebay cvat "
+        f"orientation, run compute_metadata(overwrite=True), and rebuild the manifest: forebay cvat "
         f"manifest {in_s3.root} --anew"
     )
     assert nothing_was_created(cvat)
@@ -422,7 +422,7 @@ def test_frames_of_another_size(in_s3: InCloud, cvat: CVAT) -> None:
     assert refused(in_s3.dataset, cvat) == (
         f"frame 0 of CVAT's task {created_task(cvat)}, 'm.jpg', is 999x48 there, but the sample's metadata "
         f"say 40x48; labels would end up in the wrong places, so none were sent. Run "
-        f"compute_metadata(overwrite=True), and make the manifest anew: forebay cvat manifest --anew"
+        f"compute_metadata(overwrite=True), and rebuild the manifest: forebay cvat manifest --anew"
     )
 
 

@@ -44,9 +44,8 @@ def report(media_cache: MediaCache, what: str, error: ForebayError, uri: str = "
         if now - _last_reported.get(key, float("-inf")) < _REPEAT_SECONDS:
             return
         _last_reported[key] = now
-    others = (
-        f"; other media of {source} with this reason are not named for {_REPEAT_SECONDS / 60:.0f} minutes"
-    )
+    minutes = f"{_REPEAT_SECONDS / 60:.0f} minutes"
+    others = f"; further failures of {source} with this reason are not logged for {minutes}"
     text = f"{what} {error}{others if source else ''}"
     log.warning("%s", text)
     _logger(log_path(media_cache)).warning("%s", text)

@@ -27,7 +27,7 @@ def signing_key(media_cache: MediaCache) -> bytes:
         return _shared(file)
     except OSError as error:
         log.warning(
-            "the App's links are valid for this server only, and as long as it runs: %s cannot be used (%s)",
+            "App links work only with this server, and only until it stops: %s cannot be used (%s)",
             file,
             error.strerror,
         )

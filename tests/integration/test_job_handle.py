@@ -1,0 +1,142 @@
+"""The handle on a job: its properties are of one snapshot, and say when they ask Redis again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import forebay
+from forebay.jobs.handle import Job
+from tests.caches import MakeCache
+from tests.servers.http_server import HTTPServer
+from tests.servers.valkey import Valkey
+
+PROPERTIES = ("state", "total", "cached", "downloaded", "failed", "pending", "bytes", "rate", "lease")
+
+Commands = Callable[[], int]
+
+
+@pytest.fixture
+def web(make_cache: MakeCache, http_server: HTTPServer) -> Any:
+    """Makes caches that may fetch from the web server, which has two of three objects."""
+    for name in ("a", "b"):
+        http_server.put(f"/{name}.jpg", name.encode() * 100)
+    return lambda: make_cache(allowed_sources=[f"{http_server.endpoint}/"], max_attempts=1)
+
+
+@pytest.fixture
+def uris(http_server: HTTPServer) -> list[str]:
+    return [f"{http_server.endpoint}/{name}.jpg" for name in ("a", "b", "missing")]
+
+
+@pytest.fixture
+def commands(valkey: Valkey) -> Commands:
+    """How many commands the server has executed, except those that count them."""
+    client = valkey.client
+
+    def executed() -> int:
+        statistics = client.info("commandstats")
+        return sum(one["calls"] for name, one in statistics.items() if name != "cmdstat_info")
+
+    return executed
+
+
+def snapshot(job: Job) -> dict[str, object]:
+    return {name: getattr(job, name) for name in PROPERTIES}
+
+
+def test_a_job_that_has_ended_is_read_once(web: Any, uris: list[str], commands: Commands) -> None:
+    # given a job that was waited for, by a process that sends nothing by itself any more
+    cache = web()
+    job = cache.download_media(uris, lease="1h").wait()
+    cache.close()
+    before = commands()
+
+    found = snapshot(job)
+
+    assert commands() == before
+    assert found == {name: getattr(job.status(), name) for name in PROPERTIES}
+    assert (job.state, job.total, job.downloaded, job.failed, job.bytes) == ("done", 3, 2, 1, 200)
+    assert commands() > before
+
+
+def test_a_job_that_runs_is_read_anew_by_each_property(web: Any, uris: list[str], commands: Commands) -> None:
+    # given a job that is not started yet, and a handle on it without a session
+    job = web().job(web().create_job(uris).id)
+    before = commands()
+
+    found = snapshot(job)
+
+    assert (found["state"], found["pending"]) == ("running", 3)
+    assert commands() - before == len(PROPERTIES)
+
+
+def test_progress_by_another_process_is_seen(web: Any, uris: list[str]) -> None:
+    job = web().create_job(uris)
+    assert job.pending == 3
+
+    other = web().job(job.id)
+    other.start()
+    other.wait()
+
+    assert (job.state, job.pending, job.downloaded) == ("done", 0, 2)
+
+
+def test_a_retry_by_this_handle_is_seen(web: Any, uris: list[str], http_server: HTTPServer) -> None:
+    job = web().download_media(uris)
+    assert (job.state, job.failed) == ("done", 1)
+    http_server.put("/missing.jpg", b"found")
+
+    job.reopen()
+    assert (job.state, job.failed, job.pending) == ("running", 0, 1)
+    job.retry()
+
+    assert (job.state, job.failed, job.downloaded) == ("done", 0, 3)
+
+
+def test_a_retry_by_another_process_shows_after_status(web: Any, uris: list[str]) -> None:
+    job = web().download_media(uris)
+    assert job.state == "done"
+
+    web().job(job.id).reopen()
+
+    assert job.state == "done"
+    assert job.status().state == "running"
+    assert (job.state, job.pending) == ("running", 1)
+
+
+def test_a_cancelled_job_is_read_anew(web: Any, uris: list[str]) -> None:
+    job = web().create_job(uris)
+    job.cancel()
+    assert (job.state, job.pending) == ("cancelled", 3)
+
+    # when another process goes on with it
+    web().job(job.id).retry()
+
+    assert (job.state, job.pending, job.downloaded) == ("done", 0, 2)
+
+
+def test_a_job_that_is_forgotten_has_no_properties(web: Any, uris: list[str]) -> None:
+    job = web().download_media(uris)
+    assert job.state == "done"
+
+    job.forget()
+
+    with pytest.raises(forebay.JobNotFoundError) as caught:
+        assert job.state
+    assert caught.value.job == job.id
+
+
+def test_statistics_have_the_documented_keys(web: Any, uris: list[str]) -> None:
+    cache = web()
+    cache.download_media(uris)
+
+    found = cache.stats()
+
+    assert found.keys() == forebay.CacheStats.__annotations__.keys()
+    assert (found["current_count"], found["current_size"], found["current_size_str"]) == (2, 200, "200B")
+    assert found["load_factor"] == 200 / found["cache_size"]
+    assert Path(found["cache_dir"]) == Path(cache.config.cache_dir)
