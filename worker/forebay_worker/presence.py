@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from forebay.cache import MediaCache
 from forebay.errors import ForebayError
 from forebay.jobs.monitor import requeue_if_stalled
-from forebay.processes import host_name
+from forebay.processes import host_name, identity
 from forebay.volume.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ class Presence:
         self._cache = cache
         self._name = f"celery@{host_name()}"
         self._concurrency = 1
+        # The children of a prefork pool announce the worker, too, and inherit this.
+        self._process = identity()
         # Jobs that this process works on. Their records are kept fresh, so that a long download is not
         # taken for a lost message.
         self._working: Counter[str] = Counter()
@@ -92,7 +94,7 @@ class Presence:
 
     def _announce(self, samples: int | None) -> None:
         workers = self._cache.engine.open_index().workers
-        workers.announce(self._name, self._concurrency, samples=samples)
+        workers.announce(self._name, self._concurrency, samples=samples, process=self._process)
 
     def _keep_fresh(self) -> None:
         for job in [job for job, count in self._working.items() if count > 0]:
