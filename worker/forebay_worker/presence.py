@@ -40,6 +40,7 @@ class Presence:
         # With a prefork pool each child needs a thread of its own.
         self._pid_of_tasks = 0
         self._heartbeat: Heartbeat | None = None
+        self._over = False
 
     def name(self, name: str) -> None:
         """Names the worker, as Celery does."""
@@ -65,9 +66,13 @@ class Presence:
             "watching over jobs",
         )
         self._heartbeat.start(at_once=True)
+        if self._over:
+            # A signal came meanwhile, and this thread signed off in its handler.
+            self.end()
 
     def end(self) -> None:
         """Signs off."""
+        self._over = True
         if self._heartbeat is not None:
             self._heartbeat.stop()
         try:
