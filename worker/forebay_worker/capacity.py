@@ -9,8 +9,8 @@ from pathlib import Path
 
 from forebay.errors import ConfigError
 
-# Measured with 8 downloads at a time: docs/benchmarks.md.
-WORKER_BYTES = 256 << 20
+# What one took at most with 8 downloads of large objects at a time, and some more: docs/benchmarks.md.
+WORKER_BYTES = 640 << 20
 
 
 def parse(text: str) -> int:
