@@ -180,7 +180,9 @@ class TestSignals:
         assert all(has_ended(one) for one in found.values())
 
     def test_hangup_restarts_them_one_by_one(self, forebay: Forebay, cache: MediaCache) -> None:
-        with two_workers(forebay, cache) as (supervisor, before):
+        # With metrics, workers are still heard after they were told to end.
+        [port] = free_ports()
+        with two_workers(forebay, cache, metrics_port=port) as (supervisor, before):
             supervisor.send_signal(signal.SIGHUP)
 
             # While one is away, the other one is not
@@ -251,10 +253,10 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 """
 _SUPERVISOR = """
 import logging, sys
-from forebay_worker import supervisor
+from forebay_worker import place, supervisor
 from forebay_worker.metrics_sum import MetricsSum
 logging.basicConfig(level=logging.INFO, format="%(message)s")
-supervisor.FIRST_PAUSE_SECONDS = 0.01
+place.FIRST_PAUSE_SECONDS = 0.01
 {more}
 sys.exit(supervisor.Supervisor([sys.executable, "-c", {worker!r}], ["a", "b"], MetricsSum()).run())
 """

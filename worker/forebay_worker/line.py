@@ -55,7 +55,9 @@ class Line:
     def report(self) -> None:
         """Sends the metrics, if they are wanted."""
         if self._page is not None:
-            self._send(self._page())
+            # A page that cannot be made must not end the thread that listens.
+            with contextlib.suppress(ValueError):
+                self._send(self._page())
 
     def _send(self, text: str) -> None:
         # Without a supervisor there is nobody to tell; that it has ended is noticed elsewhere.

@@ -38,7 +38,12 @@ class MetricsSum(Collector):
 
     def put(self, worker: str, page: str) -> None:
         """Takes the page of a worker, in Prometheus's text format, in place of the one before it."""
-        families = list(text_string_to_metric_families(page))
+        try:
+            families = list(text_string_to_metric_families(page))
+        except ValueError as error:
+            # The supervisor outlives whatever a worker says.
+            log.warning("the metrics of %s cannot be read: %s", worker, error)
+            return
         with self._lock:
             self._pages[worker] = families
 

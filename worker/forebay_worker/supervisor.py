@@ -19,65 +19,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 
-from forebay.backoff import Backoff
 from forebay_worker import signal_pipe
-from forebay_worker.line import STOP_SECONDS, VARIABLE
+from forebay_worker.line import STOP_SECONDS
 from forebay_worker.metrics_sum import MetricsSum
+from forebay_worker.place import NEVER, Place
 
 log = logging.getLogger(__name__)
 
 MAX_FAILED_STARTS = 5
-FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 60.0
-# A worker that has worked for so long is started again after the first pause.
-STEADY_SECONDS = 60.0
-_NEVER = float("inf")
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-
-
-def _backoff() -> Backoff:
-    return Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, factor=2.0)
-
-
-@dataclass(eq=False)
-class _Worker:
-    """One place among the workers: its name stays, its processes come and go. Times are monotonic seconds.
-
-    Attributes:
-        start_at: when its next process is started.
-        kill_at: when the process that was told to end is killed; infinite while it was not told.
-        failed_starts: processes in a row that ended before they were ready.
-    """
-
-    name: str
-    process: subprocess.Popen[bytes] | None = None
-    line: Connection | None = None
-    ready: bool = False
-    started: float = 0.0
-    start_at: float = 0.0
-    kill_at: float = _NEVER
-    failed_starts: int = 0
-    pauses: Backoff = field(default_factory=_backoff)
-
-    @property
-    def told(self) -> bool:
-        """Whether its process was told to end."""
-        return self.kill_at != _NEVER
-
-    @property
-    def serves(self) -> bool:
-        """Whether its process works, and goes on to."""
-        return self.ready and not self.told
-
-    def hang_up(self) -> None:
-        """Closes its line."""
-        if self.line is not None:
-            self.line.close()
-            self.line = None
 
 
 class Supervisor:
@@ -91,10 +43,10 @@ class Supervisor:
 
     def __init__(self, command: Sequence[str], names: Sequence[str], metrics: MetricsSum) -> None:
         self._command = [*command]
-        self._workers = [_Worker(name) for name in names]
+        self._workers = [Place(name) for name in names]
         self._metrics = metrics
         self._was_ready = False
-        self._to_restart: list[_Worker] = []
+        self._to_restart: list[Place] = []
         self._stopping = False
         self._status = 0
 
@@ -133,35 +85,26 @@ class Supervisor:
     def _stop(self, status: int) -> None:
         self._stopping, self._status = True, status
         for worker in self._workers:
-            self._tell_to_end(worker)
-
-    def _tell_to_end(self, worker: _Worker) -> None:
-        # Once only: a second SIGTERM would cut what the worker is about to finish.
-        if worker.process is not None and not worker.told:
-            worker.kill_at = time.monotonic() + STOP_SECONDS
-            # Not `send_signal`, which might reap it.
-            os.kill(worker.process.pid, signal.SIGTERM)
+            worker.tell_to_end()
 
     def _act(self) -> None:
         """Does everything whose time has come."""
         now = time.monotonic()
         for worker in self._workers:
             if worker.process is not None and worker.kill_at <= now:
-                _kill(worker.process)
+                worker.kill()
                 worker.kill_at = now + STOP_SECONDS
         if self._stopping:
             return
-        if self._to_restart and all(
-            worker.ready for worker in self._workers if worker != self._to_restart[0]
-        ):
+        if self._to_restart and all(one.serves for one in self._workers if one is not self._to_restart[0]):
             worker = self._to_restart.pop(0)
             worker.start_at = now
-            self._tell_to_end(worker)
+            worker.tell_to_end()
         for worker in self._workers:
             if worker.process is None and worker.start_at <= now and self._may_start(worker):
                 self._start(worker)
 
-    def _may_start(self, worker: _Worker) -> bool:
+    def _may_start(self, worker: Place) -> bool:
         return self._was_ready or worker is self._workers[0]
 
     def _seconds_to_next(self) -> float | None:
@@ -170,30 +113,19 @@ class Supervisor:
             for worker in self._workers
             if worker.process is not None or (self._may_start(worker) and not self._stopping)
         ]
-        soonest = min(times, default=_NEVER)
-        return None if soonest == _NEVER else max(0.0, soonest - time.monotonic())
+        soonest = min(times, default=NEVER)
+        return None if soonest == NEVER else max(0.0, soonest - time.monotonic())
 
-    def _start(self, worker: _Worker) -> None:
-        worker.started, worker.kill_at = time.monotonic(), _NEVER
-        ours, theirs = Pipe()
-        with theirs:
-            try:
-                worker.process = subprocess.Popen(
-                    [*self._command, "--name", worker.name],
-                    stdin=subprocess.DEVNULL,
-                    env={**os.environ, VARIABLE: f"{theirs.fileno()}:{os.getpid()}"},
-                    pass_fds=[theirs.fileno()],
-                    # So that Ctrl-C reaches only the supervisor.
-                    start_new_session=True,
-                )
-            except OSError as error:
-                ours.close()
-                self._has_failed(worker, f"cannot be started ({error})", 1)
-                return
-        worker.line = ours
-        log.info("%s is process %d", worker.name, worker.process.pid)
+    def _start(self, worker: Place) -> None:
+        try:
+            worker.start(self._command)
+        except OSError as error:
+            self._has_failed(worker, f"cannot be started ({error})", 1)
+        else:
+            assert worker.process is not None
+            log.info("%s is process %d", worker.name, worker.process.pid)
 
-    def _hear(self, worker: _Worker) -> None:
+    def _hear(self, worker: Place) -> None:
         try:
             while worker.line is not None and worker.line.poll():
                 text = worker.line.recv_bytes().decode()
@@ -215,9 +147,9 @@ class Supervisor:
                         worker.process.returncode = os.waitstatus_to_exitcode(status)
                         self._has_ended(worker, worker.process)
 
-    def _has_ended(self, worker: _Worker, process: subprocess.Popen[bytes]) -> None:
+    def _has_ended(self, worker: Place, process: subprocess.Popen[bytes]) -> None:
         # The children of a prefork pool would outlive a worker that was killed.
-        _kill(process)
+        worker.kill()
         self._hear(worker)
         worker.hang_up()
         self._metrics.end(worker.name)
@@ -229,7 +161,7 @@ class Supervisor:
             self._status = self._status or (_exit_status(status) if self._stopping else 0)
         worker.ready = False
 
-    def _has_failed(self, worker: _Worker, text: str, status: int) -> None:
+    def _has_failed(self, worker: Place, text: str, status: int) -> None:
         worker.failed_starts = 0 if worker.ready else worker.failed_starts + 1
         # An error before any worker was ever ready is one of the settings: the worker has told it.
         most = MAX_FAILED_STARTS if self._was_ready or status < 0 else 1
@@ -244,18 +176,9 @@ class Supervisor:
             log.error("%s %s before it was ready; %s", worker.name, text, end)
             self._stop(_exit_status(status))
         else:
-            if time.monotonic() - worker.started >= STEADY_SECONDS:
-                worker.pauses.reset()
-            pause = worker.pauses.next()
-            worker.start_at = time.monotonic() + pause
-            log.error("%s %s; it is started again in %.0f s", worker.name, text, pause)
+            log.error("%s %s; it is started again in %.0f s", worker.name, text, worker.pause())
 
 
 def _exit_status(status: int) -> int:
     """The status of a process as a shell gives it, and never that of a success."""
     return (128 - status if status < 0 else status) or 1
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
