@@ -396,7 +396,7 @@ class TestTheMonitoring:
 
 def labels_of_all(expression: str) -> set[str]:
     """The labels that all metrics of an expression have."""
-    known = {"process_resident_memory_bytes": {"job", "instance"}}
+    known = {"process_resident_memory_bytes": {"job", "instance", "worker"}}
     for metric in OF_VOLUME:
         suffixes = ("_bucket", "_sum", "_count") if metric.kind == "histogram" else ("",)
         known |= {f"{metric.shown}{suffix}": {"volume", "le", *metric.labels} for suffix in suffixes}

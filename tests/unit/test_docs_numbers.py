@@ -76,18 +76,32 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
     ],
     "docs/operating.md": [
         (r"it ends within (\S+) s", "forebay.jobs.celery_app:DRAIN_SECONDS+SOFT_SHUTDOWN_SECONDS", 1),
+        (
+            r"running downloads for at most (\S+) s",
+            "forebay.jobs.celery_app:DRAIN_SECONDS+SOFT_SHUTDOWN_SECONDS",
+            1,
+        ),
+        (r"kills those that still run after (\S+) s", "forebay_worker.line:STOP_SECONDS", 1),
+        (r"at (\S+) MiB for each process", "forebay_worker.capacity:WORKER_BYTES", MIB),
+        (r"starts it again after (\S+) s", "forebay_worker.place:FIRST_PAUSE_SECONDS", 1),
+        (r"and so on, up to (\S+) s", "forebay_worker.place:LONGEST_PAUSE_SECONDS", 1),
+        (r"After (\S+) s of work", "forebay_worker.place:STEADY_SECONDS", 1),
+        (r"a worker ends (\S+) times in a row", "forebay_worker.supervisor:MAX_FAILED_STARTS", 1),
         (r"enqueues its samples again after (\S+) s", "forebay.jobs.monitor:STALL_SECONDS", 1),
         (r"calls are repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
         (r"reported for (\S+) minutes", "forebay.index.workers:GONE_SECONDS", MINUTE),
         (r"progress_age_seconds > (\S+)", "forebay.jobs.dispatcher:STUCK_SECONDS", 1),
     ],
     "docs/compose.md": [
+        (r"has sent a heartbeat for (\S+) s", "forebay.index.workers:ALIVE_SECONDS", 1),
         (r"sent no heartbeat for (\S+) s", "forebay.index.workers:ALIVE_SECONDS", 1),
         (r"begun or ended none of them for (\S+) s", "forebay.jobs.dispatcher:STUCK_SECONDS", 1),
         (r"needs at most (\S+) s", "forebay.jobs.celery_app:DRAIN_SECONDS+SOFT_SHUTDOWN_SECONDS", 1),
         (r"the (\S+) s without progress", "forebay.jobs.monitor:STALL_SECONDS", 1),
     ],
     "docs/metrics.md": [
+        (r"Workers report every (\S+) s", "forebay_worker.line:REPORT_SECONDS", 1),
+        (r"counted in its last (\S+) s", "forebay_worker.line:REPORT_SECONDS", 1),
         (
             r"`forebay_workers\{state=\"gone\"\} > 0`, for (\S+) minutes",
             "forebay.index.workers:GONE_SECONDS",

@@ -1,7 +1,8 @@
-"""Whether the worker of this machine, or container, is healthy: ``python -m forebay_worker.health``.
+"""Whether the workers of this machine, or container, are healthy: ``python -m forebay_worker.health``.
 
 Healthy means progress. A worker that signs its name but takes none of the messages that wait for it
-is not, however fast it answers a ping. Exit status 0 healthy, 1 not; the reason is printed.
+is not, however fast it answers a ping; one such worker is enough, however well the others work. A worker
+whose process has ended is left to its supervisor. Exit status 0 healthy, 1 not; the reason is printed.
 
 While Redis cannot be reached, no worker can work, and restarting workers would not help: they count as
 healthy. Redis has a check of its own.
@@ -37,9 +38,15 @@ def problem(workers: list[Worker], messages: int, now: float) -> str | None:
     last = max(workers, key=lambda worker: worker.seen)
     if now - last.seen >= ALIVE_SECONDS:
         return f"{last.name} has sent no heartbeat for {now - last.seen:.0f} s"
-    for worker in workers:
-        idle = now - worker.progress
-        if now - worker.seen < ALIVE_SECONDS and messages and idle >= STUCK_SECONDS:
+    for worker in workers if messages else ():
+        silent, idle = now - worker.seen, now - worker.progress
+        if silent >= ALIVE_SECONDS:
+            if worker.process and not worker.ended:
+                return (
+                    f"{worker.name} has sent no heartbeat for {silent:.0f} s, "
+                    f"though its process runs, and {messages:,} messages wait"
+                )
+        elif idle >= STUCK_SECONDS:
             text = f"{worker.name} has begun or ended no message for {idle:.0f} s"
             return f"{text}, and {messages:,} messages wait"
     return None

@@ -12,7 +12,7 @@ from typing import Any
 from forebay import logs
 from forebay.cache import MediaCache
 from forebay.jobs.celery_app import DRAIN_SECONDS
-from forebay_worker import metrics
+from forebay_worker import line, metrics
 from forebay_worker.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,16 @@ def register(cache: MediaCache, presence: Presence) -> None:
     """Hooks a worker's start and end."""
     from celery import signals
 
+    supervised = line.attach()
+
     def ready(sender: Any, **_: Any) -> None:
         presence.name(str(sender.hostname))
         presence.begin(int(sender.pool.limit or 1))
         _end_tasks_first(DRAIN_SECONDS)
-        metrics.serve(cache)
+        if supervised is None:
+            metrics.serve(cache)
+        else:
+            supervised.ready(metrics.page(cache))
 
     def init(sender: Any, **_: Any) -> None:
         presence.name(str(sender))
@@ -38,6 +43,8 @@ def register(cache: MediaCache, presence: Presence) -> None:
     def ending(**_: Any) -> None:
         stopping.set()
         presence.end()
+        if supervised is not None:
+            supervised.report()
 
     def child_ending(**_: Any) -> None:
         cache.close()

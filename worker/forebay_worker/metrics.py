@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from forebay.errors import ConfigError
@@ -11,6 +13,8 @@ from forebay.metrics.exposition import MetricsCollector, ValuesByVolume
 from forebay.metrics.values import MetricValue, counter_values
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from forebay.cache import MediaCache
 
 log = logging.getLogger(__name__)
@@ -24,21 +28,37 @@ def serve(cache: MediaCache) -> Any:
     Returns:
         the server, if there is one.
     """
-    from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
-
     config = cache.config
     if config.metrics_port is None:
         return None
-    registry = exposition.registry(collector(cache))
-    for of_process in (ProcessCollector, PlatformCollector, GCCollector):
-        of_process(registry=registry)
     try:
-        server, port = exposition.serve(registry, config.metrics_host, config.metrics_port)
+        server, port = exposition.serve(registry(cache), config.metrics_host, config.metrics_port)
     except ConfigError as error:
         log.error("%s with FIFTYONE_MEDIA_CACHE_METRICS_PORT; this worker runs without metrics", error)
         return None
     log.info("metrics at http://%s:%d/metrics", config.metrics_host, port)
     return server
+
+
+def page(cache: MediaCache) -> Callable[[], str] | None:
+    """What makes the page that a supervisor adds to those of its other workers.
+
+    Returns:
+        ``None`` where the settings ask for no metrics.
+    """
+    if cache.config.metrics_port is None:
+        return None
+    return partial(exposition.text, registry(cache))
+
+
+def registry(cache: MediaCache) -> CollectorRegistry:
+    """What this process counted, and its CPU, memory and descriptors."""
+    from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
+
+    made = exposition.registry(collector(cache))
+    for of_process in (ProcessCollector, PlatformCollector, GCCollector):
+        of_process(registry=made)
+    return made
 
 
 def collector(cache: MediaCache) -> MetricsCollector:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from forebay.cache import MediaCache
 from forebay.errors import ForebayError
 from forebay.jobs.monitor import requeue_if_stalled
-from forebay.processes import host_name
+from forebay.processes import host_name, identity
 from forebay.volume.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -32,12 +32,15 @@ class Presence:
         self._cache = cache
         self._name = f"celery@{host_name()}"
         self._concurrency = 1
+        # The children of a prefork pool announce the worker, too, and inherit this.
+        self._process = identity()
         # Jobs that this process works on. Their records are kept fresh, so that a long download is not
         # taken for a lost message.
         self._working: Counter[str] = Counter()
         # With a prefork pool each child needs a thread of its own.
         self._pid_of_tasks = 0
         self._heartbeat: Heartbeat | None = None
+        self._over = False
 
     def name(self, name: str) -> None:
         """Names the worker, as Celery does."""
@@ -63,9 +66,13 @@ class Presence:
             "the job monitor",
         )
         self._heartbeat.start(at_once=True)
+        if self._over:
+            # A signal came meanwhile, and this thread signed off in its handler.
+            self.end()
 
     def end(self) -> None:
         """Stops the heartbeat and unregisters this worker."""
+        self._over = True
         if self._heartbeat is not None:
             self._heartbeat.stop()
         try:
@@ -94,7 +101,7 @@ class Presence:
 
     def _announce(self, samples: int | None) -> None:
         workers = self._cache.engine.open_index().workers
-        workers.announce(self._name, self._concurrency, samples=samples)
+        workers.announce(self._name, self._concurrency, samples=samples, process=self._process)
 
     def _keep_fresh(self) -> None:
         for job in [job for job, count in self._working.items() if count > 0]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forebay.cli.flower import run as run_flower
-from forebay.cli.logs import log_worker
+from forebay.cli.logs import log_supervisor, log_worker
 from forebay.cli.output import Json, count, say
 from forebay.cli.stack import Stack
 from forebay.cli.state import State, settings
@@ -53,34 +53,67 @@ def worker(
         str | None,
         typer.Option("--name", "-n", metavar="NAME", help="By default, the volume and the process id."),
     ] = None,
+    processes: Annotated[
+        str | None,
+        typer.Option(
+            "--processes",
+            metavar="N|auto",
+            help="Processes, each with --concurrency; auto: as many as there are CPUs and memory for.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Work for the fleet: a Celery worker of the volume. Ctrl-C ends it in good order, twice at once.
 
+    With --processes, a supervisor starts again what dies, and SIGHUP restarts the workers one by one. They
+    are called NAME.1, NAME.2 and so on; NAME is the volume by default.
+
     With --json, its log is JSON lines on stdout; with --log-format json, on stderr.
     """
+    # First of all, so that this process ends with its supervisor, if it has one.
+    supervised: Any = importlib.import_module("forebay_worker.line").attach()
     state = State.of(ctx)
     if concurrency is not None:
         state.given["num_workers"] = concurrency
     config = state.config()
+    stream = sys.stdout if json else sys.stderr
+    if processes is not None:
+        options = ["--pool", pool.value, *["--json"] * json, *["--verbose"] * state.verbose]
+        log_supervisor("json" if json else config.log_format, stream, state.verbose)
+        return _supervise(state, config, processes, name or config.volume, options)
     # The application and the children of a prefork pool read their settings from the environment.
     os.environ.update(state.environment())
     application: Any = importlib.import_module("forebay_worker.app").app
     application.conf.worker_pool = pool.value
-    log_worker("json" if json else config.log_format, sys.stdout if json else sys.stderr, state.verbose)
-    _tell_when_ready(config)
+    log_worker("json" if json else config.log_format, stream, state.verbose)
+    _tell_when_ready(config, "" if supervised else "; Ctrl-C ends it")
     arguments = ["--quiet", "worker", "--hostname", f"{name or f'{config.volume}.{os.getpid()}'}@%h"]
     return int(application.start(arguments) or 0)
 
 
-def _tell_when_ready(config: MediaCacheConfig) -> None:
+def _supervise(state: State, config: MediaCacheConfig, processes: str, name: str, options: list[str]) -> int:
+    capacity: Any = importlib.import_module("forebay_worker.capacity")
+    supervisor: Any = importlib.import_module("forebay_worker.supervisor")
+    metrics: Any = importlib.import_module("forebay_worker.metrics_sum").MetricsSum()
+    names = [f"{name}.{number}" for number in range(1, capacity.parse(processes) + 1)]
+    os.environ.update(state.environment())
+    say(
+        f"{count(len(names), 'worker')} of volume {config.volume}, {count(config.num_workers, 'download')} "
+        f"at a time each; process {os.getpid()} supervises, SIGHUP restarts them one by one, Ctrl-C ends them"
+    )
+    metrics.serve(config)
+    command = [sys.executable, "-m", "forebay", "worker", *options]
+    return int(supervisor.Supervisor(command, names, metrics).run())
+
+
+def _tell_when_ready(config: MediaCacheConfig, how_to_end: str) -> None:
     signals: Any = importlib.import_module("celery.signals")
 
     def ready(sender: Any, **_: Any) -> None:
         where = "the embedded index" if config.redis_url is None else mask_url(config.redis_url)
         say(
             f"{sender.hostname} is ready: volume {config.volume} at {config.cache_dir}, {where}, "
-            f"{count(config.num_workers, 'download')} at a time; Ctrl-C ends it"
+            f"{count(config.num_workers, 'download')} at a time{how_to_end}"
         )
 
     signals.worker_ready.connect(ready, weak=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass
 
 from forebay.index.part import Part
+from forebay.processes import is_identity_alive
 
 # A worker says that it lives every 5 seconds.
 ALIVE_SECONDS = 16.0
@@ -24,6 +26,7 @@ class Worker:
         seen: its last heartbeat, in seconds since the epoch.
         progress: when it last began or ended a message.
         done: samples that it has ended.
+        process: the `forebay.processes.identity` of its main process.
     """
 
     name: str
@@ -31,11 +34,19 @@ class Worker:
     seen: float
     progress: float
     done: int = 0
+    process: str = ""
 
     @property
     def alive(self) -> bool:
         """Whether it has reported lately."""
         return time.time() - self.seen < ALIVE_SECONDS
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process is known to have ended; False also where this process cannot tell."""
+        with contextlib.suppress(ValueError):
+            return not is_identity_alive(self.process)
+        return False
 
 
 class Workers(Part):
@@ -50,14 +61,17 @@ class Workers(Part):
         """Workers that are alive, by name."""
         return [worker for worker in self.all() if worker.alive]
 
-    def announce(self, name: str, concurrency: int, *, samples: int | None = None) -> None:
+    def announce(self, name: str, concurrency: int, *, samples: int | None = None, process: str = "") -> None:
         """Records a worker's heartbeat, and its progress.
 
         Args:
+            process: the identity of its main process.
             samples: how many samples it has ended since its last report; ``None`` for a heartbeat alone.
         """
         ended = "" if samples is None else samples
-        self._script("worker_announce", [self._keys.workers], [name, concurrency, time.time(), ended])
+        self._script(
+            "worker_announce", [self._keys.workers], [name, concurrency, time.time(), ended, process]
+        )
 
     def retire(self, name: str) -> None:
         """Removes a worker that has stopped."""
