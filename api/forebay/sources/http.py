@@ -19,7 +19,7 @@ from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError, SourceError, SourceNotAllowedError, UriError
 from forebay.sources import answers, failures
 from forebay.sources.allowlist import Allowlist, is_public, literal_address, refuse_private
-from forebay.sources.asking import conditions, follow_redirect, undecoded
+from forebay.sources.asking import conditions, follow_redirect
 from forebay.sources.base import ObjectInfo
 from forebay.sources.reader import WHOLE, WHOLE_OR_PART, Reader
 from forebay.sources.routes import Routes, limits_of, transport_of
@@ -107,8 +107,6 @@ class HTTPSource(Reader):
         return answers.describe(uri, head, md5=answers.md5_of(head), ranges=ranges)
 
     def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
-        if (again := undecoded(uri, request, outcome)) is not None:
-            return again
         following = follow_redirect(uri, request, outcome, lambda url: self._redirected(uri, request, url))
         if not isinstance(following, _WebRequest) or outcome.head is None:
             return following
