@@ -454,7 +454,9 @@ class TestDecoding:
         assert bytes(taken) == self.BODY
 
     @pytest.mark.parametrize(
-        "packed", [gzip.compress(b"hello")[:-1], gzip.compress(b"hello") + b"x", b"hello"]
+        "packed",
+        [gzip.compress(b"hello")[:-1], gzip.compress(b"hello") + b"x", b"hello"],
+        ids=["short", "long", "none"],
     )
     def test_takes_nothing_else_for_a_body(self, packed: bytes):
         sink = Decoded(BytesSink(100), "gzip")

