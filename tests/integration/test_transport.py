@@ -33,7 +33,6 @@ from forebay.transport import (
     TransportSettings,
 )
 from forebay.transport.loop import Loop
-from forebay.transport.passwords import with_login
 from forebay.transport.proxies import proxies_from
 from forebay.transport.redirects import redirected
 from forebay.transport.tls import TLS, VARIABLES, tls_from
@@ -258,8 +257,6 @@ class TestRequests:
         assert http_server.requests[-1].headers["authorization"] == "Bearer mine"
         transport.call(Request(url))
         assert "authorization" not in http_server.requests[-1].headers
-        transport.call(Request(url, headers=with_login(Request(url), os.environ)))
-        assert http_server.requests[-1].headers["authorization"] == "Basic dTpw"
 
 
 class TestKeys:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from forebay.errors import ConfigError
-from forebay.transport import Credentials, Request
-from forebay.transport.passwords import login_of, with_login
+from forebay.transport.passwords import login_of
 from forebay.transport.proxies import proxies_from
 from forebay.transport.tls import TLS, VARIABLES, tls_from
 
@@ -181,20 +180,6 @@ class TestPasswords:
     def test_are_found_by_host(self, home: dict[str, str]):
         assert login_of("host", home) == ("me", "secret")
         assert login_of("other", home) is None
-
-    def test_go_along_with_a_request(self, home: dict[str, str]):
-        assert with_login(Request("http://host:81/x"), home) == [("Authorization", "Basic bWU6c2VjcmV0")]
-
-    @pytest.mark.parametrize(
-        "request_",
-        [
-            Request("http://host/x", headers=[("authorization", "mine")]),
-            Request("http://host/x", credentials=Credentials("a", "b")),
-            Request("http://other/x"),
-        ],
-    )
-    def test_override_nothing(self, home: dict[str, str], request_: Request):
-        assert with_login(request_, home) == request_.headers
 
     def test_a_broken_file_counts_as_empty(self, tmp_path: Path):
         (tmp_path / ".netrc").write_text("machine\n\xff nonsense")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import os
 import pickle
+import zlib
 from pathlib import Path
 from unittest import mock
 
@@ -16,6 +18,7 @@ import pytest
 
 from forebay.errors import ForebayError
 from forebay.transport import (
+    FULL,
     BytesSink,
     Credentials,
     FileSink,
@@ -27,6 +30,7 @@ from forebay.transport import (
     TransportError,
 )
 from forebay.transport.answers import head_of, parse_date, retry_after
+from forebay.transport.decoding import Decoded
 from forebay.transport.failures import failure_of, redacted
 from forebay.transport.redirects import redirected
 from forebay.transport.requests import origin_of
@@ -421,3 +425,45 @@ class TestSinks:
         sink.end()
 
         assert (tmp_path / "file").read_bytes() == b"x" * 5000
+
+
+class TestDecoding:
+    BODY = bytes(range(256)) * 20_000
+
+    @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate"])
+    @pytest.mark.parametrize("size", [1, 1000, 1 << 20])
+    def test_gives_the_bytes_once_however_full_the_sink_is(self, encoding: str, size: int):
+        # Given a sink that is too full for every other piece
+        taken, turns = bytearray(), iter(range(1 << 30))
+
+        class Full(BytesSink):
+            def write(self, chunk: bytes) -> object:
+                if next(turns) % 2 == 0:
+                    return FULL
+                taken.extend(chunk)
+                return None
+
+        packed = zlib.compress(self.BODY) if encoding == "deflate" else gzip.compress(self.BODY)
+        sink = Decoded(Full(1), encoding)
+
+        for start in range(0, len(packed), size):
+            while sink.write(packed[start : start + size]) is FULL:
+                pass
+        sink.end()
+
+        assert bytes(taken) == self.BODY
+
+    @pytest.mark.parametrize(
+        "packed",
+        [gzip.compress(b"hello")[:-1], gzip.compress(b"hello") + b"x", b"hello"],
+        ids=["short", "long", "none"],
+    )
+    def test_takes_nothing_else_for_a_body(self, packed: bytes):
+        sink = Decoded(BytesSink(100), "gzip")
+
+        def take() -> None:
+            sink.write(packed)
+            sink.end()
+
+        with pytest.raises(TransportError, match="not encoded as its Content-Encoding says"):
+            take()

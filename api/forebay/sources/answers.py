@@ -9,13 +9,12 @@ import re
 from forebay.errors import SourceError
 from forebay.sources.base import ObjectInfo
 from forebay.transport import Head
+from forebay.transport.decoding import UNDONE
 from forebay.uri import MediaURI
 
 # Names that themselves say that the bytes are packed: those are kept as they are stored.
 _PACKED = (".gz", ".gzip", ".tgz", ".svgz", ".z", ".br", ".zst", ".tzst")
 _GOOGLE_MD5 = re.compile(r"\bmd5=([A-Za-z0-9+/]{22}==)")
-# What libcurl undoes; its wheels know no zstd.
-_UNDONE = frozenset({"gzip", "x-gzip", "deflate", "br", "identity", "none"})
 # Of an ETag or a media type; longer ones are not stored.
 _MOST_CHARACTERS = 512
 # Later dates than in the year 2242 are mistakes, and file systems do not take all of them.
@@ -46,7 +45,7 @@ def describe(
         EncodedPartError: it is a part of an object that is stored encoded.
     """
     encoded = bool(head.encoding) and not keeps_encoding(uri)
-    if encoded and not _UNDONE.issuperset(part.strip() for part in head.encoding.split(",")):
+    if encoded and head.encoding not in UNDONE:
         reason = "the object is stored with a Content-Encoding that cannot be undone; store it as it is"
         raise SourceError(uri.redacted, reason)
     if encoded and head.status == 206:

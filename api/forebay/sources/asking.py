@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from email.utils import formatdate
 
 from forebay.errors import SourceError
-from forebay.sources.answers import EncodedPartError
 from forebay.transport import Kind, Outcome, Request, Route, TransportError
 from forebay.transport.redirects import redirected
 from forebay.uri import MediaURI
@@ -49,18 +47,3 @@ def follow_redirect(
     except SourceError as error:
         outcome.error = error
     return None
-
-
-def undecoded(uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
-    """The request to send where libcurl stumbled over a Content-Encoding that means no encoding.
-
-    Writers leave ``aws-chunked`` behind, a way to send that is no encoding of the object.
-    """
-    head, error, route = outcome.head, outcome.error, request.route
-    if head is None or not isinstance(error, TransportError) or error.kind is not Kind.ENCODING:
-        return None
-    if head.status == 206 and head.encoding:
-        outcome.error = EncodedPartError(uri.redacted, "only the whole of this object can be decoded")
-    if head.encoding or not route.decode:
-        return None
-    return replace(request, route=Route(route.tls, route.proxy, route.guard))

@@ -13,12 +13,12 @@ from urllib.parse import quote
 from forebay.config import MediaCacheConfig
 from forebay.errors import SourceError
 from forebay.sources import answers, failures, gcs_client
-from forebay.sources.asking import conditions, follow_redirect, undecoded
+from forebay.sources.asking import conditions, follow_redirect
 from forebay.sources.base import ObjectInfo
 from forebay.sources.gcs_access import GCSAccess, gcs_access
 from forebay.sources.reader import WHOLE, WHOLE_OR_PART, Reader
 from forebay.sources.routes import Routes, transport_of
-from forebay.transport import Head, Outcome, Request, Route, Transport, TransportError
+from forebay.transport import Head, Outcome, Request, Transport, TransportError
 from forebay.uri import MediaURI
 
 
@@ -73,8 +73,6 @@ class GCSSource(Reader):
         return answers.describe(uri, head, md5=answers.md5_of(head), size=size)
 
     def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
-        if (again := undecoded(uri, request, outcome)) is not None:
-            return again
         if outcome.head is not None and outcome.head.status == 401:
             used = dict(request.headers).get("Authorization")
             try:
@@ -87,7 +85,7 @@ class GCSSource(Reader):
                 return None
             kept = [pair for pair in request.headers if pair[0] != "Authorization"]
             return replace(request, headers=[*kept, *fresh])
-        return follow_redirect(uri, request, outcome, lambda url: self._redirected(request, url))
+        return follow_redirect(uri, request, outcome, lambda url: self._routes.redirected(request, url))
 
     def failure(self, uri: MediaURI, outcome: Outcome) -> SourceError:
         return failures.failure_of(uri, outcome, credentials=self.access.tokens.description)
@@ -131,7 +129,3 @@ class GCSSource(Reader):
     def _authorization(self, uri: MediaURI) -> Sequence[tuple[str, str]]:
         token = self.access.tokens.current(uri)
         return [("Authorization", token)] if token else []
-
-    def _redirected(self, request: Request, url: str) -> Route:
-        # The endpoint was chosen by the user; what it redirects to is not.
-        return self._routes.to(url, decode=request.route.decode, guarded=True)

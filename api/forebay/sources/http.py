@@ -19,12 +19,12 @@ from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError, SourceError, SourceNotAllowedError, UriError
 from forebay.sources import answers, failures
 from forebay.sources.allowlist import Allowlist, is_public, literal_address, refuse_private
-from forebay.sources.asking import conditions, follow_redirect, undecoded
+from forebay.sources.asking import conditions, follow_redirect
 from forebay.sources.base import ObjectInfo
 from forebay.sources.reader import WHOLE, WHOLE_OR_PART, Reader
 from forebay.sources.routes import Routes, limits_of, transport_of
 from forebay.transport import Head, Outcome, Request, Route, Transport
-from forebay.transport.passwords import basic, with_login
+from forebay.transport.passwords import basic, login_of
 from forebay.transport.proxies import proxies_from
 from forebay.transport.tls import tls_from
 from forebay.uri import MediaURI, parse
@@ -69,6 +69,7 @@ class HTTPSource(Reader):
         if auth := options.get("auth"):
             self._private.append(("Authorization", basic(*map(str, auth))))
         self._limits = limits_of(config)
+        self._logins: dict[str, Sequence[tuple[str, str]]] = {}
         self._allowlist = allowlist
         self._routes = Routes(
             tls_from(os.environ, verify=options.get("verify"), cert=options.get("cert"), setting=where),
@@ -93,22 +94,21 @@ class HTTPSource(Reader):
         if "accept-encoding" not in names:
             # What comes encoded in spite of this is decoded.
             given.append(("Accept-Encoding", "identity"))
-        request = _WebRequest(
+        if "authorization" not in names:
+            given += self._login(url)
+        return _WebRequest(
             url,
             headers=given,
             route=self._route(uri, url, decode=not answers.keeps_encoding(uri)),
             limits=self._limits,
             accept=WHOLE if span is None else WHOLE_OR_PART,
         )
-        return replace(request, headers=with_login(request, os.environ))
 
     def describe(self, uri: MediaURI, head: Head) -> ObjectInfo:
         ranges = head.status == 206 or (head.headers.get("accept-ranges") or "").lower() == "bytes"
         return answers.describe(uri, head, md5=answers.md5_of(head), ranges=ranges)
 
     def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
-        if (again := undecoded(uri, request, outcome)) is not None:
-            return again
         following = follow_redirect(uri, request, outcome, lambda url: self._redirected(uri, request, url))
         if not isinstance(following, _WebRequest) or outcome.head is None:
             return following
@@ -121,8 +121,7 @@ class HTTPSource(Reader):
             # What the settings send is meant for the host that was asked first.
             private = {name.lower() for name, _ in self._private}
             headers = [pair for pair in headers if pair[0].lower() not in private]
-            following = replace(following, headers=headers)
-            headers = list(with_login(following, os.environ))
+            headers += self._login(following.url)
         if host in cookies:
             headers = [pair for pair in headers if pair[0].lower() != "cookie"]
             headers.append(("Cookie", cookies[host]))
@@ -151,6 +150,15 @@ class HTTPSource(Reader):
     def containers(self) -> Sequence[str]:
         """Raises `SourceError`: a web server has no buckets."""
         raise SourceError("http://", "web servers have no buckets")
+
+    def _login(self, url: str) -> Sequence[tuple[str, str]]:
+        """The login of a URL's host, if ``~/.netrc`` has one, which is read once for each host."""
+        host = urlsplit(url).hostname or ""
+        found = self._logins.get(host)
+        if found is None:
+            login = login_of(host, os.environ)
+            found = self._logins[host] = () if login is None else (("Authorization", basic(*login)),)
+        return found
 
     def _redirected(self, uri: MediaURI, request: Request, url: str) -> Route:
         try:

@@ -8,7 +8,7 @@ from forebay._version import __version__
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
 from forebay.sources.allowlist import is_public
-from forebay.transport import Limits, Route, Transport, TransportSettings
+from forebay.transport import Limits, Request, Route, Transport, TransportSettings
 from forebay.transport.proxies import Proxies, Proxy
 from forebay.transport.tls import TLS
 
@@ -59,6 +59,11 @@ class Routes:
             made = Route(self.tls, key[0], is_public if guarded else None, decode=decode)
             route = self._routes.setdefault(key, made)
         return route
+
+    def redirected(self, request: Request, url: str) -> Route:
+        """The route to which a server redirects: the user chose its host, but no other one."""
+        guarded = urlsplit(url).hostname != urlsplit(request.url).hostname
+        return self.to(url, decode=request.route.decode, guarded=guarded or request.route.guard is not None)
 
 
 def one_line(text: str | None, where: str) -> str | None:

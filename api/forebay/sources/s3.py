@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import AccessDeniedError, ForebayError, SourceError
 from forebay.sources import answers, checksums, failures
-from forebay.sources.asking import conditions, follow_redirect, undecoded
+from forebay.sources.asking import conditions, follow_redirect
 from forebay.sources.aws import aws_access
 from forebay.sources.base import ObjectInfo
 from forebay.sources.boto import BotoClient
@@ -20,7 +20,7 @@ from forebay.sources.per_process import PerProcess
 from forebay.sources.reader import WHOLE, WHOLE_OR_PART, Reader
 from forebay.sources.routes import Routes, transport_of
 from forebay.sources.s3_access import S3Access
-from forebay.transport import Credentials, Head, Outcome, Request, Route, Transport
+from forebay.transport import Credentials, Head, Outcome, Request, Transport
 from forebay.uri import MediaURI
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
@@ -117,8 +117,6 @@ class S3Source(Reader):
         return info
 
     def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
-        if (again := undecoded(uri, request, outcome)) is not None:
-            return again
         head = outcome.head
         if head is None or head.status not in (301, 302, 303, 307, 308, 400, 401, 403):
             return None
@@ -135,7 +133,7 @@ class S3Source(Reader):
                 outcome.error = self._unusable(uri, error)
                 return None
             return replace(request, credentials=fresh) if fresh is not None else None
-        return follow_redirect(uri, request, outcome, lambda url: self._redirected(uri, request, url))
+        return follow_redirect(uri, request, outcome, lambda url: self._routes.redirected(request, url))
 
     def failure(self, uri: MediaURI, outcome: Outcome) -> SourceError:
         return failures.failure_of(uri, outcome, credentials=self.access.description)
@@ -201,11 +199,6 @@ class S3Source(Reader):
         except SourceError as error:
             outcome.error = error
             return None
-
-    def _redirected(self, uri: MediaURI, request: Request, url: str) -> Route:
-        # The endpoint was chosen by the user; what it redirects to is not.
-        guarded = urlsplit(url).hostname != urlsplit(request.url).hostname
-        return self._routes.to(url, decode=request.route.decode, guarded=guarded)
 
 
 def check_bucket(uri: MediaURI) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import email.utils
-import re
 import time
 from collections.abc import Iterator, Sequence
 
 # Larger numbers than this are no sizes of anything.
 _MOST_DIGITS = 18
-_BLANK = (b"\r\n", b"\n")
-_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[n : n + 3]: n // 3 + 1 for n in range(0, 36, 3)}
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
+_BLANK = (b"\r\n", b"\n")
 
 
 class Headers:
@@ -195,18 +192,14 @@ def parse_date(text: str) -> float | None:
     """A date of HTTP in seconds since the epoch; ``None`` for what is none, or lies outside all calendars."""
     if not text or len(text) > 100:
         return None
-    # The one form that servers of today send; the general parser takes ten times as long.
-    usual = _DATE.fullmatch(text)
-    if usual is not None:
-        day, month, year, *clock = usual.groups()
-        with contextlib.suppress(ValueError, OverflowError):
-            hour, minute, second = map(int, clock)
-            days = datetime.date(int(year), _MONTHS.index(month) + 1, int(day)).toordinal() - _EPOCH
-            if hour < 24 and minute < 60 and second < 61:
-                return float(days * 86400 + hour * 3600 + minute * 60 + second)
     try:
+        if len(text) == 29 and text.endswith(" GMT") and text[16] == " ":
+            # The form that servers send, ten times as fast: "Mon, 02 Feb 2026 12:00:00 GMT".
+            hour, minute, second = text[17:25].split(":")
+            day = datetime.date(int(text[12:16]), _MONTHS[text[8:11]], int(text[5:7])).toordinal() - _EPOCH
+            return float(((day * 24 + int(hour)) * 60 + int(minute)) * 60 + int(second))
         return email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError, OSError):
+    except (ValueError, TypeError, OverflowError, LookupError, OSError):
         return None
 
 

@@ -50,8 +50,6 @@ def prepare(
     curl.setopt(pycurl.HTTP_VERSION, version)
     if route.http2:
         curl.setopt(pycurl.PIPEWAIT, 1)
-    if route.decode:
-        curl.setopt(pycurl.ACCEPT_ENCODING, "")  # all that libcurl was built with
     if signature:
         curl.setopt(pycurl.AWS_SIGV4, signature)
     else:

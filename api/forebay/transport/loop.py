@@ -60,8 +60,7 @@ class Loop:
         self._idle_count = 0
         self._timer: float | None = None
         self._swept_at = 0.0
-        self._cancelled: list[Exchange] = []
-        self._resumed: list[Exchange] = []
+        self._asked: list[tuple[Exchange, bool]] = []
         self._thread = threading.Thread(target=self._run, name=f"forebay-transport-{number}", daemon=True)
         self._open()
 
@@ -86,16 +85,9 @@ class Loop:
             self._is_awake = True
             self._bell.ring()
 
-    def cancel(self, exchange: Exchange) -> None:
-        """Gives an exchange up, if it is this loop's. May be called from any thread."""
-        self._cancelled.append(exchange)
-        self._is_awake = True
-        self._bell.ring()
-
-    def resume(self, exchange: Exchange) -> None:
-        """Goes on with an exchange that pauses, if it is this loop's. May be called from any thread."""
-        self._resumed.append(exchange)
-        self._is_awake = True
+    def obey(self, exchange: Exchange, *, resume: bool) -> None:
+        """Goes on with an exchange that pauses, or gives one up. May be called from any thread."""
+        self._asked.append((exchange, resume))
         self._bell.ring()
 
     def close(self) -> None:
@@ -170,12 +162,8 @@ class Loop:
             now = time.monotonic()
             if now - self._swept_at >= _SWEEP_SECONDS:
                 self._sweep(now)
-        if self._cancelled:
-            self._give_up_cancelled()
-        if self._resumed:
-            resumed, self._resumed = self._resumed, []
-            for slot in [slot for slot in self._active.values() if slot.exchange in resumed]:
-                slot.resume()
+        if self._asked:
+            self._obey()
 
     def _wait(self, now: float) -> Sequence[tuple[int, int]]:
         until = min(self._take_at, now + (_SWEEP_SECONDS if self._active else 60.0))
@@ -183,7 +171,7 @@ class Loop:
             until = self._timer
         # Callers ring from here on; what they added before is seen here.
         self._is_awake = False
-        if self._has_news or self._is_closing or self._cancelled or self._resumed:
+        if self._has_news or self._is_closing or self._asked:
             until = now
         events = self._poller.wait(until - now if until > now else 0.0)
         self._is_awake = True
@@ -271,11 +259,14 @@ class Loop:
             if slot.is_late(now):
                 self._unload(slot, 42, "")
 
-    def _give_up_cancelled(self) -> None:
-        cancelled, self._cancelled = self._cancelled, []
-        for slot in [slot for slot in self._active.values() if slot.exchange in cancelled]:
-            slot.fail(Kind.CANCELLED, "cancelled")
-            self._unload(slot, 42, "")
+    def _obey(self) -> None:
+        asked, self._asked = self._asked, []
+        for slot in list(self._active.values()):
+            if (slot.exchange, False) in asked:
+                slot.fail(Kind.CANCELLED, "cancelled")
+                self._unload(slot, 42, "")
+            elif (slot.exchange, True) in asked:
+                slot.resume()
 
     def _give_up_all(self, kind: Kind, reason: str) -> None:
         for slot in list(self._active.values()):

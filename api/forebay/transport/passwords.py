@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import netrc
 import os
-from collections.abc import Mapping, Sequence
-
-from forebay.transport.requests import Request
+from collections.abc import Mapping
 
 
 def login_of(host: str, environment: Mapping[str, str]) -> tuple[str, str] | None:
@@ -28,17 +26,6 @@ def login_of(host: str, environment: Mapping[str, str]) -> tuple[str, str] | Non
             continue
         return (found[0], found[2] or "") if found is not None else None
     return None
-
-
-def with_login(request: Request, environment: Mapping[str, str]) -> Sequence[tuple[str, str]]:
-    """The headers of a request, with the login of its host where it shows no credentials of its own."""
-    has_own = any(name.lower() == "authorization" for name, _ in request.headers)
-    if has_own or request.credentials is not None:
-        return request.headers
-    host = request.origin.partition("://")[2]
-    host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    login = login_of(host, environment)
-    return request.headers if login is None else [*request.headers, ("Authorization", basic(*login))]
 
 
 def basic(user: str, password: str) -> str:

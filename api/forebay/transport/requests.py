@@ -30,8 +30,8 @@ class Route:
             proxy's address is not asked about: there only hosts that are spelled as an address are, and
             the proxy decides about the others.
         http2: whether to offer HTTP/2 to TLS servers.
-        decode: whether to undo gzip, deflate and br, and to ask for them where the request has no header
-            Accept-Encoding. Else what comes encoded stays so; `Head.encoding` tells.
+        decode: whether to undo gzip and deflate, which a request asks for by a header of its own. Else, and
+            with other encodings, what comes encoded stays so; `Head.encoding` tells.
     """
 
     tls: TLS = field(default_factory=TLS)

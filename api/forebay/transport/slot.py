@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pycurl  # type: ignore[import-untyped]
 
 from forebay.transport.answers import Head, ends_head, head_of
+from forebay.transport.decoding import UNDONE, Decoded
 from forebay.transport.exchange import Exchange
 from forebay.transport.failures import Kind, TransportError, failure_of, refusing_proxy
 from forebay.transport.guard import check_literal, refused
@@ -53,6 +54,7 @@ class Slot:
         self._write: Callable[[bytes], object] = self._write_first
         self._head: Head | None = None
         self._error: BaseException | None = None
+        self._refusal: BytesSink | None = None
         self._refused = ""
         self._first_byte = 0.0
 
@@ -195,6 +197,8 @@ class Slot:
             self._sink = self._refusal = BytesSink(self._settings.most_refusal_bytes, truncate=True)
             self._write = self._keep
             return
+        if self.exchange.request.route.decode and head.encoding in UNDONE:
+            self._sink = Decoded(self._sink, head.encoding)
         self._write = self._sink.write
         self._sink.begin(head)
 
@@ -222,19 +226,15 @@ class Slot:
             error = self._why(code, text)
             if error is None:
                 error = self._flaw()
-            if error is None and self._sink is exchange.sink:
+            if error is None and self._refusal is None:
                 self._sink.end()
         except Exception as raised:
             error = raised
         if self.is_paused:
             self._paused(exchange, False)
-        if self._head is None and ends_head(self._lines):
-            # What libcurl cannot decode ends before its first byte, but has a head.
-            head = head_of(self._lines)
-            self._head = head if head.status >= 200 else None
         outcome = Outcome(self._head, error, received=self.received)
         outcome.address = self.curl.getinfo(pycurl.PRIMARY_IP) or ""
-        if self._sink is not exchange.sink and self._head is not None:
+        if self._refusal is not None and self._head is not None:
             # That the server refuses is the news, also where its reasons broke off.
             outcome.refusal = bytes(self._refusal.data)
             proxy = exchange.request.route.proxy

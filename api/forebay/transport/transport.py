@@ -181,11 +181,11 @@ class _Running:
             _end(exchange, Kind.CANCELLED, "cancelled")
             return
         for loop in self._loops:
-            loop.cancel(exchange)
+            loop.obey(exchange, resume=False)
 
     def resume(self, exchange: Exchange) -> None:
         for loop in self._loops:
-            loop.resume(exchange)
+            loop.obey(exchange, resume=True)
 
     def close(self) -> None:
         self._is_closed = True
