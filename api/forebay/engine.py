@@ -44,8 +44,8 @@ _MAX_HEARTBEAT_SECONDS = 5.0
 class Engine:
     """Everything that operations on one volume stand on; safe to use from many threads, and after a fork.
 
-    Nothing is opened before a method whose name begins with ``open`` is called: to look up the path of a
-    cached file touches no index.
+    The index is opened by the ``open_…`` methods, by `lease`, and by `local_path` for a file that is missing.
+    A hit does not use the index.
 
     Args:
         config: the settings.

@@ -86,8 +86,8 @@ class Fetcher:
             update: download again what has changed at its source.
             cancelled: asked before downloads begin; samples left then are not reported.
             begun: called when the last download has begun; must be quick.
-            unused: no caller waits for these paths, or a lease keeps them: what is downloaded is not in
-                its grace period.
+            unused: give downloaded files no grace period, as no caller waits for their paths, or a lease
+                keeps them.
 
         Raises:
             IndexUnavailableError: Redis does not come back.

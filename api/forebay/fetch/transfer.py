@@ -390,7 +390,7 @@ class Transfer:
             if self.reservation.grow(size) is None:
                 self._transport.resume(self._exchange)
                 return Step.EVENT
-            # To wait while holding what others wait for would be for ever.
+            # Not waited for: this transfer holds bytes, and two that wait for each other would never end.
             self._min_size = size if limit is None else min(2 * size, limit)
             reason = "it turned out to need more room than there is"
             raise TransientSourceError(self.item.uri.redacted, reason, "cache_full")

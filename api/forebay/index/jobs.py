@@ -2,7 +2,7 @@
 
 The ledger is the truth about a job; messages are only hints that there is something to do. Samples
 that were cached already when the job was made are counted and not listed. The others are numbered
-from 0 and kept in messages, one message for each message: ``job:<id>:uris`` holds a message's URIs as JSON,
+from 0 and divided into messages: ``job:<id>:uris`` holds the URIs of each message as JSON,
 ``job:<id>:states`` one character for each sample (``p`` pending, ``c`` cached, ``d`` downloaded,
 ``f`` failed), ``job:<id>:attempts`` how often each message was begun.
 """

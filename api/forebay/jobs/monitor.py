@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 # A job on which nothing has happened for so long, with nothing left in the queue, has lost messages.
 STALL_SECONDS = 20.0
-# Where other jobs keep the queue busy, an empty queue is no sign; so much longer is waited then.
+# Other jobs may keep the queue from becoming empty. While it is not, wait so many times longer.
 _BUSY_FACTOR = 10
 _TICK_SECONDS = 1.0
 
