@@ -13,6 +13,7 @@ from forebay.fetch.publishing import publish, remove_if_there
 from forebay.fetch.work import Item
 from forebay.index import Download, Entry, SessionLostError
 from forebay.sources.base import ObjectInfo
+from forebay.sources.checksums import Digest
 from forebay.uri import uri_of
 from forebay.volume.files import Files
 from forebay.volume.reservation import Reservation
@@ -33,8 +34,8 @@ class Place:
     """
 
     __slots__ = (
+        "_checksum",
         "_descriptor",
-        "_digest",
         "_files",
         "_idle",
         "_item",
@@ -61,7 +62,7 @@ class Place:
         self._idle = idle
         self._verify = verify
         self._descriptor = -1
-        self._digest: hashlib._Hash | None = None
+        self._checksum: _Checksum | None = None
         self.written = 0
 
     @property
@@ -87,8 +88,7 @@ class Place:
             self._files.prepare()
             self._descriptor = os.open(path, flags, 0o644)
         self.written = 0
-        if self._verify and info.md5 is not None and in_order:
-            self._digest = hashlib.md5(usedforsecurity=False)
+        self._checksum = _Checksum(info) if self._verify and in_order else None
 
     def allocate(self, size: int) -> None:
         """Makes the file ``size`` bytes long, and takes the space for it where the file system can."""
@@ -114,9 +114,9 @@ class Place:
             rest = memoryview(b"".join(chunks))
             while done < size:
                 done += os.pwrite(self._descriptor, rest[done:], self.written + done)
-        if self._digest is not None:
+        if self._checksum is not None:
             for chunk in chunks:
-                self._digest.update(chunk)
+                self._checksum.update(chunk)
         self.written += size
 
     def publish(self, info: ObjectInfo, size: int, reservation: Reservation) -> Download:
@@ -128,7 +128,7 @@ class Place:
             OSError: there is no place for it.
         """
         item = self._item
-        if self._verify and info.md5 is not None and self._checksum() != info.md5:
+        if self._verify and not self._is_right(info):
             reason = f"the {size} bytes that arrived do not have the source's checksum"
             raise TransientSourceError(item.uri.redacted, reason, "checksum")
         now = time.time()
@@ -152,15 +152,38 @@ class Place:
             self._close()
             remove_if_there(self._files.temporary(self._item.token))
 
-    def _checksum(self) -> str:
-        digest, offset = self._digest, 0
-        if digest is None:
-            digest = hashlib.md5(usedforsecurity=False)
+    def _is_right(self, info: ObjectInfo) -> bool:
+        """Whether the file has the checksums that its source gives; reads it again if it came in ranges."""
+        checksum, offset = self._checksum, 0
+        if checksum is None:
+            checksum = _Checksum(info)
             while chunk := os.pread(self._descriptor, 1 << 20, offset):
-                digest.update(chunk)
+                checksum.update(chunk)
                 offset += len(chunk)
-        return digest.hexdigest()
+        return checksum.matches
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         os.close(descriptor)
+
+
+class _Checksum:
+    """Computes the checksums that a source gives for an object."""
+
+    def __init__(self, info: ObjectInfo) -> None:
+        self._wanted = info.md5
+        self._md5 = None if info.md5 is None else hashlib.md5(usedforsecurity=False)
+        self._other = None if info.checksum is None else Digest(info.checksum)
+
+    def update(self, chunk: bytes) -> None:
+        """Adds the next bytes."""
+        if self._md5 is not None:
+            self._md5.update(chunk)
+        if self._other is not None:
+            self._other.update(chunk)
+
+    @property
+    def matches(self) -> bool:
+        """Whether the bytes so far have them."""
+        right = self._md5 is None or self._md5.hexdigest() == self._wanted
+        return right and (self._other is None or self._other.matches)
