@@ -26,8 +26,8 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 # which a space matches a line break, too; its group is the figure.
 FIGURES: dict[str, list[tuple[str, str, float]]] = {
     "docs/life-of-a-sample.md": [
-        (r"claims up to (\S+) objects with one request", "forebay.fetch.fetcher:BATCH", 1),
-        (r"commits up to (\S+) downloads with one request", "forebay.fetch.fetcher:BATCH", 1),
+        (r"claims up to (\S+) objects", "forebay.fetch.fetcher:BATCH", 1),
+        (r"commits up to (\S+) downloads", "forebay.fetch.fetcher:BATCH", 1),
         (r"when (\S+) s have passed since the last commit", "forebay.fetch.fetcher:FLUSH_SECONDS", 1),
         (r"claimed again, at most (\S+) times", "forebay.fetch.fetcher:_MAX_LOST_CLAIMS", 1),
         (r"`claim_ttl_seconds` \((\S+) s\)", "setting:claim_ttl_seconds", 1),
@@ -37,7 +37,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"up to (\S+) samples to fetch: 1 sample", "forebay.jobs.message_size:SINGLES", 1),
         (r"leaves (\S+) messages for each worker thread", "forebay.jobs.message_size:SHARE", 1),
         (r"at most (\S+) samples a message", "forebay.jobs.message_size:MAX_MESSAGE_SIZE", 1),
-        (r"sample by sample, for at most (\S+) minutes", "forebay_worker.tasks:_BUDGET_SECONDS", MINUTE),
+        (r"one message at a time, for at most (\S+) minutes", "forebay_worker.tasks:_BUDGET_SECONDS", MINUTE),
         (r"sends a heartbeat every (\S+) s", "forebay_worker.presence:_HEARTBEAT_SECONDS", 1),
         (r"monitor of each worker \(every (\S+) s\)", "forebay_worker.presence:_HEARTBEAT_SECONDS", 1),
         (r"counts as alive for (\S+) s", "forebay.index.workers:ALIVE_SECONDS", 1),
