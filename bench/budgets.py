@@ -68,11 +68,11 @@ class Bound:
 
     def judge(self, runs: Runs) -> Verdict:
         """Compares, or says why that is not possible."""
-        required = f">= {self.least}x" if self.least is not None else f"<= {self.most}x"
+        required = f">= {self.least:.2f}x" if self.least is not None else f"<= {self.most:.2f}x"
         there = [peer for peer in self.peers if runs.get(peer)]
         if not runs.get(self.ours) or not there:
             absent = self.ours if not runs.get(self.ours) else " and ".join(self.peers)
-            return Verdict.unmeasured(self.what, required, f"there is no run of {absent}")
+            return Verdict.unmeasured(self.what, required, f"no run of {absent}")
         if self.least is not None:
             ratio = paired(runs[best(runs, there, "wall")], runs[self.ours], "wall")
             return Verdict.at_least(self.what, ratio, self.least, "{:.2f}x")
@@ -92,7 +92,7 @@ class MemoryBound:
     def judge(self, runs: Runs) -> Verdict:
         done = runs.get(self.ours)
         if not done:
-            return Verdict.unmeasured(self.what, f"<= {self.most:.0f} MB", f"there is no run of {self.ours}")
+            return Verdict.unmeasured(self.what, f"<= {self.most:.0f} MB", f"no run of {self.ours}")
         return Verdict.at_most(self.what, max(one.rss for one in done) / 1e6, self.most, "{:.0f} MB")
 
 

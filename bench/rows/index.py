@@ -39,6 +39,7 @@ def size(scale: Scale) -> Section:
         ]
         return section
     seconds: dict[int, list[float]] = {_FEW: [], scale.entries: []}
+    peaks = dict.fromkeys(seconds, 0)
     with scratch(4 << 30, scale.directory) as place:
         corpus = Corpus.make(place / "root", "photos", _OBJECTS, 100_000)
         uris = corpus.write_list(place / "uris")
@@ -53,16 +54,18 @@ def size(scale: Scale) -> Section:
             for number in range(scale.rounds + 1):
                 for count, engine in ((_FEW, few), (scale.entries, many)):
                     environment = forebay.environment(task, Path(engine.config.cache_dir))
-                    status = json.loads(run(forebay.prefetch(uris), environment).output)
+                    done = run(forebay.prefetch(uris), environment)
+                    status = json.loads(done.output)
                     _clear(engine, corpus.uris)
                     if number:  # the first one warms up
                         seconds[count].append(status["elapsed_seconds"] / _OBJECTS)
+                        peaks[count] = max(peaks[count], done.rss)
     rows = [
-        (f"{count:,}", *spread([one * 1e6 for one in each], "{:.0f}".format))
+        (f"{count:,}", *spread([one * 1e6 for one in each], "{:.0f}".format), f"{peaks[count] / 1e6:.0f}")
         for count, each in seconds.items()
     ]
     section.notes.append(f"A prefetch of {_OBJECTS:,} objects beside so many entries, the start not counted.")
-    section.tables.append((("entries", "µs/object", "min–max"), rows))
+    section.tables.append((("entries", "µs/object", "min–max", "peak MB"), rows))
     ratio = statistics.median(a / b for a, b in zip(seconds[scale.entries], seconds[_FEW], strict=True))
     section.verdicts += [
         Verdict.at_most(what[0], ratio, 1.2, "{:.2f}x"),

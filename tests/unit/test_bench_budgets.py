@@ -44,7 +44,7 @@ def test_cost_is_our_cpu_to_that_of_the_cheapest_peer() -> None:
 def test_what_was_not_run_is_neither_reached_nor_missed(found: dict[str, list[Run]]) -> None:
     verdict = Bound("speed", "ours", ("peer",), least=3.0).judge(found)
     assert (verdict.reached, verdict.word) == (None, "-")
-    assert verdict.measured.startswith("not measured: there is no run of")
+    assert verdict.measured.startswith("not measured: no run of")
 
 
 def test_memory_is_the_most_of_any_round() -> None:
