@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ACCESS_LOG = 'log_format brief "$msec $status $uri";'
-# The first seconds are those of the start, and of finding out how much is allowed.
-_BEGINNING_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -30,13 +28,15 @@ def parse(text: str) -> list[Answer]:
     return found
 
 
-def rates(answers: Sequence[Answer], lifted_at: float) -> tuple[float, float]:
-    """Answers 200 a second: on average before the limit was lifted, and in the best second after."""
-    served = sorted(answer.moment for answer in answers if answer.status == 200)
-    if not served:
-        return 0.0, 0.0
-    begin = served[0] + _BEGINNING_SECONDS
-    limited = [moment for moment in served if begin <= moment < lifted_at]
+def rates(answers: Sequence[Answer], begin: float, lifted_at: float) -> tuple[float, float]:
+    """Answers 200 a second: on average until the limit was lifted, and in the best second after."""
+    served = [answer.moment for answer in answers if answer.status == 200]
+    limited = sum(begin <= moment < lifted_at for moment in served)
     after = Counter(int(moment - lifted_at) for moment in served if moment >= lifted_at)
-    average = len(limited) / (lifted_at - begin) if lifted_at > begin else 0.0
-    return average, float(max(after.values(), default=0))
+    return limited / (lifted_at - begin), float(max(after.values(), default=0))
+
+
+def shares(answers: Sequence[Answer], begin: float, end: float, buckets: Sequence[str]) -> list[int]:
+    """How many answers 200 there were for each bucket in that time."""
+    served = [answer for answer in answers if answer.status == 200 and begin <= answer.moment < end]
+    return [sum(answer.path.startswith(f"/{bucket}/") for answer in served) for bucket in buckets]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import subprocess
 import time
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.access_log import ACCESS_LOG, Answer, parse, rates
+from bench.access_log import ACCESS_LOG, parse, rates, shares
 from bench.corpus import Corpus
 from bench.page import write_block
 from bench.place import scratch
@@ -31,6 +32,9 @@ from bench.tools.task import Task
 from tests.servers.process import free_ports
 
 _SIZE = 20_000
+_PATIENCE_SECONDS = 60.0
+# The first seconds are those of finding out how much is allowed.
+_BEGINNING_SECONDS = 3.0
 _HEAD = (
     "processes",
     "limit /s",
@@ -92,9 +96,9 @@ def main() -> None:
             rows.append(_measure(place, processes, options.rate, options.seconds, options.objects).row)
             print(aligned(_HEAD, rows[-1:]), flush=True)
     note = (
-        f"{options.objects:,} objects of {_SIZE:,} bytes; the limit is lifted after "
-        f"{options.seconds:.0f} s. The rates are those of answers 200 by nginx's log: while the limit holds, "
-        "from the fourth second on, and of the best second after it."
+        f"{options.objects:,} objects of {_SIZE:,} bytes. The rates are those of answers 200 by nginx's log: "
+        f"on average over the {options.seconds:.0f} s that begin {_BEGINNING_SECONDS:.0f} s after the last "
+        "process has its first object, and in the best second after the limit was lifted."
     )
     if options.write:
         write_block("throttle", f"{note}\n\n{markdown(_HEAD, rows)}")
@@ -114,25 +118,32 @@ def _measure(place: Path, processes: int, rate: int, seconds: float, objects: in
             environment = forebay.environment(Task(corpus, corpus, endpoint, here), here / "cache")
             uris = corpus.write_list(here / "uris")
             running.append(_start(forebay.prefetch(uris), environment, here))
-        time.sleep(seconds)
+        log, buckets = place / "nginx" / "access.log", [corpus.bucket for corpus in corpora]
+        begin = _wait_for_all(log, buckets)
+        time.sleep(_BEGINNING_SECONDS + seconds)
         lifted_at = lift()
         failed = [_failed(process, place / f"process-{n}") for n, process in enumerate(running)]
-    answers = parse((place / "nginx" / "access.log").read_text())
-    limited, lifted = rates(answers, lifted_at)
+    answers = parse(log.read_text())
+    limited, lifted = rates(answers, begin, lifted_at)
     return Found(
         processes,
         rate,
         limited,
         sum(answer.status == 503 for answer in answers),
         lifted,
-        _shares(answers, lifted_at, processes),
+        shares(answers, begin, lifted_at, buckets),
         sum(failed),
     )
 
 
-def _shares(answers: Sequence[Answer], until: float, processes: int) -> list[int]:
-    served = [answer for answer in answers if answer.status == 200 and answer.moment < until]
-    return [sum(answer.path.startswith(f"/part-{n}/") for answer in served) for n in range(processes)]
+def _wait_for_all(log: Path, buckets: Sequence[str]) -> float:
+    """Waits until every process has had an answer; gives the moment from which the rate is counted."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not all(shares(parse(log.read_text()), 0.0, math.inf, buckets)):
+        if time.monotonic() > deadline:
+            raise RuntimeError("a process has fetched nothing within a minute")
+        time.sleep(0.1)
+    return time.time() + _BEGINNING_SECONDS
 
 
 @contextlib.contextmanager

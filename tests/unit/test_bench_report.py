@@ -8,7 +8,7 @@ import pytest
 
 from bench import page, parts
 from bench.__main__ import main
-from bench.access_log import Answer, parse, rates
+from bench.access_log import Answer, parse, rates, shares
 from bench.budgets import Verdict
 from bench.corpus import Corpus, WrongFilesError
 from bench.memory import mixed_sizes, table
@@ -94,9 +94,9 @@ def test_the_course_of_memory_is_compared_with_the_setting() -> None:
 def test_rates_are_counted_while_the_limit_holds_and_after() -> None:
     log = "100.0 204 /.ready\n" + "".join(f"{100 + n / 10} 200 /a/{n}\n" for n in range(200)) + "bro"
     answers = [*parse(log), Answer(105.0, 503, "/a/1"), *[Answer(120.5, 200, "/a/x")] * 70]
-    limited, lifted = rates(answers, 120.0)
-    assert (round(limited, 1), lifted) == (10.0, 70.0)
-    assert rates([], 5.0) == (0.0, 0.0)
+    assert rates(answers, 110.0, 120.0) == (10.0, 70.0)
+    assert rates([], 1.0, 5.0) == (0.0, 0.0)
+    assert shares(answers, 110.0, 111.0, ["a", "b"]) == [10, 0]
 
 
 def test_a_listing_must_have_every_name_once(tmp_path: Path) -> None:
