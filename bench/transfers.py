@@ -41,6 +41,15 @@ class Comparison:
         rows = [row for row in self.rows if row.quick or not scale.quick]
         return [row for row in rows if not scale.only or any(word in row.tool.name for word in scale.only)]
 
+    def asked(self, scale: Scale) -> list[Bound | MemoryBound]:
+        """The bounds on the rows of such a run; one on a row that failed is among them."""
+        names = {row.tool.name for row in self.chosen(scale)}
+        return [
+            bound
+            for bound in self.bounds
+            if bound.ours in names and (isinstance(bound, MemoryBound) or names & set(bound.peers))
+        ]
+
 
 @dataclass(frozen=True)
 class Objects:
@@ -80,7 +89,7 @@ def compare(comparison: Comparison, there: Objects, scale: Scale) -> Section:
     section = Section(comparison.name, [_describe(comparison, there, scale)])
     section.notes += [f"{name}: not measured, {reason}" for name, reason in found.absent.items()]
     section.tables.append(table(found, len(measured.md5), measured.sizes[0], scale.rounds))
-    section.verdicts += [bound.judge(found.runs) for bound in comparison.bounds]
+    section.verdicts += [bound.judge(found.runs) for bound in comparison.asked(scale)]
     return section
 
 

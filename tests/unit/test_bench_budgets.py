@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.budgets import Bound, MemoryBound, Verdict, best, paired
@@ -62,8 +64,17 @@ def test_every_bound_speaks_of_rows_that_exist_and_a_quick_run_measures_ours() -
         for bound in comparison.bounds:
             assert bound.ours in names
             if isinstance(bound, Bound):
-                assert set(bound.peers) <= names | {"rclone copyto"}
+                assert set(bound.peers) <= names
                 assert bound.ours not in quick or quick & set(bound.peers)
+
+
+def test_only_bounds_on_rows_that_were_asked_for_are_judged() -> None:
+    full, quick = fetching.small.asked(FULL), fetching.small.asked(QUICK)
+    assert full == list(fetching.small.bounds)
+    assert [bound for bound in full if bound not in quick] == [
+        bound for bound in full if bound.ours == "Forebay, one worker of the fleet"
+    ]
+    assert fetching.late.asked(replace(FULL, only=("s5cmd", "rclone"))) == []
 
 
 def test_resident_memory_is_read_from_a_status() -> None:
