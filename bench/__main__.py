@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import page, parts
+from bench.place import clean_up_when_terminated
 from bench.report import Section, aligned, verdict_table
 from bench.scale import FULL, QUICK, Scale
 from bench.settings import forget_settings
@@ -43,6 +44,7 @@ def scale_of(options: argparse.Namespace) -> Scale:
 
 def _measure(names: tuple[str, ...], scale: Scale, *, write: bool) -> int:
     forget_settings()
+    clean_up_when_terminated()
     began, load = time.monotonic(), [os.getloadavg()[0]]
     print(f"{os.cpu_count()} CPUs, load average {load[0]:.1f} before the first run")
     sections: list[Section] = []

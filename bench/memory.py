@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.corpus import Corpus
 from bench.page import PAGE, write_block
-from bench.place import scratch
+from bench.place import clean_up_when_terminated, scratch
 from bench.process import FailedError, status_bytes, tree
 from bench.report import Table, aligned, markdown
 from bench.sampling import Course, watch
@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="draw and write into docs/")
     options = parser.parse_args()
     forget_settings()
+    clean_up_when_terminated()
     settings = {first_field(_REQUESTS_SETTINGS) or "num_workers": str(options.in_flight)}
     settings |= dict(setting.split("=", 1) for setting in options.setting)
     sizes = mixed_sizes(options.objects)

@@ -20,7 +20,7 @@ from pathlib import Path
 from bench.access_log import ACCESS_LOG, parse, rates, shares
 from bench.corpus import Corpus
 from bench.page import write_block
-from bench.place import scratch
+from bench.place import clean_up_when_terminated, scratch
 from bench.report import aligned, markdown
 from bench.server import Endpoint, nginx, reload
 from bench.server.certificates import make_certificates
@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the figures into docs/benchmarks.md")
     options = parser.parse_args()
     forget_settings()
+    clean_up_when_terminated()
     rows = []
     for processes in options.processes:
         with scratch(3 * options.objects * _SIZE, None) as place:
