@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.budgets import Verdict
 from bench.corpus import Corpus
 from bench.place import scratch
 from bench.process import run
-from bench.report import Budget, spread
+from bench.report import Section, spread
+from bench.scale import Scale
 from bench.server import serving
 from bench.tools import forebay
 from bench.tools.task import Task
@@ -22,80 +24,94 @@ from bench.tools.task import Task
 if TYPE_CHECKING:
     from forebay.engine import Engine
 
-_FEW, _MANY = 1_000, 1_000_000
+_FEW = 1_000
 _OBJECTS = 2000
-_FILES = 50_000
 
 
-def size(*, rounds: int = 5, directory: Path | None = None) -> list[Budget]:
+def size(scale: Scale) -> Section:
     """Fetches objects into a cache of few entries and into one of many, in turn."""
-    seconds: dict[int, list[float]] = {_FEW: [], _MANY: []}
-    with scratch(4 << 30, directory) as place:
+    what = ("time per object, 1,000,000 entries / 1,000", "bytes of Redis per entry, keys of 36 bytes")
+    section = Section("index")
+    if not scale.entries:
+        section.verdicts += [
+            Verdict.unmeasured(what[0], "<= 1.20x", "not in a quick run"),
+            Verdict.unmeasured(what[1], "<= 260 bytes", "not in a quick run"),
+        ]
+        return section
+    seconds: dict[int, list[float]] = {_FEW: [], scale.entries: []}
+    peaks = dict.fromkeys(seconds, 0)
+    with scratch(4 << 30, scale.directory) as place:
         corpus = Corpus.make(place / "root", "photos", _OBJECTS, 100_000)
         uris = corpus.write_list(place / "uris")
         with (
-            serving(place / "root", place / "nginx", corpus) as endpoint,
+            serving(place / "root", place / "nginx", corpus) as site,
             _engine(place / "few") as few,
             _engine(place / "many") as many,
         ):
-            task = Task(corpus, corpus, endpoint, 16, place)
+            task = Task(corpus, corpus, site.endpoints["plain"], place)
             _fill(few, _FEW)
-            memory = _fill(many, _MANY)
-            print(f"{_MANY:,} entries with keys of 36 bytes take {memory:.0f} bytes of Redis each")
-            for _ in range(rounds):
-                for count, engine in ((_FEW, few), (_MANY, many)):
-                    environment = forebay.environment(task, Path(engine.config.cache_dir), "local")
-                    status = json.loads(run(forebay.prefetch(uris), environment).output)
-                    seconds[count].append(status["elapsed_seconds"] / _OBJECTS)
+            memory = _fill(many, scale.entries)
+            for number in range(scale.rounds + 1):
+                for count, engine in ((_FEW, few), (scale.entries, many)):
+                    environment = forebay.environment(task, Path(engine.config.cache_dir))
+                    done = run(forebay.prefetch(uris), environment)
+                    status = json.loads(done.output)
                     _clear(engine, corpus.uris)
-    for count, each in seconds.items():
-        median, limits = spread([one * 1e6 for one in each], "{:.0f}".format)
-        print(f"a prefetch beside {count:,} entries: {median} µs an object ({limits})")
-    ratio = statistics.median(a / b for a, b in zip(seconds[_MANY], seconds[_FEW], strict=True))
-    return [
-        Budget.at_most("time per object, 1,000,000 entries / 1,000", ratio, 1.2, "{:.2f}x"),
-        Budget.at_most("Redis per entry", memory, 260, "{:.0f} bytes"),
+                    if number:  # the first one warms up
+                        seconds[count].append(status["elapsed_seconds"] / _OBJECTS)
+                        peaks[count] = max(peaks[count], done.rss)
+    rows = [
+        (f"{count:,}", *spread([one * 1e6 for one in each], "{:.0f}".format), f"{peaks[count] / 1e6:.0f}")
+        for count, each in seconds.items()
     ]
+    section.notes.append(f"A prefetch of {_OBJECTS:,} objects beside so many entries, the start not counted.")
+    section.tables.append((("entries", "µs/object", "min–max", "peak MB"), rows))
+    ratio = statistics.median(a / b for a, b in zip(seconds[scale.entries], seconds[_FEW], strict=True))
+    section.verdicts += [
+        Verdict.at_most(what[0], ratio, 1.2, "{:.2f}x"),
+        Verdict.at_most(what[1], memory, 260, "{:.0f} bytes"),
+    ]
+    return section
 
 
-def evict(*, rounds: int = 5, directory: Path | None = None) -> list[Budget]:
+def evict(scale: Scale) -> Section:
     """Evicts many small files."""
-    rates, slowest, typical = [], [], []
-    with scratch(_FILES * 4096, directory) as place:
-        for number in range(rounds):
+    rates, slowest, typical, files = [], [], [], scale.evicted
+    with scratch(files * 4096, scale.directory) as place:
+        for number in range(scale.rounds):
             with _engine(place / f"cache-{number}") as engine:
-                total = _write_files(engine, _FILES)
+                total = _write_files(engine, files)
                 redis = engine.open_index().connection.redis
                 redis.config_set("slowlog-log-slower-than", 500)
                 redis.config_set("slowlog-max-len", 100_000)
                 redis.slowlog_reset()
                 start = time.perf_counter()
                 done = engine.open_evictor().evict(total)
-                rates.append(_FILES / (time.perf_counter() - start))
+                rates.append(files / (time.perf_counter() - start))
                 calls = [call["duration"] / 1000 for call in redis.slowlog_get(100_000)] or [0.0]
                 slowest.append(max(calls))
                 typical.append(statistics.median(calls))
-                if len(done.entries) != _FILES or os.listdir(engine.files.layout().media_dir):
-                    raise RuntimeError(f"{len(done.entries)} of {_FILES} files were evicted")
-    rate, limits = spread(rates, "{:,.0f}".format)
-    print(f"evicted {_FILES:,} files, {rounds} times: {rate} files/s ({limits})")
-    longest, limits = spread(slowest, "{:.1f}".format)
-    print(
-        f"the longest call of Redis in each round: {longest} ms ({limits}), by the clock: on a busy machine"
-    )
-    print(
-        f"that includes waiting for a CPU; the median of all over 0.5 ms: {statistics.median(typical):.1f} ms"
-    )
-    return [
-        Budget.at_least("eviction", statistics.median(rates), 20_000, "{:,.0f} files/s"),
-        Budget.at_most("its longest Redis call", statistics.median(slowest), 5, "{:.1f} ms"),
+                if len(done.entries) != files or os.listdir(engine.files.layout().media_dir):
+                    raise RuntimeError(f"{len(done.entries)} of {files} files were evicted")
+    section = Section("evict", [f"{files:,} files of 1 KB, {scale.rounds} rounds."])
+    rows = [
+        ("files/s", *spread(rates, "{:,.0f}".format)),
+        ("longest Redis call of a round, ms", *spread(slowest, "{:.1f}".format)),
+        ("median of those over 0.5 ms, ms", *spread(typical, "{:.1f}".format)),
     ]
+    section.tables.append((("eviction", "median", "min–max"), rows))
+    section.verdicts += [
+        Verdict.at_least("eviction", statistics.median(rates), 30_000, "{:,.0f} files/s"),
+        Verdict.at_most("longest Redis call of an eviction", statistics.median(slowest), 5, "{:.1f} ms"),
+    ]
+    return section
 
 
 @contextlib.contextmanager
 def _engine(cache_dir: Path) -> Iterator[Engine]:
     """The engine of a volume of its own, with its embedded Valkey."""
     from forebay.config import MediaCacheConfig
+    from forebay.engine import Engine
 
     with forebay.stopping(cache_dir):
         engine = Engine(MediaCacheConfig(cache_dir=str(cache_dir)))
