@@ -17,8 +17,8 @@ from forebay.errors import VolumeError
 from forebay.eviction.clearing import Clearing
 from forebay.eviction.evictor import Evictor
 from forebay.eviction.room import Room
+from forebay.fetch.destination import Destination
 from forebay.fetch.fetcher import Fetcher
-from forebay.fetch.transfer import Destination
 from forebay.index import Index
 from forebay.index.connection import Connection
 from forebay.jobs.creation import JobMaker

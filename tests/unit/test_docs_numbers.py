@@ -26,10 +26,10 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 # which a space matches a line break, too; its group is the figure.
 FIGURES: dict[str, list[tuple[str, str, float]]] = {
     "docs/life-of-a-sample.md": [
-        (r"claims up to (\S+) objects", "forebay.fetch.fetcher:BATCH", 1),
-        (r"commits up to (\S+) downloads", "forebay.fetch.fetcher:BATCH", 1),
-        (r"when (\S+) s have passed since the last commit", "forebay.fetch.fetcher:FLUSH_SECONDS", 1),
-        (r"claimed again, at most (\S+) times", "forebay.fetch.fetcher:_MAX_LOST_CLAIMS", 1),
+        (r"claims up to (\S+) objects", "forebay.fetch.run:BATCH", 1),
+        (r"commits up to (\S+) downloads", "forebay.fetch.run:BATCH", 1),
+        (r"when (\S+) s have passed since the last commit", "forebay.fetch.run:FLUSH_SECONDS", 1),
+        (r"claimed again, at most (\S+) times", "forebay.fetch.run:_MAX_LOST_CLAIMS", 1),
         (r"`claim_ttl_seconds` \((\S+) s\)", "setting:claim_ttl_seconds", 1),
         (r"Each call is repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
     ],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from forebay.errors import Failure, ForebayError, ObjectNotFoundError, SourceError
-from forebay.fetch.transfer import unchanged
+from forebay.fetch.refusals import unchanged
 from forebay.index import Entry
 from forebay.retry import retry_transient
 from forebay.threads import map_in_threads

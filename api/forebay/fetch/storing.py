@@ -9,8 +9,8 @@ from typing import BinaryIO
 from forebay.backoff import Backoff
 from forebay.errors import ObjectTooLargeError, SourceError
 from forebay.eviction.room import Room
+from forebay.fetch.destination import Destination
 from forebay.fetch.place import Place
-from forebay.fetch.transfer import Destination
 from forebay.fetch.work import Item
 from forebay.index import SessionLostError
 from forebay.processes import is_identity_alive

@@ -7,49 +7,30 @@ further attempts. The transport's threads write the bytes, and hand each event t
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import random
 import time
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from forebay.config import MediaCacheConfig
-from forebay.config.sizes import human
 from forebay.errors import (
-    CacheFullError,
     ForebayError,
     NotModifiedError,
     ObjectChangedError,
-    ObjectTooLargeError,
-    SourceError,
     TransientSourceError,
 )
 from forebay.fetch.body import Body, InRanges
+from forebay.fetch.destination import Destination
 from forebay.fetch.place import Place
 from forebay.fetch.ranges import Ranges
+from forebay.fetch.refusals import disk_error, too_large, unchanged
 from forebay.fetch.work import Item
-from forebay.index import Download, Entry, Index, SessionLostError
+from forebay.index import Download, Entry, SessionLostError
 from forebay.sources.base import ObjectInfo, Source, SourceLookup
 from forebay.transport import Exchange, Head, Kind, Outcome, Request, Transport, TransportError
-from forebay.volume.files import Files
-from forebay.volume.session import Session
-from forebay.volume.unread import UnreadPrefetches
 
 _RETRY_SECONDS = (0.05, 0.2)
 _MAX_RETRY_SECONDS = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where transfers write to, and with which settings."""
-
-    index: Index
-    session: Session
-    files: Files
-    unread: UnreadPrefetches
-    config: MediaCacheConfig
 
 
 class YieldedError(Exception):
@@ -281,7 +262,7 @@ class Transfer:
             raise NotModifiedError(self.item.uri.redacted, "it is the copy that is cached")
         size, limit = info.size, self._config.limit
         if size is not None and limit is not None and size > limit:
-            raise self._too_large(size, limit)
+            raise too_large(self.item.uri, size, limit)
         # Without an etag, ranges of two versions of an object might be put together.
         in_ranges = self._in_ranges and info.ranges and info.etag
         if in_ranges and size is not None and size >= 2 * self._config.range_size_bytes:
@@ -314,7 +295,7 @@ class Transfer:
         if isinstance(error, OSError) and not isinstance(error, ForebayError):
             if not self._to.session.owns(self.item.token):
                 return self._end(SessionLostError())
-            error = self._disk_error(error)
+            error = disk_error(self.item.uri, error, self._config.limit)
         if (
             isinstance(error, TransientSourceError)
             and not error.exhausted
@@ -386,7 +367,7 @@ class Transfer:
         try:
             limit = self._config.limit
             if limit is not None and size > limit:
-                raise self._too_large(size, limit)
+                raise too_large(self.item.uri, size, limit)
             if self.reservation.grow(size) is None:
                 self._transport.resume(self._exchange)
                 return Step.EVENT
@@ -406,43 +387,3 @@ class Transfer:
         if old is not None and limit is not None and size + old.size > limit:
             self._to.files.remove(self.item.entry)
             self._to.index.entries.forget([(self.item.entry, old.format())], self.item.token)
-
-    def _too_large(self, size: int, limit: int) -> ObjectTooLargeError:
-        return ObjectTooLargeError(
-            f"{self.item.uri}: its {human(size)} are more than the whole cache of {human(limit)}; "
-            "raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES",
-            size=size,
-            limit=limit,
-        )
-
-    def _disk_error(self, error: OSError) -> ForebayError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return CacheFullError(
-                f"{self.item.uri}: the disk of the cache directory is full ({error.strerror}); free "
-                "some space, or raise FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES so that Forebay evicts before that "
-                "happens",
-                limit=self._config.limit,
-            )
-        reason = error.strerror or str(error)
-        text = f"{self.item.uri}: cannot be written to the cache directory: {reason}"
-        return CacheFullError(text, limit=self._config.limit)
-
-
-def unchanged(info: ObjectInfo, entry: Entry, modified: float) -> bool:
-    """Whether what a source says is what is cached: by etag, else by size and time.
-
-    Args:
-        modified: the cached file's time of modification, in seconds since the epoch.
-    """
-    if info.etag and entry.etag:
-        return info.etag == entry.etag
-    if info.size is None or info.modified is None:
-        return False
-    return info.size == entry.size and abs(info.modified - modified) < 1.0
-
-
-def as_forebay_error(item: Item, error: BaseException) -> ForebayError:
-    """The error of a sample, whatever raised it."""
-    if isinstance(error, ForebayError):
-        return error
-    return SourceError(item.uri.redacted, f"failed unexpectedly ({type(error).__name__}): {error}")
