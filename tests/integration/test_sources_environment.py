@@ -6,6 +6,7 @@ Forebay's own transport: both must come to the same.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -389,6 +390,7 @@ class TestLogins:
 
         s3_proxy.fault(f"/{s3_bucket}/x", Fault.s3(400, "ExpiredToken"), times=1)
         credentials_file(machine)
+        time.sleep(0.6)  # the file is not looked at with every request
 
         assert bytes_of(source, uri) == b"hello"
         assert s3_proxy.count("GET", f"/{s3_bucket}/x") == 3
