@@ -17,6 +17,7 @@ import pytest
 from forebay.errors import (
     AccessDeniedError,
     ConfigError,
+    DownloadError,
     ForebayError,
     ObjectNotFoundError,
     SourceError,
@@ -29,6 +30,7 @@ from forebay.sources.s3 import s3_source
 from forebay.sources.sources import Sources
 from forebay.transport.tls import VARIABLES
 from forebay.uri import parse
+from tests.caches import MakeCache
 from tests.integration.sites import bytes_of, config
 from tests.servers import Fault, Proxy
 from tests.servers.certificates import self_signed
@@ -394,3 +396,20 @@ class TestLogins:
 
         assert bytes_of(source, uri) == b"hello"
         assert s3_proxy.count("GET", f"/{s3_bucket}/x") == 3
+
+
+@pytest.mark.usefixtures("s3_environment")
+@pytest.mark.timeout(60)
+def test_a_job_goes_on_past_samples_that_no_server_can_have(
+    make_cache: MakeCache, s3_server: S3Server, s3_bucket: str
+):
+    good = [s3_server.put(s3_bucket, f"{number}.jpg", b"hello") for number in range(4)]
+    bad = ["s3:// photos/b.jpg", "s3://../photos/a.jpg", "s3://b?c/a.jpg", f"s3://{s3_bucket}/*.jpg"]
+    cache = make_cache()
+
+    with pytest.raises(DownloadError) as caught:
+        cache.download_media([*bad, *good], skip_failures=False)
+
+    assert sorted(failure.uri for failure in caught.value.failures) == sorted(bad)
+    assert [Path(cache.local_path(uri)).read_bytes() for uri in good] == [b"hello"] * 4
+    assert cache.stats()["current_count"] == 4
