@@ -6,6 +6,7 @@ Forebay's own transport: both must come to the same.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from forebay.sources.s3 import s3_source
 from forebay.sources.sources import Sources
 from forebay.transport.tls import VARIABLES
 from forebay.uri import parse
+from tests.caches import MakeCache
 from tests.integration.sites import bytes_of, config
 from tests.servers import Fault, Proxy
 from tests.servers.certificates import self_signed
@@ -186,7 +188,7 @@ ROWS = [
 
 
 def netrc(home: Path) -> None:
-    (home / ".netrc").write_text("default login somebody password else\n")
+    (home / ".netrc").write_text("default login nobody password else\n")
 
 
 @pytest.fixture(autouse=True)
@@ -365,7 +367,7 @@ class TestLogins:
             assert bytes_of(Sources(settings).for_uri(uri), uri) == b"hello"
             return http_server.requests[-1].headers["authorization"]
 
-        assert authorization() == "Basic c29tZWJvZHk6ZWxzZQ=="
+        assert authorization() == "Basic bm9ib2R5OmVsc2U="
         assert authorization(headers={"Authorization": "Bearer mine"}) == "Bearer mine"
         assert authorization(auth=["a", "b"]) == "Basic YTpi"
 
@@ -389,6 +391,25 @@ class TestLogins:
 
         s3_proxy.fault(f"/{s3_bucket}/x", Fault.s3(400, "ExpiredToken"), times=1)
         credentials_file(machine)
+        time.sleep(0.6)  # the file is not looked at with every request
 
         assert bytes_of(source, uri) == b"hello"
         assert s3_proxy.count("GET", f"/{s3_bucket}/x") == 3
+
+
+@pytest.mark.usefixtures("s3_environment")
+@pytest.mark.timeout(60)
+def test_a_job_goes_on_past_samples_that_no_server_can_have(
+    make_cache: MakeCache, s3_server: S3Server, s3_bucket: str
+):
+    good = [s3_server.put(s3_bucket, f"{number}.jpg", b"hello") for number in range(4)]
+    bad = ["s3:// photos/b.jpg", "s3://../photos/a.jpg", "s3://b?c/a.jpg", f"s3://{s3_bucket}/*.jpg"]
+    cache = make_cache()
+
+    cache.download_media([*bad, *good], skip_failures=True)
+
+    for uri in bad:
+        with pytest.raises(SourceError, match=r"is no name of a bucket|pattern to --include"):
+            cache.local_path(uri)
+    assert [Path(cache.local_path(uri)).read_bytes() for uri in good] == [b"hello"] * 4
+    assert cache.stats()["current_count"] == 4

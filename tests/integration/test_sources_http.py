@@ -245,7 +245,7 @@ class TestPrivateAddresses:
             source_for(uri).open(uri)
         assert not http_server.requests
 
-    def test_are_not_reached_over_a_connection_of_somebody_who_may(
+    def test_are_not_reached_over_a_connection_that_was_allowed(
         self, http_server: HTTPServer, monkeypatch: pytest.MonkeyPatch
     ):
         # Given a connection to a private address that was opened for a folder in which it is allowed

@@ -16,7 +16,6 @@ service account. Where none are found at all, requests carry none, which is what
 from __future__ import annotations
 
 import os
-import threading
 import time
 import warnings
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from forebay.config import MediaCacheConfig
 from forebay.errors import AccessDeniedError, ConfigError, SourceError, TransientSourceError
 from forebay.sources.routes import checked_endpoint, limits_of
-from forebay.transport import Limits
+from forebay.transport import Limits, forks
 from forebay.transport.proxies import Proxies, proxies_from
 from forebay.transport.tls import TLS, tls_from
 from forebay.uri import MediaURI
@@ -73,7 +72,6 @@ class Tokens:
     def __init__(self, credentials: Credentials | None, description: str) -> None:
         self.credentials = credentials
         self.description = description
-        self._lock = threading.Lock()
         self._asked = float("-inf")
 
     def current(self, uri: MediaURI) -> str:
@@ -86,20 +84,22 @@ class Tokens:
         credentials = self.credentials
         if credentials is None:
             return ""
-        with self._lock:
-            if self._is_due(credentials):
-                self._refresh(credentials, uri)
-            return f"Bearer {credentials.token}"
+        token = credentials.token
+        if not token or self._is_due(credentials):
+            # No fork happens meanwhile: a child would find locks held.
+            with forks.setting_up():
+                if not credentials.token or self._is_due(credentials):
+                    self._refresh(credentials, uri)
+                token = credentials.token
+        return f"Bearer {token}"
 
     def expire(self, authorization: str | None) -> None:
         """Has the next call renew the token that a server has refused, unless that has been done."""
-        with self._lock:
+        with forks.setting_up():
             if self.credentials is not None and authorization == f"Bearer {self.credentials.token}":
                 self.credentials.token = None
 
     def _is_due(self, credentials: Credentials) -> bool:
-        if not credentials.token:
-            return True
         expiry: datetime | None = credentials.expiry
         if expiry is None or time.monotonic() < self._asked + _ASKING_SECONDS:
             return False

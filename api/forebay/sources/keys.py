@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from forebay.transport import Credentials
+from forebay.transport import Credentials, forks
 
 # botocore knows when keys are due for renewal; those that expire are asked for again after so long.
 _ASKING_SECONDS = 0.5
@@ -27,8 +26,7 @@ class Keys:
         self.description = description
         self._find = find
         self._found = found
-        self._lock = threading.Lock()
-        self._asked = float("-inf")
+        self._asked = self._searched = float("-inf")
         self._now: dict[str, Credentials] = {}
 
     @classmethod
@@ -51,7 +49,8 @@ class Keys:
         lent = self._now.get(region)
         if lent is not None and (self.botocore is None or time.monotonic() < self._asked + _ASKING_SECONDS):
             return lent
-        with self._lock:
+        # No fork happens meanwhile: botocore has locks of its own, which a child would find held.
+        with forks.setting_up():
             keys = self._found.get_frozen_credentials()
             self._asked = time.monotonic()
             fresh = Credentials(
@@ -67,11 +66,12 @@ class Keys:
 
     def renewed(self, refused: Credentials) -> Credentials | None:
         """Other keys than those that a server takes for expired; ``None`` where there are none."""
-        if self.current(refused.region) == refused:
-            found = self._find()
-            with self._lock:
-                self._found, self._now = found or self._found, {}
-        fresh = self.current(refused.region)
+        with forks.setting_up():
+            fresh = self.current(refused.region)
+            if fresh == refused and time.monotonic() > self._searched + _ASKING_SECONDS:
+                self._found, self._now = self._find() or self._found, {}
+                self._searched = time.monotonic()
+                fresh = self.current(refused.region)
         return None if fresh == refused else fresh
 
 
