@@ -17,6 +17,7 @@ from typing_extensions import Self
 from forebay.errors import AccessDeniedError, SourceError
 from forebay.sources import failures
 from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
+from forebay.sources.listings import Page, PageError, PageQuery
 from forebay.uri import MediaURI
 
 if TYPE_CHECKING:
@@ -100,20 +101,15 @@ class BotoReader:
         ) as opened:
             return Beginning(opened.info, b"".join(opened))
 
-    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=prefix.bucket, Prefix=prefix.key, Delimiter="" if recursive else "/"
-        )
-        root = f"{prefix.scheme}://{prefix.bucket}/"
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
+        asked = {"Prefix": query.prefix, "Delimiter": query.delimiter, "StartAfter": query.start_after}
+        if query.token:
+            asked["ContinuationToken"] = query.token
         try:
-            for page in pages:
-                for item in page.get("Contents", ()):
-                    modified = item["LastModified"].timestamp()
-                    yield ObjectInfo(root + item["Key"], item["Size"], item.get("ETag"), modified)
-                for folder in page.get("CommonPrefixes", ()):
-                    yield ObjectInfo(root + folder["Prefix"])
+            answer = self._client.list_objects_v2(Bucket=prefix.bucket, **asked)  # type: ignore[arg-type]
         except Exception as error:
             raise self._failure(prefix, error, to="list") from None
+        return _BotoPage(answer)
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         if not 1 <= expires_seconds <= _MAX_SIGNATURE_SECONDS:
@@ -155,6 +151,24 @@ class BotoReader:
 
     def _failure(self, uri: MediaURI, error: Exception, *, to: str = "read") -> SourceError:
         return failure(uri, error, self._access.credential_provider.description, to=to)
+
+
+class _BotoPage:
+    """A page of a listing; see `Page`."""
+
+    def __init__(self, answer: Any) -> None:
+        self._items = answer.get("Contents", [])
+        self.keys = [item["Key"] for item in self._items]
+        self.folders = [folder["Prefix"] for folder in answer.get("CommonPrefixes", ())]
+        self.token: str = answer.get("NextContinuationToken", "")
+        if answer.get("IsTruncated") and not self.token:
+            raise PageError("the listing is cut off, and the server does not say how to go on")
+
+    def objects(self, root: str) -> list[ObjectInfo]:
+        return [
+            ObjectInfo(root + item["Key"], item["Size"], item.get("ETag"), item["LastModified"].timestamp())
+            for item in self._items
+        ]
 
 
 class _BotoStream:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
 from forebay.sources.fast import FastReader, keeps_key
+from forebay.sources.listings import Page, PageQuery
+from forebay.sources.listings.asking import list_in_order
 from forebay.sources.per_process import PerProcess, obstore_is_safe
 from forebay.uri import MediaURI
+
+if TYPE_CHECKING:
+    from forebay.sources.s3_listing import S3Pages
 
 
 class Reader(Protocol):
@@ -28,7 +33,7 @@ class Reader(Protocol):
 class PortableReader(Reader, Protocol):
     """The cloud's own client: works in a forked child, keeps every key, lists and signs."""
 
-    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]: ...
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page: ...
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str: ...
 
@@ -43,6 +48,7 @@ class BucketSource:
             the client as it is configured.
         make_portable: makes the client of this process.
         verify: open objects with the client, because only that sees the checksums.
+        make_pages: makes what asks for pages in the client's place; gives ``None`` where nothing does.
     """
 
     def __init__(
@@ -51,11 +57,15 @@ class BucketSource:
         make_portable: Callable[[], PortableReader],
         *,
         verify: bool = False,
+        make_pages: Callable[[], S3Pages | None] = lambda: None,
     ) -> None:
         self._make_fast = make_fast
         self._fast = PerProcess(self._choose)
         self._portable = PerProcess(make_portable)
         self._verify = verify
+        self._pages: PerProcess[S3Pages | PortableReader] = PerProcess(
+            lambda: make_pages() or self._portable.get()
+        )
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
@@ -73,7 +83,10 @@ class BucketSource:
         return self._reader(uri).read_start(uri, size)
 
     def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        return self._portable.get().list(prefix, recursive=recursive)
+        return list_in_order(prefix, lambda query: self.page(prefix, query), recursive=recursive)
+
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
+        return self._pages.get().page(prefix, query)
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         return self._portable.get().sign(uri, expires_seconds=expires_seconds, method=method)

@@ -6,10 +6,9 @@ ways: an object's etag is another one in the JSON API, and must not depend on wh
 
 from __future__ import annotations
 
-import base64
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -21,6 +20,8 @@ from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
 from forebay.sources.bucket import BucketSource
 from forebay.sources.fast import FastReader, client_options
 from forebay.sources.gcs_access import GCSAccess, gcs_access
+from forebay.sources.listings import Page, PageQuery
+from forebay.sources.listings.gcs_pages import parse_page, query_string
 from forebay.sources.per_process import PerProcess
 from forebay.uri import MediaURI
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 # google's packages and requests are imported in the functions that need them: they take 200 ms, and
 # google-cloud-storage is an extra, whose absence `gcs_access` reports.
 _MAX_SIGNATURE_SECONDS = 7 * 24 * 3600
-_FIELDS = "items(name,size,md5Hash,updated,contentType),prefixes,nextPageToken"
 # Objects stored with Content-Encoding: gzip are sent as they are stored only to those who accept gzip;
 # for all others they are unpacked on the way, with neither a size nor a checksum.
 _AS_STORED = {"Accept-Encoding": "gzip"}
@@ -128,29 +128,16 @@ class GoogleReader:
             return Beginning(ObjectInfo(uri.raw, 0), b"")
         return web.read_start(uri, response, size, decode=False)
 
-    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
         url = f"{self._access.endpoint}/storage/v1/b/{quote(prefix.bucket, safe='')}/o"
-        query = {"prefix": prefix.key, "fields": _FIELDS, "maxResults": "1000"}
-        query |= {} if recursive else {"delimiter": "/"}
-        while True:
-            try:
-                page = self._json(prefix, url, query)
-            except ObjectNotFoundError:
-                # A listing of nothing is an empty one.
-                raise failures.refusal(prefix, 404, "NoSuchBucket") from None
-            for item in page.get("items", ()):
-                yield ObjectInfo(
-                    f"gs://{prefix.bucket}/{item['name']}",
-                    int(item["size"]),
-                    modified=_timestamp(item.get("updated")),
-                    content_type=item.get("contentType"),
-                    md5=base64.b64decode(item["md5Hash"]).hex() if "md5Hash" in item else None,
-                )
-            for folder in page.get("prefixes", ()):
-                yield ObjectInfo(f"gs://{prefix.bucket}/{folder}")
-            if "nextPageToken" not in page:
-                return
-            query["pageToken"] = page["nextPageToken"]
+        try:
+            body = self._ask("GET", prefix, f"{url}?{query_string(query)}").content
+        except ObjectNotFoundError:
+            # A listing of nothing is an empty one.
+            raise failures.refusal(prefix, 404, "NoSuchBucket") from None
+        except Exception as error:
+            raise web.failure(prefix, error) from None
+        return parse_page(body, query)
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         from google.auth.credentials import Signing
@@ -267,8 +254,3 @@ class GoogleReader:
                 uri.redacted, f"{self._access.credential_provider.description} cannot be used: {error}"
             )
         return web.failure(uri, error)
-
-
-def _timestamp(text: str | None) -> float | None:
-    """Whole seconds, as the header Last-Modified has them; ``text`` is like ``2026-01-31T12:00:00.123Z``."""
-    return datetime.fromisoformat(text[:19] + "+00:00").timestamp() if text else None

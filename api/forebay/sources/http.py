@@ -22,6 +22,7 @@ from forebay.errors import ConfigError, SourceError, SourceNotAllowedError, UriE
 from forebay.sources import failures, web
 from forebay.sources.allowlist import Allowlist, is_public, literal_address, refuse_private
 from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
+from forebay.sources.listings import Page, PageQuery
 from forebay.sources.per_process import PerProcess
 from forebay.uri import MediaURI, parse
 
@@ -111,6 +112,10 @@ class HTTPSource:
 
     def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
         """Raises `SourceError`: a web server has no list of its URLs."""
+        raise SourceError(prefix.redacted, "URLs cannot be listed; name them one by one, or use a bucket")
+
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
+        """Raises `SourceError`: as `list`."""
         raise SourceError(prefix.redacted, "URLs cannot be listed; name them one by one, or use a bucket")
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:

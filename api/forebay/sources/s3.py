@@ -17,6 +17,7 @@ from forebay.sources.fast_writer import FastWriter
 from forebay.sources.minio import minio_access
 from forebay.sources.per_process import PerProcess
 from forebay.sources.s3_access import S3Access, S3CredentialProvider
+from forebay.sources.s3_listing import S3Pages
 from forebay.sources.s3_writer import S3Writer
 
 if TYPE_CHECKING:
@@ -57,8 +58,13 @@ def _source(config: MediaCacheConfig, resolve: Callable[[], S3Access], obstore: 
             return None
         return FastReader(stores.make, stores.access.credential_provider, relocate=stores.relocate)
 
+    def pages() -> S3Pages | None:
+        return (
+            None if access.get().needs_boto else S3Pages(access.get(), lambda b: portable.get().region_of(b))
+        )
+
     access.get()  # a configuration that cannot be used is reported now
-    return BucketSource(fast, portable.get, verify=config.verify_checksums)
+    return BucketSource(fast, portable.get, verify=config.verify_checksums, make_pages=pages)
 
 
 def s3_writer(config: MediaCacheConfig, *, obstore: bool = True) -> S3Writer:
