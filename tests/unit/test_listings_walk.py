@@ -16,7 +16,7 @@ import pytest
 
 from forebay.errors import SourceError, TransientSourceError
 from forebay.sources.base import ObjectInfo
-from forebay.sources.listings import Page, PageError, PageQuery, Start, walk
+from forebay.sources.listings import Page, PageQuery, Start, walk
 from forebay.sources.listings.asking import list_in_order, read_page
 from forebay.sources.listings.s3_pages import parse_page, query_string
 from forebay.transport import Outcome, Request, Transport
@@ -85,13 +85,13 @@ TREE = [f"{top}/{sub}/{n:04d}" for top in "ab" for sub in "xyz" for n in range(1
 
 def test_a_flat_listing_comes_in_order() -> None:
     bucket = Bucket(FLAT)
-    assert listed(Start(bucket.ask, PageQuery(""))) == FLAT
+    assert listed(Start("s3://b/", bucket.ask, PageQuery(""))) == FLAT
     assert [query.token for query in bucket.asked] == ["", "1000", "2000", "3000", "4000"]
 
 
 def test_the_next_page_is_asked_for_while_this_one_is_used() -> None:
     bucket = Bucket(FLAT)
-    pages = walk([Start(bucket.ask, PageQuery(""))])
+    pages = walk([Start("s3://b/", bucket.ask, PageQuery(""))])
     next(pages)
     deadline = time.monotonic() + 5
     while len(bucket.asked) < 3 and time.monotonic() < deadline:
@@ -101,7 +101,7 @@ def test_the_next_page_is_asked_for_while_this_one_is_used() -> None:
 
 def test_no_more_pages_are_kept_than_agreed() -> None:
     bucket = Bucket([f"{number:06d}" for number in range(5000)], size=10)
-    pages = walk([Start(bucket.ask, PageQuery(""))], in_flight=2)
+    pages = walk([Start("s3://b/", bucket.ask, PageQuery(""))], in_flight=2)
     next(pages)
     time.sleep(0.3)
     assert len(bucket.asked) <= 1 + 2 + 2
@@ -118,7 +118,7 @@ def test_no_more_pages_are_kept_than_agreed() -> None:
 def test_folders_are_listed_at_the_same_time_whatever_the_order(sorted_by: Callable[[str], object]) -> None:
     keys = [*TREE, "a-b", "a", "c.jpg", "b//", "b//x"]
     bucket = Bucket(keys, sorted_by=sorted_by, pause=0.01)
-    found = listed(Start(bucket.ask, PageQuery(""), by_folder=True), in_flight=4)
+    found = listed(Start("s3://b/", bucket.ask, PageQuery(""), by_folder=True), in_flight=4)
     assert sorted(found) == sorted(keys)
     assert 1 < bucket.most_in_flight <= 4
     parts: dict[str, list[str]] = {}
@@ -139,22 +139,24 @@ def test_folders_are_listed_at_the_same_time_whatever_the_order(sorted_by: Calla
 )
 def test_folders_that_are_not_worth_it_cost_little(keys: list[str]) -> None:
     flat, taken_apart = Bucket(keys), Bucket(keys)
-    assert listed(Start(flat.ask, PageQuery(""))) == sorted(keys)
-    assert sorted(listed(Start(taken_apart.ask, PageQuery(""), by_folder=True))) == sorted(keys)
+    assert listed(Start("s3://b/", flat.ask, PageQuery(""))) == sorted(keys)
+    assert sorted(listed(Start("s3://b/", taken_apart.ask, PageQuery(""), by_folder=True))) == sorted(keys)
     assert len(taken_apart.asked) <= len(flat.asked) + 3
 
 
 def test_several_listings_at_once_are_told_apart() -> None:
     buckets = [Bucket([f"{b}-{n:04d}" for n in range(100 * b)], size=50, pause=0.001) for b in range(12)]
     found: dict[int, list[str]] = {}
-    for number, page in walk([Start(bucket.ask, PageQuery("")) for bucket in buckets], in_flight=3):
+    for number, page in walk(
+        [Start("s3://b/", bucket.ask, PageQuery("")) for bucket in buckets], in_flight=3
+    ):
         found.setdefault(number, []).extend(page.keys)
     assert found == {number: list(bucket.keys) for number, bucket in enumerate(buckets)}
 
 
 def test_nothing_to_list() -> None:
     assert listed() == []
-    assert listed(Start(Bucket([]).ask, PageQuery(""), by_folder=True)) == []
+    assert listed(Start("s3://b/", Bucket([]).ask, PageQuery(""), by_folder=True)) == []
 
 
 def test_an_error_comes_after_the_pages_before_it() -> None:
@@ -167,7 +169,7 @@ def test_an_error_comes_after_the_pages_before_it() -> None:
 
     found: list[str] = []
     with pytest.raises(TransientSourceError, match="gone"):
-        found.extend(key for _, page in walk([Start(ask, PageQuery(""))]) for key in page.keys)
+        found.extend(key for _, page in walk([Start("s3://b/", ask, PageQuery(""))]) for key in page.keys)
     assert found == FLAT[:2000]
 
 
@@ -206,8 +208,8 @@ def fresh(make: Callable[[int], Known]) -> Callable[[PageQuery], Page]:
     ],
 )
 def test_circles_are_noticed(ask: Callable[[PageQuery], Page], reason: str) -> None:
-    with pytest.raises(PageError, match=reason):
-        listed(Start(ask, PageQuery("")))
+    with pytest.raises(SourceError, match=reason):
+        listed(Start("s3://b/", ask, PageQuery("")))
 
 
 def test_empty_pages_in_between_are_no_circle() -> None:
@@ -215,7 +217,7 @@ def test_empty_pages_in_between_are_no_circle() -> None:
         at = int(query.token or 0)
         return Known([str(at)] if at % 100 == 0 else [], token=str(at + 1) if at < 1000 else "")
 
-    assert listed(Start(ask, PageQuery(""))) == [str(at) for at in range(0, 1001, 100)]
+    assert listed(Start("s3://b/", ask, PageQuery(""))) == [str(at) for at in range(0, 1001, 100)]
 
 
 @pytest.mark.parametrize("folders", [["a/"], ["a/", "a/"], ["a/" + "x" * 5000 + "/"], ["a/x"]])
@@ -225,8 +227,8 @@ def test_folders_that_are_none_are_noticed(folders: list[str]) -> None:
             return Known([], folders)
         return Known([f"a/x/{number}" for number in range(1000)], token="t")
 
-    with pytest.raises(PageError, match="folders that are none"):
-        listed(Start(ask, PageQuery("a/"), by_folder=True))
+    with pytest.raises(SourceError, match="folders that are none"):
+        listed(Start("s3://b/", ask, PageQuery("a/"), by_folder=True))
 
 
 # A server

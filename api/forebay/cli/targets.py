@@ -80,7 +80,8 @@ def expand_targets(
     """
     filters = Filter(include or (), exclude or ())
     with Counter("listing", "object", shown=any(map(is_prefix, targets))) as counter:
-        listing = expand(cache.engine.sources, targets, filters, found=counter.show)
+        attempts = cache.config.max_attempts
+        listing = expand(cache.engine.sources, targets, filters, attempts=attempts, found=counter.show)
     if not listing.uris:
         raise UriError("none of these URIs passes --include and --exclude")
     return listing

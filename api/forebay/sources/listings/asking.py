@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from forebay.errors import SourceError
 from forebay.sources.base import ObjectInfo, Page, PageQuery
-from forebay.sources.listings.pages import PageError
+from forebay.sources.listings.pages import objects_of
 from forebay.sources.listings.walk import Start, walk
 from forebay.transport import Outcome, Request, Transport, TransportError
 from forebay.uri import MediaURI
@@ -54,10 +54,7 @@ def list_in_order(
     """
     root = f"{prefix.scheme}://{prefix.bucket}/"
     query = PageQuery(prefix.key, delimiter="" if recursive else "/")
-    try:
-        for _, page in walk([Start(ask, query)], in_flight=1):
-            yield from page.objects(root)
-            for folder in page.folders:
-                yield ObjectInfo(root + folder)
-    except PageError as error:
-        raise SourceError(prefix.redacted, str(error)) from None
+    for _, page in walk([Start(prefix.redacted, ask, query)], in_flight=1):
+        yield from objects_of(page, root, prefix.redacted)
+        for folder in page.folders:
+            yield ObjectInfo(root + folder)

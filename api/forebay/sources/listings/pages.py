@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from forebay.errors import SourceError
+from forebay.sources.base import ObjectInfo, Page
+
 # Larger numbers than this are no sizes of anything.
 _MOST_DIGITS = 18
 
@@ -17,6 +20,21 @@ class Marker(str):
     """The key after which a page begins, where a server gives no tokens (version 1 of S3's listing)."""
 
     __slots__ = ()
+
+
+def objects_of(page: Page, root: str, where: str) -> list[ObjectInfo]:
+    """The metadata of a page's objects; see `Page.objects`.
+
+    Args:
+        where: what is listed, without secrets.
+
+    Raises:
+        SourceError: a size is no number.
+    """
+    try:
+        return page.objects(root)
+    except PageError as error:
+        raise SourceError(where, str(error)) from None
 
 
 def size_of(text: str) -> int:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from forebay.errors import SourceError
 from forebay.sources.base import Page, PageQuery
 from forebay.sources.listings.loops import LoopGuard
 from forebay.sources.listings.pages import PageError
@@ -27,12 +28,14 @@ class Start:
     """A listing to walk through.
 
     Attributes:
+        where: what is listed, without secrets, for messages.
         ask: asks for its pages; called in threads.
         query: for its first page.
         by_folder: whether it may be taken apart by its folders, which are listed at the same time. Every
             key comes once nevertheless, in order within a folder only.
     """
 
+    where: str
     ask: Ask
     query: PageQuery
     by_folder: bool = False
@@ -52,11 +55,12 @@ def walk(starts: Iterable[Start], *, in_flight: int = 8) -> Iterator[tuple[int, 
         interleaved.
 
     Raises:
-        PageError: a listing goes round in circles, or a server names folders that are none.
+        SourceError: a page makes no sense, a listing goes round in circles, or a server names folders that
+            are none.
         Exception: the first one that `Start.ask` raised, after the pages that came before it.
     """
     crew = _Crew(in_flight)
-    tasks = [_Task(number, start.ask, start.query, start.by_folder) for number, start in enumerate(starts)]
+    tasks = [_Task(number, start) for number, start in enumerate(starts)]
     crew.add(tasks)
     try:
         while (found := crew.next()) is not None:
@@ -68,9 +72,7 @@ def walk(starts: Iterable[Start], *, in_flight: int = 8) -> Iterator[tuple[int, 
 @dataclass(frozen=True, slots=True)
 class _Task:
     number: int
-    ask: Ask
-    query: PageQuery
-    by_folder: bool
+    start: Start
 
 
 class _StoppedError(Exception):
@@ -141,6 +143,8 @@ class _Crew:
                 self._list(task)
             except _StoppedError:
                 pass
+            except PageError as raised:
+                error = SourceError(task.start.where, str(raised))
             except BaseException as raised:
                 error = raised
             with self._changed:
@@ -153,14 +157,14 @@ class _Crew:
         return self._stopped or self._error is not None
 
     def _list(self, task: _Task) -> None:
-        page = task.ask(task.query)
-        if task.by_folder and page.token and _has_large_folders(page, task.query.prefix):
-            top = task.ask(replace(task.query, delimiter="/"))
+        ask, query, guard = task.start.ask, task.start.query, LoopGuard()
+        page = ask(query)
+        if task.start.by_folder and page.token and _has_large_folders(page, query.prefix):
+            top = ask(replace(query, delimiter="/"))
             if not top.token and 0 < len(top.folders) <= _MOST_FOLDERS:
                 self._put(task.number, top)
                 self.add(_below(task, top))
                 return
-        guard, query = LoopGuard(), task.query
         while True:
             guard.check(page)
             token = page.token
@@ -168,7 +172,7 @@ class _Crew:
             if not token:
                 return
             query = replace(query, token=token)
-            page = task.ask(query)
+            page = ask(query)
 
     def _put(self, number: int, page: Page) -> None:
         with self._changed:
@@ -188,9 +192,11 @@ def _has_large_folders(page: Page, prefix: str) -> bool:
 
 
 def _below(task: _Task, top: Page) -> list[_Task]:
-    prefix = task.query.prefix
-    if len(set(top.folders)) != len(top.folders) or any(
-        not len(prefix) < len(folder) <= _LONGEST_PREFIX or not folder.endswith("/") for folder in top.folders
+    query, folders = task.start.query, top.folders
+    if len(set(folders)) != len(folders) or any(
+        not len(query.prefix) < len(folder) <= _LONGEST_PREFIX or not folder.endswith("/")
+        for folder in folders
     ):
         raise PageError("the listing names folders that are none")
-    return [replace(task, query=replace(task.query, prefix=folder)) for folder in top.folders]
+    starts = [replace(task.start, query=replace(query, prefix=folder)) for folder in folders]
+    return [_Task(task.number, start) for start in starts]
