@@ -34,7 +34,7 @@ def _a_prefix(task: Task, destination: Path) -> Run:
 
 def listing(task: Task, _: Path) -> Run:
     """Prints every key of the bucket."""
-    command = [_binary(), "--log", "error", "--endpoint-url", task.endpoint]
+    command = [_binary(), "--endpoint-url", task.endpoint]
     return run([*command, "ls", f"s3://{task.corpus.bucket}/*"], task.environment)
 
 
