@@ -177,6 +177,27 @@ class MediaCache:
         maker = self.engine.open_job_maker()
         return maker.create(_listed(uris), update=update, lease=lease, message_size=message_size)
 
+    def create_listing_job(
+        self,
+        found: Iterable[Sequence[str]],
+        update: bool = False,
+        lease: float | str | None = None,
+        message_size: MessageSize = None,
+    ) -> Job:
+        """As `create_job`, for samples that are still being listed: the first ones are fetched meanwhile.
+
+        This process lists the rest in a thread. What it cannot list is one more sample that failed.
+
+        Args:
+            found: URIs, some at a time; see `forebay.manifests.listing.uris_below`.
+
+        Raises:
+            NoWorkersError: as `download_media`.
+            ForebayError: what listing the first samples raised.
+        """
+        maker = self.engine.open_job_maker()
+        return maker.create_listing(found, update=update, lease=lease, message_size=message_size)
+
     def download_context(
         self,
         uris: Iterable[str],

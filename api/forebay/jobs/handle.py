@@ -13,7 +13,7 @@ from forebay.backoff import Backoff
 from forebay.errors import DownloadError, JobNotFoundError
 from forebay.index import Index
 from forebay.jobs.dispatcher import Dispatcher
-from forebay.jobs.ledger import abandoned
+from forebay.jobs.ledger import abandoned, break_off
 from forebay.jobs.status import Failure, JobState, JobStatus
 
 _POLL_SECONDS = (0.02, 0.5)
@@ -234,14 +234,20 @@ class Job:
         Raises:
             NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
         """
-        pending, self._snapshot = self.status().pending, None
-        if pending:
+        status, self._snapshot = self.status(), None
+        if status.pending or status.listing:
             self._dispatcher.start(self.id)
 
     def cancel(self) -> None:
         """Cancels it: downloads under way are finished, no others are begun."""
         self.status()
         self._records.write(self.id, cancelled=1, updated=time.time())
+        self._snapshot = None
+
+    def break_off_listing(self) -> None:
+        """Ends its listing, for a process that lists its samples and is about to end. That is one more sample
+        that failed; what is listed goes on."""
+        break_off(self._records, self.id, "the process that listed the objects was interrupted")
         self._snapshot = None
 
     def forget(self) -> None:

@@ -91,11 +91,14 @@ class Pace:
         if now <= since:
             return replace(status, rate=0.0, samples_per_second=0.0, eta_seconds=None)
         pace = (ended - ended_before) / (now - since)
+        is_known = status.state == "running" and not status.listing
         return replace(
             status,
             rate=(status.bytes - bytes_before) / (now - since),
             samples_per_second=pace,
-            eta_seconds=status.pending / pace if pace and status.state == "running" else None,
+            eta_seconds=status.pending / pace
+            if pace and status.state == "running" and not status.listing
+            else None,
         )
 
 
@@ -124,7 +127,7 @@ class _Bar:
             self._task,
             total=status.total,
             completed=ended,
-            count=f"{ended:,}/{status.total:,}",
+            count=f"{ended:,}/{_total(status)}",
             rest="  ".join(_rest(status)),
             failed=_failed(status),
         )
@@ -135,9 +138,13 @@ class _Bar:
 
 def line(status: JobStatus, name: str | None = None) -> str:
     """A job's status in one line, which begins with ``name`` or the job's."""
-    done = f"{status.total - status.pending:,}/{status.total:,} samples"
+    done = f"{status.total - status.pending:,}/{_total(status)} samples"
     failed = [_failed(status)] if status.failed else []
     return f"{name or f'job {status.id}'}: {', '.join([done, *_rest(status), *failed])}"
+
+
+def _total(status: JobStatus) -> str:
+    return f"≥{status.total:,}" if status.listing else f"{status.total:,}"
 
 
 def _rest(status: JobStatus) -> list[str]:

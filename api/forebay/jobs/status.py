@@ -45,6 +45,7 @@ class JobStatus:
         eta_seconds: an estimate of the time left; ``None`` where there is nothing to go by.
         created: when, in seconds since the epoch.
         lease: the lease that keeps its samples, if it asked for one.
+        listing: whether its samples are still being listed: there are at least ``total``.
     """
 
     id: str
@@ -62,6 +63,7 @@ class JobStatus:
     eta_seconds: float | None
     created: float
     lease: str | None
+    listing: bool = False
 
     @classmethod
     def parse(cls, job: str, fields: dict[str, str]) -> JobStatus:
@@ -69,7 +71,8 @@ class JobStatus:
         created = float(fields["created"])
         ended = float(fields["finished"]) if "finished" in fields else None
         state: JobState = "running"
-        if counts["pending"] == 0:
+        listing = "lister" in fields
+        if counts["pending"] == 0 and not listing:
             state = "done"
         elif fields.get("cancelled"):
             state, ended = "cancelled", float(fields["updated"])
@@ -84,9 +87,10 @@ class JobStatus:
             elapsed_seconds=elapsed,
             rate=counts["bytes"] / elapsed,
             samples_per_second=pace,
-            eta_seconds=counts["pending"] / pace if pace and state == "running" else None,
+            eta_seconds=counts["pending"] / pace if pace and state == "running" and not listing else None,
             created=created,
             lease=fields.get("lease") or None,
+            listing=listing,
         )
 
     @classmethod
