@@ -7,6 +7,7 @@ import itertools
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -218,6 +219,24 @@ def test_empty_pages_in_between_are_no_circle() -> None:
         return Known([str(at)] if at % 100 == 0 else [], token=str(at + 1) if at < 1000 else "")
 
     assert listed(Start("s3://b/", ask, PageQuery(""))) == [str(at) for at in range(0, 1001, 100)]
+
+
+def test_pages_are_not_kept() -> None:
+    alive: weakref.WeakSet[Page] = weakref.WeakSet()
+
+    class Counted(Known):
+        __hash__ = object.__hash__
+
+    def ask(query: PageQuery) -> Page:
+        at = int(query.token or 0)
+        page = Counted([f"{at:06}"], token=str(at + 1) if at < 3000 else "")
+        alive.add(page)
+        return page
+
+    most = 0
+    for _ in walk([Start("s3://b/", ask, PageQuery(""))], in_flight=4):
+        most = max(most, len(alive))
+    assert most <= 4 + 4
 
 
 @pytest.mark.parametrize("folders", [["a/"], ["a/", "a/"], ["a/" + "x" * 5000 + "/"], ["a/x"]])
