@@ -96,9 +96,7 @@ class Pace:
             status,
             rate=(status.bytes - bytes_before) / (now - since),
             samples_per_second=pace,
-            eta_seconds=status.pending / pace
-            if pace and status.state == "running" and not status.listing
-            else None,
+            eta_seconds=status.pending / pace if pace and is_known else None,
         )
 
 
