@@ -72,6 +72,11 @@ class Job:
         return self._latest().total
 
     @property
+    def listing(self) -> bool:
+        """Whether its samples are still being listed: there are at least `total`."""
+        return self._latest().listing
+
+    @property
     def cached(self) -> int:
         """Samples that were there already."""
         return self._latest().cached

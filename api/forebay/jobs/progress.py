@@ -125,7 +125,7 @@ class _Bar:
             self._task,
             total=status.total,
             completed=ended,
-            count=f"{ended:,}/{_total(status)}",
+            count=f"{ended:,}/{status.total_shown}",
             rest="  ".join(_rest(status)),
             failed=_failed(status),
         )
@@ -136,13 +136,9 @@ class _Bar:
 
 def line(status: JobStatus, name: str | None = None) -> str:
     """A job's status in one line, which begins with ``name`` or the job's."""
-    done = f"{status.total - status.pending:,}/{_total(status)} samples"
+    done = f"{status.total - status.pending:,}/{status.total_shown} samples"
     failed = [_failed(status)] if status.failed else []
     return f"{name or f'job {status.id}'}: {', '.join([done, *_rest(status), *failed])}"
-
-
-def _total(status: JobStatus) -> str:
-    return f"≥{status.total:,}" if status.listing else f"{status.total:,}"
 
 
 def _rest(status: JobStatus) -> list[str]:

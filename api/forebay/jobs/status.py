@@ -115,6 +115,11 @@ class JobStatus:
             lease=None,
         )
 
+    @property
+    def total_shown(self) -> str:
+        """``total`` for people: ``≥12,000`` while samples are still being listed."""
+        return f"≥{self.total:,}" if self.listing else f"{self.total:,}"
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
