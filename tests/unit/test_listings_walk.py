@@ -18,7 +18,7 @@ import pytest
 from forebay.errors import SourceError, TransientSourceError
 from forebay.sources.base import ObjectInfo
 from forebay.sources.listings import Page, PageQuery, Start, walk
-from forebay.sources.listings.asking import list_in_order, read_page
+from forebay.sources.listings.asking import holds_any, list_in_order, read_page
 from forebay.sources.listings.s3_pages import parse_page, query_string
 from forebay.transport import Outcome, Request, Transport
 from forebay.uri import parse
@@ -237,6 +237,15 @@ def test_pages_are_not_kept() -> None:
     for _ in walk([Start("s3://b/", ask, PageQuery(""))], in_flight=4):
         most = max(most, len(alive))
     assert most <= 4 + 4
+
+
+def test_whether_there_is_any_object() -> None:
+    bucket = Bucket(FLAT)
+    uri = parse("s3://b/train/")
+    assert holds_any(uri, bucket.ask)
+    assert {query.max_keys for query in bucket.asked} == {1}
+    assert not holds_any(parse("s3://b/none/"), bucket.ask)
+    assert holds_any(uri, lambda query: Known(["train/x"]) if query.token else Known(token="t"))
 
 
 @pytest.mark.parametrize("folders", [["a/"], ["a/", "a/"], ["a/" + "x" * 5000 + "/"], ["a/x"]])

@@ -58,3 +58,13 @@ def list_in_order(
         yield from objects_of(page, root, prefix.redacted)
         for folder in page.folders:
             yield ObjectInfo(root + folder)
+
+
+def holds_any(prefix: MediaURI, ask: Callable[[PageQuery], Page]) -> bool:
+    """Whether there is any object below a prefix; asks for one at a time.
+
+    Raises:
+        SourceError: as `list_in_order`.
+    """
+    start = Start(prefix.redacted, ask, PageQuery(prefix.key, max_keys=1))
+    return any(page.keys for _, page in walk([start], in_flight=1))
