@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from bench import again, ahead, app, index, large, small
+from bench import again, ahead, app, index, large, listing, small
 from bench.report import Budget, print_budgets
 
 
@@ -54,6 +54,7 @@ def _measurements(options: argparse.Namespace) -> dict[str, Callable[..., list[B
     return {
         "small": partial(small.measure, **shape),
         "large": large.measure,
+        "listing": listing.measure,
         "second": again.second,
         "hit": again.hit,
         "startup": again.startup,

@@ -13,6 +13,7 @@ import http.client
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from bench.corpus import Corpus
 from tests.servers.process import free_ports, running
@@ -125,7 +126,7 @@ def _write_listings(scratch: Path, corpora: tuple[Corpus, ...]) -> None:
             page, more = keys[start : start + _PAGE], start + _PAGE < len(keys)
             (directory / str(number)).write_text(_listing(corpus, page, number + 1 if more else None))
             if more:
-                markers[page[-1]] = number + 1
+                markers[quote(page[-1], safe="")] = number + 1
     (scratch / "markers").write_text("".join(f"~marker={key} {page};\n" for key, page in markers.items()))
 
 

@@ -20,13 +20,23 @@ endpoint = {endpoint}
 """
 
 
+def _command(task: Task) -> list[str]:
+    configuration = task.scratch / "rclone.conf"
+    configuration.write_text(_CONFIGURATION.format(endpoint=task.endpoint))
+    binary = shutil.which("rclone", path=str(Path(sys.executable).parent)) or "rclone"
+    return [binary, "--config", str(configuration)]
+
+
+def listing(task: Task, _: Path) -> Run:
+    """Prints every key of the bucket."""
+    command = [*_command(task), "lsf", "--fast-list", "--recursive", "--files-only"]
+    return run([*command, f"bench:{task.corpus.bucket}"], task.environment)
+
+
 def _rclone(name: str, *flags: str) -> Tool:
     def fetch(task: Task, destination: Path) -> Run:
         keys = task.corpus.write_list(task.scratch / "keys", "{key}")
-        configuration = task.scratch / "rclone.conf"
-        configuration.write_text(_CONFIGURATION.format(endpoint=task.endpoint))
-        binary = shutil.which("rclone", path=str(Path(sys.executable).parent)) or "rclone"
-        command = [binary, "--config", str(configuration), "copy", f"bench:{task.corpus.bucket}"]
+        command = [*_command(task), "copy", f"bench:{task.corpus.bucket}"]
         command += [str(destination), "--files-from-raw", str(keys), "--no-check-dest"]
         return run([*command, "--transfers", str(task.concurrency), *flags], task.environment)
 

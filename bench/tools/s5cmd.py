@@ -32,5 +32,11 @@ def _a_prefix(task: Task, destination: Path) -> Run:
     return _run(task, ["cp", "--concurrency", "1", f"s3://{task.corpus.bucket}/*", f"{destination}/"])
 
 
+def listing(task: Task, _: Path) -> Run:
+    """Prints every key of the bucket."""
+    command = [_binary(), "--endpoint-url", task.endpoint]
+    return run([*command, "ls", f"s3://{task.corpus.bucket}/*"], task.environment)
+
+
 s5cmd = Tool("s5cmd run LIST", _a_list)
 prefix = Tool("s5cmd cp PREFIX/*", _a_prefix)
