@@ -1,4 +1,4 @@
-"""What a page of a listing says."""
+"""Pages of listings, as S3 and Google Cloud Storage write them."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class PageQuery:
-    """What to ask for.
+    """A question for one page of a listing.
 
     Attributes:
         prefix: of the keys.

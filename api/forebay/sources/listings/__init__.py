@@ -1,4 +1,4 @@
-"""Listings of buckets: what to ask for a page, what its answer says, and the walk from page to page.
+"""Listings of buckets: queries for pages, parsers of the answers, and the walk from page to page.
 
 Nothing here sends a request: a source asks for one `PageQuery` at a time and returns a `Page`.
 """

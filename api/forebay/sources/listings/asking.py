@@ -48,7 +48,7 @@ def read_page(
 def list_in_order(
     prefix: MediaURI, ask: Callable[[PageQuery], Page], *, recursive: bool = True
 ) -> Iterator[ObjectInfo]:
-    """What `forebay.sources.base.Source.list` returns, from what asks for one page.
+    """The objects below a prefix, as `Source.list` has it, from a function that asks for one page.
 
     Raises:
         SourceError: what ``ask`` raised; the listing makes no sense.

@@ -1,4 +1,4 @@
-"""What pages of listings have in common, and what is wrong with some of them."""
+"""Parts that pages of all kinds of listings have in common."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def _raw(body: bytes) -> s3_xml.Raw:
 
 
 def _shape(text: str) -> tuple[re.Pattern[str], tuple[str, ...]] | None:
-    """What matches an object like the first one of a page, and the names of its groups."""
+    """A pattern of objects like the first one of a page, and the names of its groups."""
     start = text.find("<Contents>") + len("<Contents>")
     end = text.find("</Contents>", start)
     if start < len("<Contents>") or end < 0 or end - start > 20_000:

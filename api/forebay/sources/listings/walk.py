@@ -76,7 +76,7 @@ class _Task:
 
 
 class _StoppedError(Exception):
-    """Nobody wants further pages."""
+    """The caller wants no further pages."""
 
 
 class _Crew:
