@@ -17,6 +17,7 @@ from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ObjectNotFoundError
 from forebay.retry import retry_transient
 from forebay.sources.base import Buffer, ObjectInfo
+from forebay.sources.listings.asking import holds_any
 from forebay.uri import MediaURI, entry_of, parse, parse_object, redact
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Remote:
         parsed = parse(prefix)
         source = self._engine.sources.for_uri(parsed)
         # Servers that keep objects as files list folders that are empty by now, but not in a flat listing.
-        return self._persistently(lambda: next(source.list(parsed), None)) is not None
+        return self._persistently(lambda: holds_any(parsed, lambda query: source.page(parsed, query)))
 
     def containers(self, scheme: str) -> list[str]:
         """The names of the buckets of a kind of store, such as ``s3``, that the credentials may list.

@@ -20,7 +20,7 @@ from forebay.sources.base import Source
 from forebay.sources.gcs import gcs_source
 from forebay.uri import parse
 from tests.integration.sites import bytes_of, config
-from tests.servers import Proxy
+from tests.servers import Fault, Proxy
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
 
@@ -96,6 +96,19 @@ class TestCredentials:
                 break
         else:
             pytest.fail("the token was never renewed")
+
+    def test_that_a_server_refuses_are_renewed_for_listings_too(
+        self, gcs_server: GCSServer, gcs_bucket: str, gcs_proxy: Proxy, http_server: HTTPServer, account: str
+    ):
+        uri = gcs_server.put(gcs_bucket, "x", b"hello")
+        serve_token(http_server, "token-1")
+        source = gcs(gcs_proxy, credentials=account)
+        assert bytes_of(source, parse(uri)) == b"hello"
+        serve_token(http_server, "token-2")
+        gcs_proxy.fault(f"/storage/v1/b/{gcs_bucket}/o", Fault(status=401), times=1)
+
+        assert [info.uri for info in source.list(parse(f"gs://{gcs_bucket}/"))] == [uri]
+        assert gcs_proxy.requests[-1].headers["authorization"] == "Bearer token-2"
 
     def test_that_are_refused_a_token(
         self, gcs_bucket: str, gcs_proxy: Proxy, http_server: HTTPServer, account: str

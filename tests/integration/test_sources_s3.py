@@ -186,6 +186,7 @@ class TestSettings:
         source = s3(**options)
         assert bytes_of(source, uri) == b"hello"
         assert [info.size for info in source.list(uri)] == [5]
+        assert s3_bucket in source.containers()
         agents = {request.headers["user-agent"].partition("/")[0] for request in s3_proxy.requests}
         assert agents == {"forebay", "Botocore"}
         assert all("/eu-north-1/s3/" in request.headers["authorization"] for request in s3_proxy.requests)
@@ -237,6 +238,30 @@ class TestRegions:
         s3_proxy.fault(f"/{s3_bucket}/x", Fault(status=400, body=body), times=1)
 
         assert bytes_of(s3(endpoint_url=s3_proxy.endpoint), uri) == b"hello"
+        assert "/eu-west-3/s3/" in s3_proxy.requests[-1].headers["authorization"]
+
+    def test_a_bucket_elsewhere_is_listed_there(self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy):
+        uri = parse(s3_server.put(s3_bucket, "x", b"hello"))
+        elsewhere = {"x-amz-bucket-region": "ap-south-1"}
+        s3_proxy.fault(f"/{s3_bucket}", Fault.s3(301, "PermanentRedirect"), times=1)
+        s3_proxy.fault(f"/{s3_bucket}", Fault(status=301, headers=elsewhere), method="HEAD")
+        source = s3(endpoint_url=s3_proxy.endpoint)
+
+        assert [info.uri for info in source.list(parse(f"s3://{s3_bucket}/"))] == [uri.raw]
+        assert "/ap-south-1/s3/" in s3_proxy.requests[-1].headers["authorization"]
+        s3_proxy.reset()
+        assert bytes_of(source, uri) == b"hello"
+        assert s3_proxy.count() == 1, "and is remembered"
+
+    def test_a_listing_goes_on_where_the_answer_names_the_region(
+        self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy
+    ):
+        uri = parse(s3_server.put(s3_bucket, "a b+c/x", b"hello"))
+        body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-3</Region></Error>"
+        s3_proxy.fault(f"/{s3_bucket}", Fault(status=400, body=body), times=1)
+
+        listed = s3(endpoint_url=s3_proxy.endpoint).list(parse(f"s3://{s3_bucket}/a b+c/"))
+        assert [info.uri for info in listed] == [uri.raw]
         assert "/eu-west-3/s3/" in s3_proxy.requests[-1].headers["authorization"]
 
     def test_a_redirect_to_nowhere_is_an_error(self, s3_bucket: str, s3_proxy: Proxy):

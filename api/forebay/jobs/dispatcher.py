@@ -130,9 +130,10 @@ class Dispatcher:
         from forebay.jobs import fleet  # Celery takes long to import, and local dispatch does without.
 
         records = self.index.jobs
+        # Before the look at what there is: what a listing adds after that look, it sends itself.
+        records.write(job, enqueued=time.time(), updated=time.time())
         if messages is None:
             messages = records.pending_messages(job)
-        records.write(job, enqueued=time.time(), updated=time.time())
         if messages:
             label = records.read(job).get("label", "")
             fleet.enqueue(self.open_app(), self.config, job, records.summaries(job, messages), label)

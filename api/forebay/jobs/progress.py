@@ -90,11 +90,12 @@ class Pace:
         if now <= since:
             return replace(status, rate=0.0, samples_per_second=0.0, eta_seconds=None)
         pace = (ended - ended_before) / (now - since)
+        is_known = status.state == "running" and not status.listing
         return replace(
             status,
             rate=(status.bytes - bytes_before) / (now - since),
             samples_per_second=pace,
-            eta_seconds=status.pending / pace if pace and status.state == "running" else None,
+            eta_seconds=status.pending / pace if pace and is_known else None,
         )
 
 
@@ -124,7 +125,7 @@ class _Bar:
             self._task,
             total=status.total,
             completed=ended,
-            count=f"{ended:,}/{status.total:,}",
+            count=f"{ended:,}/{status.total_shown}",
             rest="  ".join(_rest(status)),
             failed=_failed(status),
         )
@@ -135,7 +136,7 @@ class _Bar:
 
 def line(status: JobStatus, name: str | None = None) -> str:
     """A job's status in one line, which begins with ``name`` or the job's."""
-    done = f"{status.total - status.pending:,}/{status.total:,} samples"
+    done = f"{status.total - status.pending:,}/{status.total_shown} samples"
     failed = [_failed(status)] if status.failed else []
     return f"{name or f'job {status.id}'}: {', '.join([done, *_rest(status), *failed])}"
 

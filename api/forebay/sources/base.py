@@ -44,6 +44,55 @@ class ObjectInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class PageQuery:
+    """A question for one page of a listing.
+
+    Attributes:
+        prefix: of the keys.
+        token: where to go on, from the page before; empty for the beginning.
+        delimiter: keys that have it after the prefix are not listed; their common beginnings are. Empty
+            for none.
+        start_after: only keys that come after this one. Servers order keys by their UTF-8 bytes; not all do.
+        max_keys: keys and folders in a page at most; 0 for as many as the server likes to send.
+    """
+
+    prefix: str
+    token: str = ""
+    delimiter: str = ""
+    start_after: str = ""
+    max_keys: int = 0
+
+
+class Page(Protocol):
+    """One page.
+
+    Attributes:
+        keys: of its objects, exactly as they are.
+        folders: the common beginnings of keys that have the delimiter.
+        token: what the next page is asked for with; empty where this is the last one.
+    """
+
+    @property
+    def keys(self) -> Sequence[str]: ...
+
+    @property
+    def folders(self) -> Sequence[str]: ...
+
+    @property
+    def token(self) -> str: ...
+
+    def objects(self, root: str) -> list[ObjectInfo]:
+        """The metadata of its objects, in the order of `keys`; made anew with each call.
+
+        Args:
+            root: what a URI begins with, up to the key: ``s3://bucket/``.
+
+        Raises:
+            PageError: a size is no number; see `forebay.sources.listings`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class Beginning:
     """An object's first bytes, with its metadata.
 
@@ -168,6 +217,16 @@ class Source(Protocol):
         Args:
             recursive: if false, the objects in a deeper "folder" are not listed; instead that folder is,
                 once, as an `ObjectInfo` of which only the URI (with its final slash) is known.
+        """
+
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
+        """One page of a listing; see `forebay.sources.listings.walk`, which goes from page to page.
+
+        Args:
+            prefix: names the bucket; what to list is said by ``query``.
+
+        Raises:
+            PageError: the answer is no page of this listing.
         """
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:

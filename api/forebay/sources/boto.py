@@ -1,14 +1,13 @@
-"""Listing and signing with boto3, and what its exceptions mean."""
+"""Signing and naming buckets with boto3, and what its exceptions mean."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from forebay.errors import AccessDeniedError, SourceError
 from forebay.sources import failures
-from forebay.sources.base import ObjectInfo
 from forebay.uri import MediaURI
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ _INTERRUPTIONS = {
 
 
 class BotoClient:
-    """Lists and signs with the client of one S3 server.
+    """Signs and names buckets with the client of one S3 server.
 
     Raises:
         ConfigError: boto3 does not accept ``extra_client_kwargs``.
@@ -41,21 +40,6 @@ class BotoClient:
     def __init__(self, access: S3Access) -> None:
         self._client = access.client()
         self._access = access
-
-    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=prefix.bucket, Prefix=prefix.key, Delimiter="" if recursive else "/"
-        )
-        root = f"{prefix.scheme}://{prefix.bucket}/"
-        try:
-            for page in pages:
-                for item in page.get("Contents", ()):
-                    modified = item["LastModified"].timestamp()
-                    yield ObjectInfo(root + item["Key"], item["Size"], item.get("ETag"), modified)
-                for folder in page.get("CommonPrefixes", ()):
-                    yield ObjectInfo(root + folder["Prefix"])
-        except Exception as error:
-            raise self._failure(prefix, error, to="list") from None
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         if not 1 <= expires_seconds <= _MAX_SIGNATURE_SECONDS:

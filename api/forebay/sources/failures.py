@@ -44,24 +44,6 @@ _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 # What looks like a pattern or a version to people is a part of the key to every server.
 _PATTERN = re.compile(r"[*\[\]]|\{[^/]*(\.\.|,)[^/]*\}")
 _VERSION = re.compile(r"\?versionId=[^/]*\Z")
-_CODE = re.compile(
-    "BandwidthLimitExceeded|InternalError|OperationAborted|RequestLimitExceeded|RequestTimeout|ServiceUnavailable"
-    "|SlowDown|(RequestThrottled|Throttled|Throttling|TooManyRequests)(Exception)?"
-)
-_THROTTLING_CODE = re.compile("Bandwidth|RequestLimit|RequestThrottled|SlowDown|Throttl|TooManyRequests")
-_DENIED_CODE = re.compile(
-    "AccessDenied|ExpiredToken|InvalidAccessKeyId|InvalidToken|SignatureDoesNotMatch|TokenRefreshRequired"
-)
-_REMEDIES = {
-    "RequestTimeTooSkewed": "this machine's clock is wrong; set it",
-    "ExpiredToken": "renew them, for instance with `aws sso login`",
-    "SignatureDoesNotMatch": "the secret key does not belong to the access key",
-    "InvalidAccessKeyId": "the server does not know this access key; is it meant for another endpoint?",
-}
-# S3's answer to HEAD, which has no body: wrong keys look like missing permissions.
-_UNKNOWN = "the server does not say why: check that they are the right ones, and what they may do"
-_TRANSIENT_STATUSES = frozenset({408, 425, 429})
-_SERVER = re.compile(r"(https?://)(?:[^/?#\s\"]*@)?([^/?#\s\"]+)")
 _CODE = re.compile(r"<Code>\s*(\w{1,64})\s*</Code>")
 
 

@@ -1,24 +1,26 @@
 """``gs://bucket/key``: Google Cloud Storage.
 
 Bytes come over the XML API: an object's etag is another one in the JSON API, and must not depend on who
-asked.
+asked. Listings come over the JSON API.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
 from forebay.config import MediaCacheConfig
-from forebay.errors import SourceError
+from forebay.errors import ObjectNotFoundError, SourceError
 from forebay.sources import answers, failures, gcs_client
 from forebay.sources.asking import conditions, follow_redirect
-from forebay.sources.base import ObjectInfo
+from forebay.sources.base import ObjectInfo, Page, PageQuery
 from forebay.sources.gcs_access import GCSAccess, gcs_access
+from forebay.sources.listings.asking import read_page
+from forebay.sources.listings.gcs_pages import parse_page, query_string
 from forebay.sources.reader import WHOLE, WHOLE_OR_PART, Reader
 from forebay.sources.routes import Routes, transport_of
-from forebay.transport import Head, Outcome, Request, Transport, TransportError
+from forebay.transport import Head, Outcome, Request, Transport
 from forebay.uri import MediaURI
 
 
@@ -90,8 +92,14 @@ class GCSSource(Reader):
     def failure(self, uri: MediaURI, outcome: Outcome) -> SourceError:
         return failures.failure_of(uri, outcome, credentials=self.access.tokens.description)
 
-    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        return gcs_client.list_objects(self.get, self.access, prefix, recursive=recursive)
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
+        url = f"{self.access.endpoint}/storage/v1/b/{quote(prefix.bucket, safe='')}/o"
+        try:
+            body = self.get(prefix, f"{url}?{query_string(query)}")
+        except ObjectNotFoundError:
+            # A listing of nothing is an empty one.
+            raise failures.refusal(prefix, 404, "NoSuchBucket") from None
+        return parse_page(body, query)
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         return gcs_client.sign(
@@ -106,24 +114,25 @@ class GCSSource(Reader):
         return f"{self.access.endpoint}/{quote(uri.bucket, safe='')}/{quote(uri.key, safe='')}"
 
     def get(self, uri: MediaURI, url: str) -> bytes:
-        """The answer of the JSON API to a GET.
+        """The answer of the JSON API to a GET, for a URI that errors are to name.
 
         Raises:
             SourceError: as `forebay.sources.base.Source` has it.
         """
         headers = [*self.access.headers.items(), *self._authorization(uri)]
-        request = Request(
-            url, headers=headers, route=self._routes.to(url, decode=True), limits=self.access.limits
-        )
-        try:
-            response = self.transport.call(request)
-        except TransportError as error:
-            raise self.failure(uri, Outcome(error=error)) from None
-        if response.status == 200:
-            return response.body
-        code = failures.error_code(response.body.decode("utf-8", "replace"))
-        raise failures.refusal(
-            uri, response.status, code, credentials=self.access.tokens.description, to="list"
+        return read_page(
+            self.transport,
+            Request(
+                url,
+                headers=headers,
+                route=self._routes.to(url, decode=True),
+                limits=self.access.limits,
+                accept=WHOLE,
+            ),
+            lambda request, outcome: self.follow(uri, request, outcome),
+            lambda outcome: failures.failure_of(
+                uri, outcome, credentials=self.access.tokens.description, to="list"
+            ),
         )
 
     def _authorization(self, uri: MediaURI) -> Sequence[tuple[str, str]]:

@@ -1,17 +1,14 @@
-"""What of Google Cloud Storage is asked over the JSON API: listings; and signed URLs."""
+"""The buckets of a project of Google Cloud Storage, and signed URLs."""
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
-from typing import Any
-from urllib.parse import quote, urlencode
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from urllib.parse import urlencode
 
-from forebay.errors import ObjectNotFoundError, SourceError
+from forebay.errors import SourceError
 from forebay.sources import failures
-from forebay.sources.base import ObjectInfo
 from forebay.sources.gcs_access import GCSAccess
 from forebay.uri import MediaURI
 
@@ -19,25 +16,6 @@ from forebay.uri import MediaURI
 Get = Callable[[MediaURI, str], bytes]
 
 MAX_SIGNATURE_SECONDS = 7 * 24 * 3600
-_FIELDS = "items(name,size,md5Hash,updated,contentType),prefixes,nextPageToken"
-
-
-def list_objects(get: Get, access: GCSAccess, prefix: MediaURI, *, recursive: bool) -> Iterator[ObjectInfo]:
-    """Every object whose key begins with the prefix's; see `forebay.sources.base.Source.list`."""
-    url = f"{access.endpoint}/storage/v1/b/{quote(prefix.bucket, safe='')}/o"
-    query = {"prefix": prefix.key, "fields": _FIELDS, "maxResults": "1000"}
-    query |= {} if recursive else {"delimiter": "/"}
-    for page in _pages(get, prefix, url, query):
-        for item in page.get("items", ()):
-            yield ObjectInfo(
-                f"gs://{prefix.bucket}/{item['name']}",
-                int(item["size"]),
-                modified=_timestamp(item.get("updated")),
-                content_type=item.get("contentType"),
-                md5=base64.b64decode(item["md5Hash"]).hex() if "md5Hash" in item else None,
-            )
-        for folder in page.get("prefixes", ()):
-            yield ObjectInfo(f"gs://{prefix.bucket}/{folder}")
 
 
 def list_buckets(get: Get, access: GCSAccess) -> Sequence[str]:
@@ -52,9 +30,18 @@ def list_buckets(get: Get, access: GCSAccess) -> Sequence[str]:
             "buckets are listed by project, and none is configured; set GOOGLE_CLOUD_PROJECT,"
             " or project in extra_client_kwargs",
         )
+    everything = MediaURI("", "gs", "", "")
+    names: list[str] = []
     query = {"project": access.project, "fields": "items(name),nextPageToken"}
-    pages = _pages(get, MediaURI("", "gs", "", ""), f"{access.endpoint}/storage/v1/b", query)
-    return [item["name"] for page in pages for item in page.get("items", ())]
+    while True:
+        try:
+            page = json.loads(get(everything, f"{access.endpoint}/storage/v1/b?{urlencode(query)}"))
+        except ValueError:
+            raise SourceError("gs://", "the answer is not the JSON that it should be") from None
+        names += [item["name"] for item in page.get("items", ())]
+        if "nextPageToken" not in page:
+            return names
+        query["pageToken"] = page["nextPageToken"]
 
 
 def sign(access: GCSAccess, uri: MediaURI, url: str, *, expires_seconds: int, method: str) -> str:
@@ -94,23 +81,3 @@ def sign(access: GCSAccess, uri: MediaURI, url: str, *, expires_seconds: int, me
         )
     )
     return signed
-
-
-def _pages(get: Get, uri: MediaURI, url: str, query: dict[str, str]) -> Iterator[Any]:
-    while True:
-        try:
-            page = json.loads(get(uri, f"{url}?{urlencode(query)}"))
-        except ObjectNotFoundError:
-            # A listing of nothing is an empty one.
-            raise failures.refusal(uri, 404, "NoSuchBucket") from None
-        except ValueError:
-            raise SourceError(uri.redacted, "the answer is not the JSON that it should be") from None
-        yield page
-        if "nextPageToken" not in page:
-            return
-        query["pageToken"] = page["nextPageToken"]
-
-
-def _timestamp(text: str | None) -> float | None:
-    """Whole seconds, as the header Last-Modified has them; ``text`` is like ``2026-01-31T12:00:00.123Z``."""
-    return datetime.fromisoformat(text[:19] + "+00:00").timestamp() if text else None

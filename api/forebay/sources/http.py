@@ -20,7 +20,7 @@ from forebay.errors import ConfigError, SourceError, SourceNotAllowedError, UriE
 from forebay.sources import answers, failures
 from forebay.sources.allowlist import Allowlist, is_public, literal_address, refuse_private
 from forebay.sources.asking import conditions, follow_redirect
-from forebay.sources.base import ObjectInfo
+from forebay.sources.base import ObjectInfo, Page, PageQuery
 from forebay.sources.reader import WHOLE, WHOLE_OR_PART, Reader
 from forebay.sources.routes import Routes, limits_of, transport_of
 from forebay.transport import Head, Outcome, Request, Route, Transport
@@ -141,7 +141,11 @@ class HTTPSource(Reader):
 
     def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
         """Raises `SourceError`: a web server has no list of its URLs."""
-        raise SourceError(prefix.redacted, "URLs cannot be listed; name them one by one, or use a bucket")
+        raise _unlistable(prefix)
+
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
+        """Raises `SourceError`: as `list`."""
+        raise _unlistable(prefix)
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         """The URL itself."""
@@ -184,6 +188,10 @@ class HTTPSource(Reader):
             if address is not None and not is_public(address):
                 raise refuse_private(target, address)
         return self._routes.to(url, decode=decode, guarded=not trusted)
+
+
+def _unlistable(prefix: MediaURI) -> SourceError:
+    return SourceError(prefix.redacted, "URLs cannot be listed; name them one by one, or use a bucket")
 
 
 def _url(uri: MediaURI) -> str:

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from forebay.errors import SourceError
 from forebay.sources import answers, failures
-from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream, Page, PageQuery
 from forebay.sources.bodies import Body, EnoughError, PartBody, Stream, StreamBody
+from forebay.sources.listings.asking import list_in_order
 from forebay.transport import Exchange, Head, Outcome, Request, Transport, TransportError
 from forebay.uri import MediaURI
 
@@ -47,7 +48,7 @@ class Reader(ABC):
     def failure(self, uri: MediaURI, outcome: Outcome) -> SourceError: ...
 
     @abstractmethod
-    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]: ...
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page: ...
 
     @abstractmethod
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str: ...
@@ -93,6 +94,9 @@ class Reader(ABC):
         if info.size is None and len(body.data) < size:
             info = replace(info, size=len(body.data))
         return Beginning(info, body.data)
+
+    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
+        return list_in_order(prefix, lambda query: self.page(prefix, query), recursive=recursive)
 
     def _read(self, uri: MediaURI, start: int, end: int, etag: str | None) -> PartBody:
         def make() -> PartBody:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import AccessDeniedError, ForebayError, SourceError
 from forebay.sources import answers, checksums, failures
 from forebay.sources.asking import conditions, follow_redirect
 from forebay.sources.aws import aws_access
-from forebay.sources.base import ObjectInfo
+from forebay.sources.base import ObjectInfo, Page, PageQuery
 from forebay.sources.boto import BotoClient
 from forebay.sources.boto_writer import BotoWriter
+from forebay.sources.listings.asking import read_page
+from forebay.sources.listings.s3_pages import parse_page, query_string
 from forebay.sources.minio import minio_access
 from forebay.sources.per_process import PerProcess
 from forebay.sources.reader import WHOLE, WHOLE_OR_PART, Reader
@@ -76,7 +78,7 @@ def _writer(source: S3Source) -> BotoWriter:
 
 
 class S3Source(Reader):
-    """Reads the buckets of one S3 server; boto3 lists and signs."""
+    """Reads the buckets of one S3 server; boto3 signs URLs and names buckets."""
 
     def __init__(self, access: S3Access, transport: Transport) -> None:
         super().__init__(transport)
@@ -86,7 +88,8 @@ class S3Source(Reader):
         # By bucket: its region, where it is another than the configured one, and the URL of its root.
         self._regions: dict[str, str] = {}
         self._roots: dict[str, str] = {}
-        self._headers = [("User-Agent", access.agent)] if access.agent else []
+        self._agent = [("User-Agent", access.agent)] if access.agent else []
+        self._headers = list(self._agent)
         if access.verify_checksums:
             self._headers.append(("x-amz-checksum-mode", "ENABLED"))
 
@@ -99,7 +102,7 @@ class S3Source(Reader):
         if_none_match: str | None = None,
         if_modified_since: float | None = None,
     ) -> Request:
-        url = self._root(uri) + quote(uri.key, safe="/~")
+        url = self._url(uri)
         headers = [*self._headers, *conditions(span, etag, if_none_match, if_modified_since)]
         return Request(
             url,
@@ -117,12 +120,18 @@ class S3Source(Reader):
         return info
 
     def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
+        return self._follow(uri, request, outcome, lambda: self._url(uri))
+
+    def _follow(
+        self, uri: MediaURI, request: Request, outcome: Outcome, url: Callable[[], str]
+    ) -> Request | None:
+        """See `follow`; ``url`` gives the URL in the region that the bucket turned out to be in."""
         head = outcome.head
         if head is None or head.status not in (301, 302, 303, 307, 308, 400, 401, 403):
             return None
         code = failures.error_code(outcome.refusal.decode("utf-8", "replace"))
         if head.status in (301, 307) or code == "AuthorizationHeaderMalformed" or head.status == 400:
-            moved = self._moved(uri, request, outcome, code)
+            moved = self._moved(uri, request, outcome, code, url)
             if moved is not None:
                 return moved
         keys, used = self.access.keys, request.credentials
@@ -138,9 +147,30 @@ class S3Source(Reader):
     def failure(self, uri: MediaURI, outcome: Outcome) -> SourceError:
         return failures.failure_of(uri, outcome, credentials=self.access.description)
 
-    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        check_bucket(prefix)
-        return self._client.get().list(prefix, recursive=recursive)
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
+        body = read_page(
+            self.transport,
+            self.page_request(prefix, query),
+            lambda request, outcome: self._follow(
+                prefix, request, outcome, lambda: self._page_url(prefix, query)
+            ),
+            lambda outcome: failures.failure_of(
+                prefix, outcome, credentials=self.access.description, to="list"
+            ),
+        )
+        return parse_page(body, query)
+
+    def page_request(self, prefix: MediaURI, query: PageQuery) -> Request:
+        """The request for a page of a listing. May fetch credentials."""
+        url = self._page_url(prefix, query)
+        return Request(
+            url,
+            headers=self._agent,
+            credentials=self._credentials(prefix),
+            route=self._routes.to(url, decode=True),
+            limits=self.access.limits,
+            accept=WHOLE,
+        )
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         check_bucket(uri)
@@ -148,6 +178,17 @@ class S3Source(Reader):
 
     def containers(self) -> Sequence[str]:
         return self._client.get().containers()
+
+    def _url(self, uri: MediaURI) -> str:
+        return self._root(uri) + quote(uri.key, safe="/~")
+
+    def _page_url(self, prefix: MediaURI, query: PageQuery) -> str:
+        return f"{self._bucket_url(prefix)}?{query_string(query)}"
+
+    def _bucket_url(self, uri: MediaURI) -> str:
+        """The URL of a bucket, without a final slash where the path has its name."""
+        root = self._root(uri)
+        return root if urlsplit(root).path == "/" else root[:-1]
 
     def _root(self, uri: MediaURI) -> str:
         root = self._roots.get(uri.bucket)
@@ -174,7 +215,9 @@ class S3Source(Reader):
     def _unusable(self, uri: MediaURI, error: Exception) -> SourceError:
         return AccessDeniedError(uri.redacted, f"{self.access.description} cannot be used: {error}")
 
-    def _moved(self, uri: MediaURI, request: Request, outcome: Outcome, code: str) -> Request | None:
+    def _moved(
+        self, uri: MediaURI, request: Request, outcome: Outcome, code: str, url: Callable[[], str]
+    ) -> Request | None:
         """The request to send to the region that an answer names, which is remembered."""
         assert outcome.head is not None
         region = outcome.head.headers.get("x-amz-bucket-region") or ""
@@ -183,8 +226,8 @@ class S3Source(Reader):
         if not region and code == "PermanentRedirect":
             # S3 tells it even to those who may not read the bucket.
             try:
-                url = request.url[: len(self._root(uri))].rstrip("/")
-                asked = self.transport.call(replace(request, url=url, method="HEAD", headers=self._headers))
+                bucket = replace(request, url=self._bucket_url(uri), method="HEAD", headers=self._headers)
+                asked = self.transport.call(bucket)
                 region = asked.head.headers.get("x-amz-bucket-region") or ""
             except ForebayError:
                 return None
@@ -194,8 +237,7 @@ class S3Source(Reader):
         self._regions[uri.bucket] = region
         self._roots.pop(uri.bucket, None)
         try:
-            url = self._root(uri) + quote(uri.key, safe="/~")
-            return replace(request, url=url, credentials=self._credentials(uri), hops=request.hops + 1)
+            return replace(request, url=url(), credentials=self._credentials(uri), hops=request.hops + 1)
         except SourceError as error:
             outcome.error = error
             return None

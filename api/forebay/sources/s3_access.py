@@ -206,11 +206,7 @@ def new_session(profile: str | None = None) -> Session:
     """A botocore session that is not shared with other code in this process."""
     import botocore.session
 
-    session = botocore.session.Session(profile=profile)
-    # Set on this session alone: with the default, dateutil takes most of the time of a listing.
-    factory = session.get_component("response_parser_factory")
-    factory.set_parser_defaults(timestamp_parser=_timestamp)
-    return session
+    return botocore.session.Session(profile=profile)
 
 
 def existing_file(name: str, path: str) -> str:
@@ -223,13 +219,3 @@ def existing_file(name: str, path: str) -> str:
     if not os.path.isfile(expanded):
         raise ConfigError(f"{name}={path!r}: there is no such file")
     return expanded
-
-
-def _timestamp(value: Any) -> Any:
-    from datetime import datetime
-
-    from botocore.utils import parse_timestamp
-
-    if isinstance(value, str) and value.endswith("Z") and len(value) in (20, 24):
-        return datetime.fromisoformat(value[:-1] + "+00:00")
-    return parse_timestamp(value)

@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from forebay.errors import SourceError
 from forebay.sources import failures
-from forebay.sources.base import Beginning, Buffer, ObjectInfo
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, Page, PageQuery
 from forebay.transport import Head, Outcome, Request
 from forebay.uri import MediaURI
 
@@ -88,6 +88,9 @@ class UploadedFile:
 
     def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
         return iter([self.info])
+
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
+        raise SourceError(prefix.redacted, "only its source can list objects")
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         raise SourceError(uri.redacted, "only its source can sign URLs")
