@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from forebay.eviction.room import Room
 from forebay.fetch.destination import Destination
-from forebay.fetch.outcome import Outcome, Report
+from forebay.fetch.outcome import Report, SampleOutcome
 from forebay.fetch.run import Run
 from forebay.fetch.storing import store
 from forebay.fetch.work import items_of
@@ -82,7 +82,7 @@ class Fetcher:
         Raises:
             ForebayError: it cannot be had.
         """
-        outcomes: list[Outcome] = []
+        outcomes: list[SampleOutcome] = []
         self.fetch([(0, uri)], outcomes.extend, unused=unused)
         if outcomes[0].error is not None:
             raise outcomes[0].error

@@ -12,7 +12,7 @@ SampleState = Literal["cached", "downloaded", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SampleOutcome:
     """How one sample ended.
 
     Attributes:
@@ -33,4 +33,4 @@ class Outcome:
 
 
 # Is told of outcomes, a few at a time.
-Report = Callable[[list[Outcome]], None]
+Report = Callable[[list[SampleOutcome]], None]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import TransientSourceError
-from forebay.fetch.place import Place
+from forebay.fetch.partial_file import PartialFile
 from forebay.fetch.work import Item
 from forebay.sources.base import ObjectInfo, Source
 from forebay.transport import Exchange, FileSink, Kind, Request, Transport, TransportError
@@ -55,9 +55,9 @@ class Ranges:
         self._delayed: list[tuple[float, Span]] = []
         self._attempts: dict[Span, int] = {}
         self._flying: dict[Exchange, tuple[Span, Request]] = {}
-        self._place: Place | None = None
+        self._file: PartialFile | None = None
 
-    def begin(self, place: Place) -> None:
+    def begin(self, place: PartialFile) -> None:
         """Creates the file and sends the first ranges.
 
         Raises:
@@ -67,7 +67,7 @@ class Ranges:
         assert self.info.size is not None
         place.open(self.info, in_order=False)
         place.allocate(self.info.size)
-        self._place = place
+        self._file = place
         self._send()
 
     def handle(self, exchange: Exchange) -> bool:
@@ -113,9 +113,9 @@ class Ranges:
             self._submit(span, request)
 
     def _submit(self, span: Span, request: Request) -> None:
-        assert self._place is not None
+        assert self._file is not None
         start, end = span
-        sink = FileSink(self._place.descriptor, offset=start, size=end - start, ranged=True)
+        sink = FileSink(self._file.descriptor, offset=start, size=end - start, ranged=True)
         self._flying[self._transport.submit(request, sink, self._done)] = (span, request)
 
     def _failed(self, span: Span, request: Request, exchange: Exchange) -> None:

@@ -18,7 +18,7 @@ from forebay.backoff import Backoff
 from forebay.errors import CacheFullError, ForebayError, IndexUnavailableError, SourceError
 from forebay.eviction.room import Room, RoomRequest
 from forebay.fetch.destination import Destination
-from forebay.fetch.outcome import Outcome, Report
+from forebay.fetch.outcome import Report, SampleOutcome
 from forebay.fetch.refusals import as_forebay_error
 from forebay.fetch.transfer import Step, Transfer, YieldedError
 from forebay.fetch.work import Item
@@ -155,7 +155,7 @@ class Run:
 
     def _sort(self, batch: list[Item], answers: list[tuple[str, Claimed]]) -> None:
         """Puts each item where its claim's answer says that it belongs."""
-        outcomes: list[Outcome] = []
+        outcomes: list[SampleOutcome] = []
         found: list[Ended] = []
         for item, (token, answer) in zip(batch, answers, strict=True):
             item.token = token
@@ -310,7 +310,7 @@ class Run:
             return
         kept = [item for item, download in self._done if download is None]
         stored = [(item, download) for item, download in self._done if download is not None]
-        outcomes: list[Outcome] = []
+        outcomes: list[SampleOutcome] = []
         ended: list[Ended] = []
         if kept:
             self._session.release([(item.entry, item.token) for item in kept])

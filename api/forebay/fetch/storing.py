@@ -10,7 +10,7 @@ from forebay.backoff import Backoff
 from forebay.errors import ObjectTooLargeError, SourceError
 from forebay.eviction.room import Room
 from forebay.fetch.destination import Destination
-from forebay.fetch.place import Place
+from forebay.fetch.partial_file import PartialFile
 from forebay.fetch.work import Item
 from forebay.index import SessionLostError
 from forebay.processes import is_identity_alive
@@ -51,7 +51,7 @@ def store(destination: Destination, recovery: Recovery, room: Room, info: Object
 def _copy(item: Item, to: Destination, room: Room, info: ObjectInfo, file: BinaryIO) -> None:
     size, limit = file.seek(0, 2), to.config.limit
     file.seek(0)
-    place = Place(item, to.files, to.session, to.unread, idle=0.0, verify=True)
+    place = PartialFile(item, to.files, to.session, to.unread, idle=0.0, verify=True)
     reservation = to.session.reservation(item.token)
     try:
         if limit is not None and size > limit:

@@ -19,9 +19,9 @@ from forebay.errors import (
     ObjectChangedError,
     TransientSourceError,
 )
-from forebay.fetch.body import Body, InRanges
 from forebay.fetch.destination import Destination
-from forebay.fetch.place import Place
+from forebay.fetch.object_sink import InRanges, ObjectSink
+from forebay.fetch.partial_file import PartialFile
 from forebay.fetch.ranges import Ranges
 from forebay.fetch.refusals import disk_error, too_large, unchanged
 from forebay.fetch.work import Item
@@ -38,7 +38,7 @@ class YieldedError(Exception):
 
 
 class Step(Enum):
-    """What a transfer needs next."""
+    """The next need of a transfer."""
 
     # An event of the transport.
     EVENT = "event"
@@ -91,7 +91,7 @@ class Transfer:
         self._events = events
         self._old = Entry.parse(item.old) if item.old else None
         self._kept_modified = 0.0
-        self._place = Place(
+        self._file = PartialFile(
             item,
             destination.files,
             destination.session,
@@ -103,7 +103,7 @@ class Transfer:
         self._source: Source | None = None
         self._request: Request | None = None
         self._exchange: Exchange | None = None
-        self._body: Body | None = None
+        self._sink: ObjectSink | None = None
         self._ranges: Ranges | None = None
         # Of an object whose size its source does not tell: what it has turned out to have at least.
         self._min_size = 0
@@ -131,7 +131,7 @@ class Transfer:
         self.wanted = 0
         try:
             if self._ranges is not None:
-                self._ranges.begin(self._place)
+                self._ranges.begin(self._file)
             elif self._exchange is not None:
                 self._transport.resume(self._exchange)
             else:
@@ -150,7 +150,7 @@ class Transfer:
         if self._is_cancelled:
             # What was complete before it was cancelled, is.
             is_last = event is self._exchange
-            self.download = self._body.download if is_last and self._body is not None else None
+            self.download = self._sink.download if is_last and self._sink is not None else None
             error = None if self.download is not None else YieldedError()
             return self._end(error) if is_last else Step.EVENT
         if isinstance(event, int):
@@ -160,17 +160,17 @@ class Transfer:
             return self._handle_range(event)
         if event is not self._exchange:
             return Step.EVENT
-        outcome, body = event.outcome, self._body
+        outcome, sink = event.outcome, self._sink
         assert outcome is not None
-        assert body is not None
+        assert sink is not None
         self._exchange = None
         self.item.first_byte = outcome.first_byte_seconds
-        if outcome.error is None and body.download is not None:
-            self.download = body.download
+        if outcome.error is None and sink.download is not None:
+            self.download = sink.download
             return self._end(None)
         if isinstance(outcome.error, InRanges):
-            assert body.info is not None
-            return self._split(body.info)
+            assert sink.info is not None
+            return self._split(sink.info)
         try:
             return self._go_on(outcome)
         except ForebayError as error:
@@ -219,16 +219,16 @@ class Transfer:
 
     def _send(self, request: Request) -> Step:
         self._request = request
-        self._body = Body(
+        self._sink = ObjectSink(
             self._describe,
             self._check,
-            self._place,
+            self._file,
             self.reservation,
             self._needs_room,
             self._config.limit,
         )
         try:
-            self._exchange = self._transport.submit(request, self._body, self._ended)
+            self._exchange = self._transport.submit(request, self._sink, self._ended)
         except TransportError as error:
             assert self._source is not None
             raise self._source.failure(self.item.uri, Outcome(error=error)) from None
@@ -276,7 +276,7 @@ class Transfer:
         source, request = self._source, self._request
         assert source is not None
         assert request is not None
-        self._place.discard()
+        self._file.discard()
         if isinstance(error, TransportError):
             following = source.follow(self.item.uri, request, outcome)
             if following is not None:
@@ -287,7 +287,7 @@ class Transfer:
 
     def _failed(self, error: BaseException) -> Step:
         """Ends an attempt, and says whether there is another one."""
-        self._place.discard()
+        self._file.discard()
         self.reservation.close()
         self._ranges = None
         if isinstance(error, NotModifiedError):
@@ -309,7 +309,7 @@ class Transfer:
         return self._end(error)
 
     def _end(self, error: BaseException | None) -> Step:
-        self._place.discard()
+        self._file.discard()
         self.reservation.close()
         self.error = error
         self.item.seconds = time.perf_counter() - self._began
@@ -334,7 +334,7 @@ class Transfer:
                     return Step.PAUSE
                 return Step.EVENT
             assert ranges.info.size is not None
-            self.download = self._place.publish(ranges.info, ranges.info.size, self.reservation)
+            self.download = self._file.publish(ranges.info, ranges.info.size, self.reservation)
         except (ForebayError, OSError, SessionLostError) as error:
             ranges.cancel()
             if isinstance(error, TransportError) and error.kind is Kind.RANGE:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from forebay.errors import ForebayError
-from forebay.fetch.outcome import Outcome, SampleState
+from forebay.fetch.outcome import SampleOutcome, SampleState
 from forebay.index import Entry
 from forebay.uri import MediaURI, parse_object
 from forebay.volume.counters import Ended
@@ -40,13 +40,15 @@ class Item:
     seconds: float = 0.0
     retries: list[str] = field(default_factory=list)
 
-    def outcomes(self, state: SampleState, size: int = 0, error: ForebayError | None = None) -> list[Outcome]:
+    def outcomes(
+        self, state: SampleState, size: int = 0, error: ForebayError | None = None
+    ) -> list[SampleOutcome]:
         """The outcomes of all its samples; its bytes count once."""
         first, *others = self.samples
         rest: SampleState = "cached" if state == "downloaded" else state
         return [
-            Outcome(*first, state, size, error, self.attempts),
-            *(Outcome(number, uri, rest, 0, error, self.attempts) for number, uri in others),
+            SampleOutcome(*first, state, size, error, self.attempts),
+            *(SampleOutcome(number, uri, rest, 0, error, self.attempts) for number, uri in others),
         ]
 
     def found(self, value: str) -> Ended:
@@ -54,16 +56,16 @@ class Item:
         return Ended(self.uri, "cached", Entry.parse(value).size, retries=self.retries)
 
 
-def items_of(samples: Iterable[tuple[int, str]]) -> tuple[list[Item], list[Outcome]]:
+def items_of(samples: Iterable[tuple[int, str]]) -> tuple[list[Item], list[SampleOutcome]]:
     """Samples grouped by the entry that they need, and those whose URI cannot be parsed."""
     items: dict[str, Item] = {}
-    broken: list[Outcome] = []
+    broken: list[SampleOutcome] = []
     for number, uri in samples:
         try:
             parsed = parse_object(uri)
             entry = parsed.entry
         except ForebayError as error:
-            broken.append(Outcome(number, uri, "failed", error=error))
+            broken.append(SampleOutcome(number, uri, "failed", error=error))
             continue
         item = items.get(entry)
         if item is None:

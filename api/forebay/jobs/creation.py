@@ -15,7 +15,7 @@ from typing import Literal
 from forebay import logs
 from forebay.config.sizes import parse_duration
 from forebay.errors import ConfigError, ForebayError, IndexUnavailableError, ObjectNotFoundError, SourceError
-from forebay.fetch.outcome import Outcome
+from forebay.fetch.outcome import SampleOutcome
 from forebay.index import Index
 from forebay.jobs import ledger
 from forebay.jobs.dispatcher import Dispatcher
@@ -220,21 +220,21 @@ def _gathered(found: Iterator[Sequence[str]]) -> Iterator[list[str]]:
         yield uris
 
 
-def _sort(uris: Sequence[str]) -> tuple[list[str], list[str], list[Outcome]]:
+def _sort(uris: Sequence[str]) -> tuple[list[str], list[str], list[SampleOutcome]]:
     """The remote URIs, their entries, and failures: bad URIs, and local files that are not there."""
     remote: list[str] = []
     entries: list[str] = []
-    broken: list[Outcome] = []
+    broken: list[SampleOutcome] = []
     for number, uri in enumerate(uris):
         if is_local(uri):
             if not os.path.exists(local_file(uri)):
                 missing = ObjectNotFoundError(uri, "there is no such local file")
-                broken.append(Outcome(number, uri, "failed", error=missing))
+                broken.append(SampleOutcome(number, uri, "failed", error=missing))
             continue
         try:
             entry = entry_of(uri)
         except ForebayError as error:
-            broken.append(Outcome(number, uri, "failed", error=error))
+            broken.append(SampleOutcome(number, uri, "failed", error=error))
         else:
             remote.append(uri)
             entries.append(entry)

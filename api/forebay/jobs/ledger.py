@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
 from forebay.errors import ForebayError
-from forebay.fetch.outcome import Outcome
+from forebay.fetch.outcome import SampleOutcome
 from forebay.index import Index
 from forebay.index.jobs import JobRecords
 from forebay.jobs.status import JobStatus
@@ -33,7 +33,7 @@ def create(
     *,
     total: int,
     present: int,
-    failed: Sequence[Outcome],
+    failed: Sequence[SampleOutcome],
     dispatch: str,
     message_size: int,
     update: bool,
@@ -77,7 +77,7 @@ def extend(
     *,
     total: int,
     present: int,
-    failed: Sequence[Outcome],
+    failed: Sequence[SampleOutcome],
 ) -> int:
     """Adds samples to a job that is still being listed; see `create`.
 
@@ -104,7 +104,12 @@ def break_off(records: JobRecords, job: str, reason: str, where: str = "") -> No
         )
         uri = where or fields.get("label", "")
         extend(
-            records, job, (), total=1, present=0, failed=[Outcome(0, uri, "failed", error=ForebayError(text))]
+            records,
+            job,
+            (),
+            total=1,
+            present=0,
+            failed=[SampleOutcome(0, uri, "failed", error=ForebayError(text))],
         )
         records.seal(job)
 
@@ -123,13 +128,13 @@ def end_dead_listing(records: JobRecords, job: str, fields: Mapping[str, str]) -
         break_off(records, job, "the process that listed the objects has ended")
 
 
-def _record_failed(records: JobRecords, job: str, first: int, failed: Sequence[Outcome]) -> None:
+def _record_failed(records: JobRecords, job: str, first: int, failed: Sequence[SampleOutcome]) -> None:
     if failed:
         numbered = enumerate(failed, first)
-        record(records, job, [Outcome(n, one.uri, "failed", error=one.error) for n, one in numbered])
+        record(records, job, [SampleOutcome(n, one.uri, "failed", error=one.error) for n, one in numbered])
 
 
-def record(records: JobRecords, job: str, outcomes: Sequence[Outcome]) -> int:
+def record(records: JobRecords, job: str, outcomes: Sequence[SampleOutcome]) -> int:
     """Records how samples of a job ended; returns how many are pending."""
     return records.mark(
         job,

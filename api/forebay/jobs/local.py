@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from forebay import logs
 from forebay.backoff import Backoff
 from forebay.fetch.fetcher import Fetcher
-from forebay.fetch.outcome import Outcome
+from forebay.fetch.outcome import SampleOutcome
 from forebay.index.jobs import JobRecords
 from forebay.jobs.ledger import Cancellation, record
 
@@ -81,7 +81,7 @@ class LocalRunner:
             else:
                 time.sleep(pause.next())
 
-    def _record(self, outcomes: list[Outcome]) -> None:
+    def _record(self, outcomes: list[SampleOutcome]) -> None:
         record(self._records, self._job, outcomes)
 
     def _pending(self) -> Iterator[tuple[int, str]]:

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from typing_extensions import Self
 
+from forebay.backoff import Backoff
 from forebay.config.sizes import human
 from forebay.jobs.status import JobStatus
 
@@ -46,7 +47,8 @@ class Progress:
         self._stream = stream or sys.stderr
         self._pace = Pace()
         self._shown = time.monotonic()
-        self._pause = _LINE_SECONDS[0]
+        self._backoff = Backoff(*_LINE_SECONDS)
+        self._pause = self._backoff.next()
         self._tell = tell or self._print
         self._bar = _Bar(self._stream, transient) if tell is None and self._stream.isatty() else None
 
@@ -58,7 +60,7 @@ class Progress:
         elif status.state == "running" and time.monotonic() - self._shown > self._pause:
             self._tell(line(status, self._name))
             self._shown = time.monotonic()
-            self._pause = min(self._pause * 1.5, _LINE_SECONDS[1])
+            self._pause = self._backoff.next()
 
     def _print(self, text: str) -> None:
         print(text, file=self._stream, flush=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from forebay.engine import Engine
 from forebay.errors import CacheFullError, ObjectTooLargeError
-from forebay.fetch.outcome import Outcome
+from forebay.fetch.outcome import SampleOutcome
 from forebay.lookahead.batch import Batch
 from forebay.uri import entry_of, redact
 
@@ -38,7 +38,7 @@ def fetch_batch(
         begun()
         return
 
-    def report(outcomes: list[Outcome]) -> None:
+    def report(outcomes: list[SampleOutcome]) -> None:
         for outcome in outcomes:
             error = outcome.error
             # What found no room yet has not failed.

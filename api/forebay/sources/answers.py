@@ -1,4 +1,4 @@
-"""What the head of an answer says about an object."""
+"""Reading an object's metadata from the head of an answer."""
 
 from __future__ import annotations
 

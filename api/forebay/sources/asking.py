@@ -1,4 +1,4 @@
-"""What requests of every source have in common, and what is done about answers that are not final."""
+"""Sending one request of any source, and following the answers that are not final."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
-from forebay.sources.keys import Keys
+from forebay.sources.keys import SigningKeys
 from forebay.sources.routes import checked_endpoint, one_line
 from forebay.sources.s3_access import S3Access, existing_file, new_session
 
@@ -71,7 +71,7 @@ def _from_environment(environment: Mapping[str, str]) -> S3Access | None:
         make_session=new_session,
         endpoint=_variable_endpoint(environment),
         region=_region(environment, None),
-        keys=Keys.fixed(access_key, secret_key, token, _IN_ENVIRONMENT),
+        keys=SigningKeys.fixed(access_key, secret_key, token, _IN_ENVIRONMENT),
     )
 
 
@@ -130,7 +130,7 @@ def _found(session: Session, make: Callable[[], Session]) -> S3Access:
             if credentials.method == "env"
             else f"the AWS credentials of profile {profile or 'default'!r} ({credentials.method})"
         )
-        keys = Keys(lambda: make().get_credentials(), description, credentials)
+        keys = SigningKeys(lambda: make().get_credentials(), description, credentials)
     return S3Access(
         make_session=make,
         endpoint=_configured_endpoint(session, scoped),

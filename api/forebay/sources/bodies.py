@@ -28,7 +28,7 @@ class EnoughError(Exception):
 
 
 class Body:
-    """What the sinks of this module share.
+    """The common part of this module's sinks.
 
     Attributes:
         info: the object's metadata, once the head has come.

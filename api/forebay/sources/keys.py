@@ -13,7 +13,7 @@ from forebay.transport import Credentials, forks
 _ASKING_SECONDS = 0.5
 
 
-class Keys:
+class SigningKeys:
     """The keys that sign requests, kept fresh.
 
     Args:
@@ -30,14 +30,14 @@ class Keys:
         self._now: dict[str, Credentials] = {}
 
     @classmethod
-    def fixed(cls, access_key: str, secret_key: str, token: str | None, description: str) -> Keys:
-        """Keys that never expire."""
+    def fixed(cls, access_key: str, secret_key: str, token: str | None, description: str) -> SigningKeys:
+        """SigningKeys that never expire."""
         found = _Fixed(access_key, secret_key, token)
         return cls(lambda: found, description, found)
 
     @property
     def botocore(self) -> Any:
-        """What botocore's client is to sign with; ``None`` for keys that are fixed."""
+        """The credentials that botocore's client signs with; ``None`` for keys that are fixed."""
         return self._found if hasattr(self._found, "refresh_needed") else None
 
     def current(self, region: str = "") -> Credentials:

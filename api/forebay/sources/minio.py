@@ -23,7 +23,7 @@ from collections.abc import Mapping
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
-from forebay.sources.keys import Keys
+from forebay.sources.keys import SigningKeys
 from forebay.sources.routes import checked_endpoint, one_line
 from forebay.sources.s3_access import S3Access, existing_file, new_session
 
@@ -48,7 +48,7 @@ def minio_access(config: MediaCacheConfig) -> S3Access:
         endpoint=checked_endpoint(values.get("endpoint_url"), "MinIO's endpoint_url"),
         region=values.get("region") or "us-east-1",
         # The AWS credentials of this machine are never sent to MinIO.
-        keys=Keys.fixed(access_key, secret_key, None, "the MinIO credentials") if access_key else None,
+        keys=SigningKeys.fixed(access_key, secret_key, None, "the MinIO credentials") if access_key else None,
         path_style=True,
         scheme="minio",
     ).with_settings(config)

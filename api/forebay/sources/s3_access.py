@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
-from forebay.sources.keys import Keys
+from forebay.sources.keys import SigningKeys
 from forebay.sources.routes import checked_endpoint, limits_of, one_line
 from forebay.transport import Limits
 from forebay.transport.guard import literal_address
@@ -56,7 +56,7 @@ class S3Access:
     make_session: Callable[[], Session]
     endpoint: str | None
     region: str
-    keys: Keys | None
+    keys: SigningKeys | None
     unsigned: str = "no credentials (none were found, so the request was not signed)"
     bundle: str | None = None
     s3_options: Mapping[str, Any] = field(default_factory=dict)
@@ -95,7 +95,9 @@ class S3Access:
         )
         keys, unsigned = self.keys, self.unsigned
         if access_key is not None:
-            keys = Keys.fixed(access_key, secret_key or "", token, "the credentials in extra_client_kwargs")
+            keys = SigningKeys.fixed(
+                access_key, secret_key or "", token, "the credentials in extra_client_kwargs"
+            )
         if arguments.pop("anonymous", False):
             keys, unsigned = None, "no credentials (extra_client_kwargs asks for unsigned requests)"
         if options.get("signature_version", "s3v4") not in ("s3v4", "v4"):

@@ -69,7 +69,7 @@ class Sources:
 
     @property
     def transport(self) -> Transport:
-        """What moves the bytes of all sources. Its threads start with the first request."""
+        """The transport of all sources. Its threads start with the first request."""
         return self._transport.get()
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from forebay.errors import TransientSourceError
-from forebay.fetch.place import Place
+from forebay.fetch.partial_file import PartialFile
 from forebay.index import Download
 from forebay.sources.base import ObjectInfo
 from forebay.transport import Head
@@ -27,7 +27,7 @@ class InRanges(Exception):  # noqa: N818
     """The object is large enough to be fetched in ranges: its stream is given up."""
 
 
-class Body:
+class ObjectSink:
     """Takes the answer to a request for a whole object.
 
     Nothing here waits: where bytes cannot be reserved at once, the exchange pauses, and the fetcher makes
@@ -50,10 +50,10 @@ class Body:
         "_check",
         "_chunks",
         "_describe",
+        "_file",
         "_gathered",
         "_limit",
         "_needs_room",
-        "_place",
         "_reservation",
         "_wanted",
         "download",
@@ -65,7 +65,7 @@ class Body:
         self,
         describe: Callable[[Head], ObjectInfo],
         check: Callable[[ObjectInfo], object],
-        place: Place,
+        place: PartialFile,
         reservation: Reservation,
         needs_room: Callable[[int], object],
         limit: int | None,
@@ -75,7 +75,7 @@ class Body:
         self.download: Download | None = None
         self._describe = describe
         self._check = check
-        self._place = place
+        self._file = place
         self._reservation = reservation
         self._needs_room = needs_room
         self._limit = limit
@@ -91,7 +91,7 @@ class Body:
         # An object of unknown size that has been tried before keeps what was reserved for it then.
         self._reserve(info.size or 0)
         if not self._wanted:
-            self._place.open(info)
+            self._file.open(info)
 
     def write(self, chunk: bytes) -> object:
         """Gathers a chunk, and writes when there are enough; `FULL` until bytes are reserved."""
@@ -101,9 +101,9 @@ class Body:
             if self._reservation.size < self._wanted:
                 return FULL
             self._wanted = 0
-            if self._place.descriptor < 0:
-                self._place.open(info)
-        size = self._place.written + self._gathered + len(chunk)
+            if self._file.descriptor < 0:
+                self._file.open(info)
+        size = self._file.written + self._gathered + len(chunk)
         if info.size is None:
             if size > self._reservation.size:
                 wanted = max(size, self._reservation.size + GROWTH)
@@ -123,15 +123,15 @@ class Body:
         """Writes what is left, and publishes the file."""
         info = self.info
         assert info is not None
-        if self._place.descriptor < 0:
-            self._place.open(info)
+        if self._file.descriptor < 0:
+            self._file.open(info)
         if self._gathered:
             self._flush()
-        written = self._place.written
+        written = self._file.written
         if info.size is not None and written != info.size:
             reason = f"the source sent {written} bytes of {info.size} and ended"
             raise TransientSourceError(info.uri, reason, "truncated")
-        self.download = self._place.publish(info, written, self._reservation)
+        self.download = self._file.publish(info, written, self._reservation)
 
     def abandon(self) -> None:
         """Forgets what was gathered; the fetcher removes the partial file."""
@@ -144,6 +144,6 @@ class Body:
             self._needs_room(size)
 
     def _flush(self) -> None:
-        self._place.write(self._chunks)
+        self._file.write(self._chunks)
         self._chunks.clear()
         self._gathered = 0

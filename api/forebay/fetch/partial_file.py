@@ -21,7 +21,7 @@ from forebay.volume.session import Session
 from forebay.volume.unread import UnreadPrefetches
 
 
-class Place:
+class PartialFile:
     """A partial file, from its creation to its rename.
 
     Args:
