@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # Many tests wait for servers and for time to pass, so more processes than there are cores.
 TEST_PROCESSES ?= 3
 # Which Pythons test-pythons uses; none means every one that it finds.
@@ -20,7 +21,7 @@ help:
 	@echo 'make lint    check style, formatting, types and layers, and build the documentation'
 	@echo 'make docs    show the documentation as a site on this machine'
 	@echo 'make format  put the style right where that can be done automatically'
-	@echo 'make bench   compare speed with other tools'
+	@echo 'make bench   measure every budget, beside other tools (two minutes: make bench BENCH_ARGS=--quick)'
 	@echo 'make clean   remove .venv and everything that was built'
 
 setup: .venv/.develop
@@ -72,8 +73,8 @@ format: setup
 	@.venv/bin/ruff format
 
 bench: setup
-	@scripts/system-packages nginx-light
-	@.venv/bin/python -m bench
+	@scripts/system-packages nginx-light libnginx-mod-http-lua
+	@.venv/bin/python -m bench $(BENCH_ARGS)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

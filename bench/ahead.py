@@ -1,7 +1,11 @@
-"""A model that goes through remote photographs: how long its loop waits for them."""
+"""A model that goes through remote photographs: how long its loop waits for them.
+
+``python -m bench.ahead`` needs what the tests need: FiftyOne with its database, and SeaweedFS.
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -12,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from bench.budgets import Verdict
 from bench.place import scratch
 from bench.process import run
-from bench.report import Budget, print_table, spread
+from bench.report import aligned, spread, verdict_table
+from bench.settings import forget_settings
 from bench.tools import forebay
 from bench.tools.task import PROGRAMS
 from examples.photos import photographs
@@ -58,11 +64,15 @@ class _Loop:
         return self.empty - self.cached
 
 
-def measure(*, rounds: int = 5, directory: Path | None = None) -> list[Budget]:
+def main() -> None:
     """Runs a model over photographs behind a server that takes its time, in every way, in turn."""
+    parser = argparse.ArgumentParser(prog="python -m bench.ahead", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    forget_settings()
     default = os.cpu_count() or 1
     loops: dict[tuple[str, int], list[_Loop]] = {(way, n): [] for n in (_THREADS, default) for way in _WAYS}
-    with scratch(400 << 20, directory) as place, _servers(place) as (proxy, environment):
+    with scratch(400 << 20, None) as place, _servers(place) as (proxy, environment):
         for number in range(rounds):
             print(f"round {number + 1}:", end="", file=sys.stderr, flush=True)
             for (way, threads), done in loops.items():
@@ -82,10 +92,11 @@ def measure(*, rounds: int = 5, directory: Path | None = None) -> list[Budget]:
         sent = median(loop.sent for loop in done) / 1e6
         rows.append((_WAYS[way], str(threads), waiting, limits, still, reach, first, cached, f"{sent:.1f}"))
     head = ("", "threads", "waiting s", "min–max", "still s", "min–max", "first s", "all cached s", "MB")
-    print_table(head, rows)
+    print(aligned(head, rows))
     ahead, miss = loops["apply_model", _THREADS], loops["without_a_plan", _THREADS]
     ratio = median(a.still / b.still for a, b in zip(ahead, miss, strict=True))
-    return [Budget.at_most("standing still, fetching ahead / on a miss", ratio, 0.05, "{:.3f}x")]
+    budget = Verdict.at_most("standing still, fetching ahead / on a miss", ratio, 0.05, "{:.3f}x")
+    print("\n" + aligned(*verdict_table([budget])))
 
 
 @contextlib.contextmanager
@@ -131,3 +142,7 @@ def _run(way: str, threads: int, place: Path, proxy: Proxy, environment: dict[st
     sent = sum(request.sent for request in proxy.requests)
     shutil.rmtree(cache_dir)
     return _Loop(**json.loads(output.splitlines()[-1]), sent=sent)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,11 @@
 """FiftyOne's App: scrolling through a grid of remote images, beside the same images as local files.
 
-It needs what the tests need: FiftyOne with its database, and Debian's chromium.
+``python -m bench.app``. It needs what the tests need: FiftyOne with its database, and Debian's chromium.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import io
@@ -19,8 +20,9 @@ from typing import Any
 
 from bench.corpus import Corpus
 from bench.place import scratch
-from bench.report import Budget, spread
+from bench.report import spread
 from bench.server import ENVIRONMENT, serving
+from bench.settings import forget_settings
 from tests.fiftyone.app.browser import FLAGS
 from tests.fiftyone.app.server import AppServer, app_server
 from tests.servers.mongodb import mongodb
@@ -35,14 +37,18 @@ _TURN_PIXELS = 1400  # two viewports
 _CLIP = {"x": 340, "y": 330, "width": 900, "height": 440}
 
 
-def measure(*, rounds: int = 5, directory: Path | None = None) -> list[Budget]:
+def main() -> None:
     """Opens the grid, goes down by two viewports at a time, and flings back."""
+    parser = argparse.ArgumentParser(prog="python -m bench.app", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    forget_settings()
     with (
-        scratch(6 * _IMAGES * _BYTES, directory) as place,
+        scratch(6 * _IMAGES * _BYTES, None) as place,
         mongodb() as database,
         _fiftyone(database, place / "home"),
         _corpus(place / "root") as corpus,
-        serving(place / "root", place / "nginx", corpus) as endpoint,
+        serving(place / "root", place / "nginx", corpus) as site,
         _chromium() as browser,
     ):
         local = _dataset([str(place / "root" / "app" / uri.rpartition("/")[2]) for uri in corpus.uris])
@@ -54,7 +60,7 @@ def measure(*, rounds: int = 5, directory: Path | None = None) -> list[Budget]:
                 ("streamed", remote, False),
                 ("cache_app_images, empty cache", remote, True),
             ):
-                with _app(place, endpoint, keep) as server:
+                with _app(place, site.endpoints["plain"].url, keep) as server:
                     found.setdefault(name, []).append(_look(browser, server, dataset, name))
                     if keep:
                         again = "cache_app_images, looked at before"
@@ -63,7 +69,6 @@ def measure(*, rounds: int = 5, directory: Path | None = None) -> list[Budget]:
     for name, seconds in found.items():
         middle, limits = spread([one * 1000 for one in seconds], "{:,.0f}".format)
         print(f"{name}: {middle} ms ({limits}) to another viewport, {statistics.median(seconds) / base:.2f}x")
-    return []
 
 
 def _look(browser: Any, server: AppServer, dataset: Any, name: str) -> float:
@@ -186,3 +191,7 @@ def _chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield browser
         browser.close()
+
+
+if __name__ == "__main__":
+    main()

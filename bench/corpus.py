@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,20 +16,24 @@ class Corpus:
     Attributes:
         root: the directory that nginx serves.
         md5: key -> MD5 in hexadecimal, in the order of a listing.
+        sizes: of the objects, in the same order; the last one is that of all others, too.
+        served: whether the objects are there, and not only their names.
     """
 
     root: Path
     bucket: str
-    size: int
+    sizes: Sequence[int]
     md5: dict[str, str] = field(default_factory=dict)
+    served: bool = True
 
     @classmethod
-    def make(cls, root: Path, bucket: str, count: int, size: int) -> Corpus:
-        """Writes ``count`` objects of ``size`` random bytes. Keys have 9 bytes, entries about 30."""
-        corpus = cls(root, bucket, size)
+    def make(cls, root: Path, bucket: str, count: int, *sizes: int) -> Corpus:
+        """Writes ``count`` objects of random bytes. Keys have 10 bytes, entries about 30."""
+        corpus = cls(root, bucket, sizes)
         (root / bucket).mkdir(parents=True)
         for number in range(count):
             key, digest = f"{number:06}.jpg", hashlib.md5(usedforsecurity=False)
+            size = corpus._size(number)
             with (root / bucket / key).open("wb") as file:
                 for start in range(0, size, 1 << 20):
                     piece = os.urandom(min(1 << 20, size - start))
@@ -38,9 +42,23 @@ class Corpus:
             corpus.md5[key] = digest.hexdigest()
         return corpus
 
+    @classmethod
+    def names(cls, root: Path, bucket: str, count: int) -> Corpus:
+        """A bucket that can be listed only: keys of 26 bytes, and nothing behind them."""
+        keys = (f"photographs/{number:010}.jpg" for number in range(count))
+        md5 = {key: hashlib.md5(key.encode(), usedforsecurity=False).hexdigest() for key in keys}
+        return cls(root, bucket, (100_000,), md5, served=False)
+
+    def size_of(self, key: str) -> int:
+        """The size of an object in bytes."""
+        return self.sizes[0] if len(self.sizes) == 1 else self._size(int(key.partition(".")[0]))
+
+    def _size(self, number: int) -> int:
+        return self.sizes[min(number, len(self.sizes) - 1)]
+
     @property
     def uris(self) -> list[str]:
-        """The URIs of all objects."""
+        """The S3 URIs of all objects."""
         return [f"s3://{self.bucket}/{key}" for key in self.md5]
 
     def write_list(self, path: Path, form: str = "s3://{bucket}/{key}") -> Path:
@@ -71,8 +89,8 @@ def _files(directory: Path) -> Iterator[Path]:
 
 
 def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
+        digest = hashlib.md5(usedforsecurity=False)
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()

@@ -20,10 +20,10 @@ from pathlib import Path
 import psutil
 import requests
 
-from bench.__main__ import _forget_settings as forget_settings
 from bench.corpus import Corpus
 from bench.place import scratch
 from bench.server import ENVIRONMENT, serving
+from bench.settings import forget_settings
 from forebay.config import MediaCacheConfig
 from forebay.volumes.volumes import Volumes
 from tests.servers.process import free_ports, running
@@ -69,12 +69,12 @@ def main() -> None:
     forget_settings()
     with scratch(12_000 * options.samples, None) as place:
         corpus = Corpus.make(place / "root", "photos", options.samples, options.size)
-        with serving(place / "root", place / "nginx", corpus) as endpoint:
+        with serving(place / "root", place / "nginx", corpus) as site:
             courses = []
             for message_size in options.message_size:
                 here = place / message_size
                 here.mkdir()
-                courses.append(_run(here, corpus, endpoint, message_size, options.workers))
+                courses.append(_run(here, corpus, site.endpoints["plain"].url, message_size, options.workers))
                 _tell(courses[-1])
     _draw(courses, options.workers, options.plot)
     print(json.dumps([asdict(course) for course in courses]))

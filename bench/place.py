@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
+
+
+def clean_up_when_terminated() -> None:
+    """Ends this process by an exception on SIGTERM, so that servers and directories are removed."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ from forebay.errors import VolumeError
 from forebay.eviction.clearing import Clearing
 from forebay.eviction.evictor import Evictor
 from forebay.eviction.room import Room
+from forebay.fetch.destination import Destination
 from forebay.fetch.fetcher import Fetcher
-from forebay.fetch.transfer import Destination
 from forebay.index import Index
 from forebay.index.connection import Connection
 from forebay.jobs.creation import JobMaker
@@ -44,8 +44,8 @@ _MAX_HEARTBEAT_SECONDS = 5.0
 class Engine:
     """Everything that operations on one volume stand on; safe to use from many threads, and after a fork.
 
-    Nothing is opened before a method whose name begins with ``open`` is called: to look up the path of a
-    cached file touches no index.
+    The index is opened by the ``open_…`` methods, by `lease`, and by `local_path` for a file that is missing.
+    A hit does not use the index.
 
     Args:
         config: the settings.
@@ -192,12 +192,12 @@ class Engine:
 
     def close(self) -> None:
         """Tells the index what it has to know, ends the session and closes the connection."""
-        if not self.is_open:
-            return
-        with self._lock:
-            opened, self._opened = self._opened, None
-            if opened is not None:
-                opened.close()
+        if self.is_open:
+            with self._lock:
+                opened, self._opened = self._opened, None
+                if opened is not None:
+                    opened.close()
+        self.sources.close()
 
     def _open(self) -> _Opened:
         opened = self._opened

@@ -15,11 +15,10 @@ from typing import BinaryIO, TypeVar
 
 from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ObjectNotFoundError
-from forebay.fetch.outcome import Outcome
 from forebay.retry import retry_transient
 from forebay.sources.base import Buffer, ObjectInfo
-from forebay.sources.uploaded import UploadedFile
-from forebay.uri import MediaURI, entry_of, parse, parse_object
+from forebay.sources.listings.asking import holds_any
+from forebay.uri import MediaURI, entry_of, parse, parse_object, redact
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ class Remote:
         parsed = parse(prefix)
         source = self._engine.sources.for_uri(parsed)
         # Servers that keep objects as files list folders that are empty by now, but not in a flat listing.
-        return self._persistently(lambda: next(source.list(parsed), None)) is not None
+        return self._persistently(lambda: holds_any(parsed, lambda query: source.page(parsed, query)))
 
     def containers(self, scheme: str) -> list[str]:
         """The names of the buckets of a kind of store, such as ``s3``, that the credentials may list.
@@ -120,7 +119,7 @@ class Remote:
         kept = False
         try:
             info = self._persistently(lambda: writer.put(parsed, file, size))
-            kept = keep and self._keep(uri, info, file)
+            kept = keep and self._keep(info, file)
         finally:
             if not kept:
                 self._drop(uri)
@@ -164,17 +163,14 @@ class Remote:
     def _drop(self, uri: str) -> None:
         self._engine.open_clearing().drop([entry_of(uri)])
 
-    def _keep(self, uri: str, info: ObjectInfo, file: BinaryIO) -> bool:
+    def _keep(self, info: ObjectInfo, file: BinaryIO) -> bool:
         """Takes what was written into the cache; false where there is no room for it."""
-        outcomes: list[Outcome] = []
-        fetcher = self._engine.open_fetcher().reading_from(UploadedFile(info, file))
-        fetcher.fetch([(0, uri)], outcomes.extend, update=True)
-        error = outcomes[0].error
-        if isinstance(error, CacheFullError):
-            log.warning("%s was written, but is not in the cache: %s", parse(uri).redacted, error)
-        elif error is not None:
-            raise error
-        return error is None
+        try:
+            self._engine.open_fetcher().store(info, file)
+        except CacheFullError as error:
+            log.warning("%s was written, but is not in the cache: %s", redact(info.uri), error)
+            return False
+        return True
 
     def _persistently(self, attempt: Callable[[], _T]) -> _T:
         return retry_transient(attempt, self._engine.config.max_attempts)

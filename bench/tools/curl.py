@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.process import Run, run
-from bench.tools.task import Task, Tool
+from bench.tools.task import Command, Task, Tool
 
 
-def _fetch(task: Task, destination: Path) -> Run:
-    (key,) = task.corpus.md5
+def _fetch(task: Task, destination: Path) -> Command:
+    key = next(iter(task.corpus.md5))
     destination.mkdir()
-    url = f"{task.endpoint}/{task.corpus.bucket}/{key}"
-    return run(["curl", "--silent", "--fail", "--output", str(destination / key), url], {})
+    words = ["curl", "--silent", "--fail", "--output", str(destination / key)]
+    if task.endpoint.bundle is not None:
+        words += ["--cacert", str(task.endpoint.bundle)]
+    return Command([*words, f"{task.endpoint.url}/{task.corpus.bucket}/{key}"])
 
 
 curl = Tool("curl", _fetch)

@@ -1,4 +1,4 @@
-"""Forebay on an empty cache: with the threads of the process itself, and through one worker."""
+"""Forebay on an empty cache, with default settings: in the process itself, and through one worker."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
-from bench.process import Run, cpu_seconds, run, working_in
-from bench.tools.task import PROGRAMS, Task, Tool
+from bench.process import run, working_in
+from bench.tools.task import PROGRAMS, Command, Servers, Task, Tool
 
 _PATIENCE_SECONDS = 60.0
 
 
-def _files(task: Task, destination: Path) -> Path:
-    return destination / "media" / "s3" / task.corpus.bucket
-
-
-def environment(task: Task, cache_dir: Path, dispatch: str) -> dict[str, str]:
+def environment(task: Task, cache_dir: Path, dispatch: str = "local", **settings: str) -> dict[str, str]:
     """What a process needs to use a cache directory and the task's server."""
-    settings = {"DIR": str(cache_dir), "NUM_WORKERS": str(task.concurrency), "DISPATCH": dispatch}
-    named = {f"FIFTYONE_MEDIA_CACHE_{name}": value for name, value in settings.items()}
-    return {**task.environment, **named}
+    trust = {}
+    if task.endpoint.bundle is not None:
+        trust = dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"), str(task.endpoint.bundle))
+    named = {"DIR": str(cache_dir), "DISPATCH": dispatch, **settings}
+    return {
+        **task.environment,
+        "STORAGE_EMULATOR_HOST": task.endpoint.url,
+        **trust,
+        **{f"FIFTYONE_MEDIA_CACHE_{name.upper()}": value for name, value in named.items()},
+    }
 
 
-def _servers(cache_dir: Path) -> list[psutil.Process]:
+def embedded_servers(cache_dir: Path) -> list[psutil.Process]:
     """The embedded Valkey and its supervisor."""
     return working_in(str(cache_dir / ".forebay" / "valkey"))
 
@@ -44,7 +46,7 @@ def stopping(cache_dir: Path) -> Iterator[None]:
         from forebay import embedded
 
         embedded.stop(str(cache_dir))
-        psutil.wait_procs(_servers(cache_dir), timeout=10)
+        psutil.wait_procs(embedded_servers(cache_dir), timeout=10)
 
 
 def prefetch(uris: Path) -> list[str]:
@@ -52,37 +54,66 @@ def prefetch(uris: Path) -> list[str]:
     return [sys.executable, str(PROGRAMS / "forebay_prefetch.py"), str(uris)]
 
 
-def _local(task: Task, destination: Path) -> Run:
-    return _run(task, destination, prefetch(task.corpus.write_list(task.scratch / "uris")))
+def listing(task: Task) -> Command:
+    """The command that prints the URIs of the bucket."""
+    program = [sys.executable, str(PROGRAMS / "forebay_list.py"), f"s3://{task.corpus.bucket}/"]
+    return Command(program, environment(task, task.scratch / "listing-cache"))
 
 
-def _command(task: Task, destination: Path) -> Run:
-    uris = task.corpus.write_list(task.scratch / "uris")
-    return _run(task, destination, [str(Path(sys.executable).with_name("forebay")), "prefetch", f"@{uris}"])
-
-
-def _run(task: Task, destination: Path, command: list[str]) -> Run:
+@contextlib.contextmanager
+def _valkey(task: Task, destination: Path) -> Iterator[Servers]:
+    # It is started by the command and lives on: the whole of it counts.
     with stopping(destination):
-        done = run(command, environment(task, destination, "local"))
-        # Its Valkey was started by it and lives on: the whole of it counts.
-        return replace(done, cpu=done.cpu + cpu_seconds(_servers(destination)))
+        yield lambda: embedded_servers(destination)
 
 
-def _fleet(task: Task, destination: Path) -> Run:
+def _form(kind: str, task: Task) -> str:
+    """A URI of that kind, for a bucket and a key."""
+    return f"{task.endpoint.url}/{{bucket}}/{{key}}" if kind == "url" else f"{kind}://{{bucket}}/{{key}}"
+
+
+def _files(kind: str) -> Callable[[Task, Path], Path]:
+    def where(task: Task, destination: Path) -> Path:
+        from forebay.uri import entry_of
+
+        uri = _form(kind, task).format(bucket=task.corpus.bucket, key="key")
+        return (destination / "media" / entry_of(uri)).parent
+
+    return where
+
+
+def _local(name: str, kind: str = "s3") -> Tool:
+    def fetch(task: Task, destination: Path) -> Command:
+        uris = task.corpus.write_list(task.scratch / "uris", _form(kind, task))
+        return Command(prefetch(uris), _with_sources(task, environment(task, destination), kind))
+
+    return Tool(name, fetch, _files(kind), _valkey)
+
+
+def _with_sources(task: Task, variables: dict[str, str], kind: str) -> dict[str, str]:
+    if kind != "url":
+        return variables
+    # Addresses of this machine are refused unless they are named.
+    return {**variables, "FIFTYONE_MEDIA_CACHE_ALLOWED_SOURCES": f'["{task.endpoint.url}/"]'}
+
+
+def _through_the_fleet(task: Task, destination: Path) -> Command:
     uris = task.corpus.write_list(task.scratch / "uris")
+    return Command(prefetch(uris), environment(task, destination, "fleet"))
+
+
+@contextlib.contextmanager
+def _fleet(task: Task, destination: Path) -> Iterator[Servers]:
     others = task.warm_up.write_list(task.scratch / "other-uris")
     settings = environment(task, destination, "fleet")
     with stopping(destination), _worker(settings, task.scratch / "worker.log") as worker:
         _wait_for_worker(prefetch(others), settings, worker)
-        fleet = [worker, *worker.children(recursive=True), *_servers(destination)]
-        before = cpu_seconds(fleet)
-        done = run(prefetch(uris), settings)
-        return replace(done, cpu=done.cpu + cpu_seconds(fleet) - before)
+        yield lambda: [worker, *worker.children(recursive=True), *embedded_servers(destination)]
 
 
 @contextlib.contextmanager
-def _worker(settings: dict[str, str], log: Path) -> Iterator[psutil.Process]:
-    command = [sys.executable, "-m", "celery", "-A", "forebay_worker.app", "worker", "--loglevel", "warning"]
+def _worker(settings: Mapping[str, str], log: Path) -> Iterator[psutil.Process]:
+    command = [str(Path(sys.executable).with_name("forebay")), "worker"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env={**os.environ, **settings}, stdout=output, stderr=subprocess.STDOUT
@@ -98,7 +129,7 @@ def _worker(settings: dict[str, str], log: Path) -> Iterator[psutil.Process]:
             process.wait()
 
 
-def _wait_for_worker(command: list[str], settings: dict[str, str], worker: psutil.Process) -> None:
+def _wait_for_worker(command: Sequence[str], settings: Mapping[str, str], worker: psutil.Process) -> None:
     """Has the worker fetch something else, as soon as it is there."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
@@ -112,6 +143,7 @@ def _wait_for_worker(command: list[str], settings: dict[str, str], worker: psuti
             return
 
 
-local = Tool("Forebay, local", _local, _files)
-command = Tool("forebay prefetch @LIST", _command, _files)
-fleet = Tool("Forebay, one worker", _fleet, _files)
+local = _local("Forebay")
+google = _local("Forebay, gs://", "gs")
+web = _local("Forebay, https://", "url")
+fleet = Tool("Forebay, one worker of the fleet", _through_the_fleet, _files("s3"), _fleet)

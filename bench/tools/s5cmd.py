@@ -1,4 +1,4 @@
-"""s5cmd: a list of objects, or everything below a prefix."""
+"""s5cmd: a list of objects, one object, and a listing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.process import Run, run
-from bench.tools.task import Task, Tool
+from bench.tools.task import Command, Task, Tool
 
 
 def _binary() -> str:
@@ -18,19 +17,28 @@ def _binary() -> str:
     return shutil.which("s5cmd") or "s5cmd"
 
 
-def _run(task: Task, arguments: list[str]) -> Run:
-    command = [_binary(), "--log", "error", "--endpoint-url", task.endpoint]
-    return run([*command, "--numworkers", str(task.concurrency), *arguments], task.environment)
+def _command(task: Task, *words: str) -> Command:
+    trust = {} if task.endpoint.bundle is None else {"SSL_CERT_FILE": str(task.endpoint.bundle)}
+    command = [_binary(), "--log", "error", "--endpoint-url", task.endpoint.url, *words]
+    return Command(command, {**task.environment, **trust})
 
 
-def _a_list(task: Task, destination: Path) -> Run:
+def _list(task: Task, destination: Path) -> Command:
     lines = f"cp s3://{{bucket}}/{{key}} {destination}/{{key}}"
-    return _run(task, ["run", str(task.corpus.write_list(task.scratch / "s5cmd", lines))])
+    return _command(task, "run", str(task.corpus.write_list(task.scratch / "s5cmd", lines)))
 
 
-def _a_prefix(task: Task, destination: Path) -> Run:
-    return _run(task, ["cp", "--concurrency", "1", f"s3://{task.corpus.bucket}/*", f"{destination}/"])
+def _one(task: Task, destination: Path) -> Command:
+    key = next(iter(task.corpus.md5))
+    return _command(task, "cp", f"s3://{task.corpus.bucket}/{key}", f"{destination}/{key}")
 
 
-s5cmd = Tool("s5cmd run LIST", _a_list)
-prefix = Tool("s5cmd cp PREFIX/*", _a_prefix)
+def listing(task: Task) -> Command:
+    """The command that prints the keys of the bucket."""
+    trust = {} if task.endpoint.bundle is None else {"SSL_CERT_FILE": str(task.endpoint.bundle)}
+    command = [_binary(), "--endpoint-url", task.endpoint.url, "ls", f"s3://{task.corpus.bucket}/*"]
+    return Command(command, {**task.environment, **trust})
+
+
+defaults = Tool("s5cmd run LIST, defaults", _list)
+one = Tool("s5cmd cp", _one)

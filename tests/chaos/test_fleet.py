@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from forebay.cache import MediaCache
+from forebay.config import MediaCacheConfig
 from forebay.errors import NoWorkersError
 from forebay.index import workers
 from forebay.jobs import monitor
@@ -167,8 +168,8 @@ def test_a_local_job_whose_process_was_killed_is_gone_on_with_by_whoever_waits(
     status = job.wait(90).status()
 
     assert (status.downloaded + status.cached, status.failed) == (400, 0)
-    # Nothing that had been finished was fetched again.
-    assert slow.count("GET") <= 400 + 8
+    # Nothing that had been finished was fetched again; only what was in flight may have been.
+    assert slow.count("GET") <= 400 + MediaCacheConfig().max_requests
 
 
 @pytest.mark.usefixtures("impatient")

@@ -15,7 +15,7 @@ from typing_extensions import Self
 
 from forebay.errors import AccessDeniedError, ObjectNotFoundError, SourceError
 from forebay.sources import failures
-from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream, Page, PageQuery
 from forebay.uri import MediaURI
 
 _CHUNK_BYTES = 1 << 20
@@ -79,6 +79,10 @@ class LocalSource:
             elif folder != given:
                 given = folder
                 yield ObjectInfo(folder)
+
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
+        """Raises `SourceError`: directories are listed whole."""
+        raise SourceError(prefix.redacted, "a local directory has no pages")
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         """A ``file://`` URL, which never expires."""

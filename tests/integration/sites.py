@@ -71,7 +71,7 @@ def bytes_of(source: Source, uri: MediaURI) -> bytes:
         return b"".join(opened)
 
 
-def _s3(*, obstore: bool, scheme: str) -> Callable[[pytest.FixtureRequest], Any]:
+def _s3(scheme: str) -> Callable[[pytest.FixtureRequest], Any]:
     @contextlib.contextmanager
     def site(request: pytest.FixtureRequest) -> Iterator[Site]:
         server: S3Server = request.getfixturevalue("s3_server")
@@ -94,7 +94,7 @@ def _s3(*, obstore: bool, scheme: str) -> Callable[[pytest.FixtureRequest], Any]
 
             def another(**settings: Any) -> Source:
                 make = s3_source if scheme == "s3" else minio_source
-                return make(config(**settings), obstore=obstore)
+                return make(config(**settings))
 
             yield Site(
                 name=request.param,
@@ -106,37 +106,34 @@ def _s3(*, obstore: bool, scheme: str) -> Callable[[pytest.FixtureRequest], Any]
                 proxy=proxy,
                 path=lambda key: f"/{bucket}/{key}",
                 another=another,
-                writer=(s3_writer if scheme == "s3" else minio_writer)(config(), obstore=obstore),
+                writer=(s3_writer if scheme == "s3" else minio_writer)(config()),
             )
 
     return site
 
 
-def _gcs(*, obstore: bool) -> Callable[[pytest.FixtureRequest], Any]:
-    @contextlib.contextmanager
-    def site(request: pytest.FixtureRequest) -> Iterator[Site]:
-        server: GCSServer = request.getfixturevalue("gcs_server")
-        bucket = server.create_bucket()
-        with server.proxied() as proxy:
-            request.getfixturevalue("monkeypatch").setenv("STORAGE_EMULATOR_HOST", proxy.endpoint)
+@contextlib.contextmanager
+def _gcs(request: pytest.FixtureRequest) -> Iterator[Site]:
+    server: GCSServer = request.getfixturevalue("gcs_server")
+    bucket = server.create_bucket()
+    with server.proxied() as proxy:
+        request.getfixturevalue("monkeypatch").setenv("STORAGE_EMULATOR_HOST", proxy.endpoint)
 
-            def another(**settings: Any) -> Source:
-                return gcs_source(config(**settings), obstore=obstore)
+        def another(**settings: Any) -> Source:
+            return gcs_source(config(**settings))
 
-            yield Site(
-                name=request.param,
-                source=another(),
-                put=lambda key, body: parse(server.put(bucket, key, body)),
-                delete=lambda key: server.delete(bucket, key),
-                uri=lambda key: parse(f"gs://{bucket}/{key}"),
-                absent_bucket=parse("gs://there-is-no-such-bucket/a"),
-                proxy=proxy,
-                path=lambda key: f"/{bucket}/{key}",
-                another=another,
-                writer=gcs_writer(config()),
-            )
-
-    return site
+        yield Site(
+            name=request.param,
+            source=another(),
+            put=lambda key, body: parse(server.put(bucket, key, body)),
+            delete=lambda key: server.delete(bucket, key),
+            uri=lambda key: parse(f"gs://{bucket}/{key}"),
+            absent_bucket=parse("gs://there-is-no-such-bucket/a"),
+            proxy=proxy,
+            path=lambda key: f"/{bucket}/{key}",
+            another=another,
+            writer=gcs_writer(config()),
+        )
 
 
 @contextlib.contextmanager
@@ -199,11 +196,9 @@ def _local(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 SITES: Kinds = {
-    "s3-obstore": _s3(obstore=True, scheme="s3"),
-    "s3-boto3": _s3(obstore=False, scheme="s3"),
-    "minio-obstore": _s3(obstore=True, scheme="minio"),
-    "gcs-obstore": _gcs(obstore=True),
-    "gcs-requests": _gcs(obstore=False),
+    "s3": _s3("s3"),
+    "minio": _s3("minio"),
+    "gcs": _gcs,
     "http": _http,
     "local": _local,
 }

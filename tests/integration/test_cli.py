@@ -587,7 +587,7 @@ class TestFrontDoor:
             "celery",
             "redis",
             "boto3",
-            "obstore",
+            "pycurl",
             "requests",
             "pydantic",
             "rich.progress",

@@ -353,9 +353,11 @@ def _on_terminal(forebay: Forebay, arguments: list[str], typed: str) -> str:
     )
     os.close(theirs)
     os.write(ours, typed.encode())
+    waiting = select.poll()
+    waiting.register(ours, select.POLLIN | select.POLLHUP)
     shown, deadline = b"", time.monotonic() + 60
     while time.monotonic() < deadline:
-        if select.select([ours], [], [], 0.1)[0]:
+        if waiting.poll(100):
             try:
                 shown += os.read(ours, 65536)
             except OSError:  # its other end is closed

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("s3_environment")
 def full(make_cache: MakeCache, s3_server: S3Server, s3_bucket: str) -> tuple[MediaCache, list[str]]:
     """A cache of ten objects that is full, used in the order of their numbers; and 15 objects."""
     uris = s3_server.put_many(s3_bucket, {f"{n:02}.bin": b"x" * 1000 for n in range(15)})
-    cache = make_cache(cache_size_bytes=10_000, num_workers=1)
+    cache = make_cache(cache_size_bytes=10_000, max_requests=1)
     for uri in uris[:10]:
         cache.local_path(uri)
     return cache, uris

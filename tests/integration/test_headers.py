@@ -26,7 +26,7 @@ from tests.servers.http_server import HTTPServer
 from tests.videos import KINDS, ffprobe, make_videos
 
 
-@pytest.fixture(params=["s3-obstore", "minio-obstore", "gcs-obstore", "http"])
+@pytest.fixture(params=["s3", "minio", "gcs", "http"])
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """Each kind of server in turn."""
     with SITES[request.param](request) as one:
@@ -138,7 +138,7 @@ class TestVideos:
 
         assert video_info(cache, uri).streams == ffprobe(path)["streams"]
 
-    @pytest.mark.parametrize("site", ["s3-obstore"], indirect=True)
+    @pytest.mark.parametrize("site", ["s3"], indirect=True)
     def test_a_proxy_of_the_environment_is_not_asked(
         self, site: Site, cache: MediaCache, videos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
     ):

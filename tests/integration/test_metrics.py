@@ -60,7 +60,7 @@ def busy(
     download has claimed an object and reserved 700 bytes."""
     uris = s3_server.put_many(s3_bucket, {f"{n}": b"x" * 1000 for n in range(6)})
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
-    cache = make_cache(cache_size_bytes=4000, num_workers=1)
+    cache = make_cache(cache_size_bytes=4000, max_requests=1)
     cache.engine.open_session()
     s3_proxy.fault("/" + uris[0].removeprefix("s3://"), Fault.s3(503, "SlowDown"), times=2)
     cache.download_media([*uris, f"s3://{s3_bucket}/missing"])

@@ -89,7 +89,7 @@ class CacheMachine(RuleBasedStateMachine):
             cache_size_bytes=LIMIT,
             redis_url=self.redis.url,
             dispatch="local",
-            num_workers=1,
+            max_requests=1,
             grace_seconds=0.0,
             min_free_bytes=0,
             allowed_sources=[self.proxy.endpoint + "/"],

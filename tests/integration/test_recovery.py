@@ -66,7 +66,7 @@ class TestRedisStartedEmpty:
     def test_the_order_of_use_survives(
         self, make_cache: MakeCache, valkey: Valkey, uris: list[str], settings: dict
     ) -> None:
-        cache = make_cache(cache_size_bytes=12_000, num_workers=1, **settings)
+        cache = make_cache(cache_size_bytes=12_000, max_requests=1, **settings)
         cache.download_media(uris[:10])
         cache.local_path(uris[0])
 

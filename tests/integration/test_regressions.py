@@ -77,7 +77,7 @@ def test_a_partial_file_that_vanishes_is_fetched_again(
 def test_a_local_job_that_lost_redis_is_gone_on_with_by_the_next_wait(
     web: Any, http_server: HTTPServer, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = web(num_workers=1)
+    cache = web(max_requests=1)
     uris = [http_server.put(f"/{n}.bin", b"x" * 100) for n in range(200)]
     job = cache.create_job(uris)
     monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.2)

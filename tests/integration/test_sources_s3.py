@@ -8,15 +8,11 @@ import socket
 import sys
 import time
 from datetime import datetime, timedelta, timezone
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import AccessDeniedError, ConfigError, SourceError, TransientSourceError
@@ -25,51 +21,41 @@ from forebay.sources.s3 import minio_source, s3_source
 from forebay.uri import parse
 from tests.integration.sites import bytes_of, config
 from tests.servers import Fault, Proxy
+from tests.servers.certificates import self_signed
 from tests.servers.exact_s3 import ExactS3Server, exact_s3
 from tests.servers.process import free_ports
 from tests.servers.seaweedfs import S3Server
 
 pytestmark = pytest.mark.usefixtures("s3_environment")
 
-BOTH = pytest.mark.parametrize("obstore", [True, False], ids=["obstore", "boto3"])
 
-
-def s3(*, obstore: bool = True, **options: Any) -> Source:
+def s3(**options: Any) -> Source:
     """The source under test; ``options`` are ``extra_client_kwargs["s3"]``."""
-    return s3_source(config(extra_client_kwargs={"s3": options}), obstore=obstore)
-
-
-def transports(proxy: Proxy) -> set[str]:
-    """Who sent the requests that came by."""
-    return {
-        "obstore" if r.headers["user-agent"].startswith("object_store") else "boto3" for r in proxy.requests
-    }
+    return s3_source(config(extra_client_kwargs={"s3": options}))
 
 
 class TestCredentials:
-    @BOTH
     def test_wrong_ones_are_refused_and_named_without_their_secrets(
-        self, s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, obstore: bool
+        self, s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
     ):
         uri = parse(s3_server.put(s3_bucket, "x", b"hello"))
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-wrong-secret")
 
         with pytest.raises(AccessDeniedError) as caught:
-            s3(obstore=obstore).open(uri)
+            s3().open(uri)
 
         assert str(caught.value) == (
             f"s3://{s3_bucket}/x: access denied (403 Forbidden: SignatureDoesNotMatch)"
             " with the AWS credentials in the environment; the secret key does not belong to the access key"
         )
 
-    @BOTH
     def test_those_of_somebody_without_rights_are_refused(
-        self, s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, obstore: bool
+        self, s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
     ):
         uri = parse(s3_server.put(s3_bucket, "x", b"hello"))
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.stranger[0])
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.stranger[1])
-        source = s3(obstore=obstore)
+        source = s3()
 
         with pytest.raises(AccessDeniedError, match="check that they may read it"):
             source.open(uri)
@@ -79,15 +65,12 @@ class TestCredentials:
         with pytest.raises(AccessDeniedError, match="check that they are the right ones, and what they may"):
             source.head(uri)
 
-    @BOTH
-    def test_none_are_needed_for_a_public_bucket(
-        self, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, obstore: bool
-    ):
+    def test_none_are_needed_for_a_public_bucket(self, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch):
         bucket = s3_server.create_bucket(public=True)
         uri = parse(s3_server.put(bucket, "a/x.jpg", b"hello"))
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-        source = s3(obstore=obstore)
+        source = s3()
 
         assert bytes_of(source, uri) == b"hello"
         assert source.head(uri).size == 5
@@ -95,39 +78,29 @@ class TestCredentials:
         assert [info.uri for info in source.list(parse(f"s3://{bucket}/a"))] == [uri.raw]
         assert requests.get(source.sign(uri), timeout=10).content == b"hello"
 
-    @BOTH
     def test_none_are_not_enough_for_a_private_bucket(
-        self, s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, obstore: bool
+        self, s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
     ):
         uri = parse(s3_server.put(s3_bucket, "x", b"hello"))
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
         with pytest.raises(AccessDeniedError, match=r"with no credentials \(none were found"):
-            s3(obstore=obstore).open(uri)
+            s3().open(uri)
 
-    @BOTH
     def test_wrong_ones_are_refused_even_where_none_would_do(
-        self, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, obstore: bool
+        self, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
     ):
         bucket = s3_server.create_bucket(public=True)
         uri = parse(s3_server.put(bucket, "x", b"hello"))
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "NOBODY")
 
         with pytest.raises(AccessDeniedError, match="InvalidAccessKeyId"):
-            s3(obstore=obstore).open(uri)
-        assert bytes_of(s3(obstore=obstore, anonymous=True), uri) == b"hello", (
-            "unless they are not to be used"
-        )
+            s3().open(uri)
+        assert bytes_of(s3(anonymous=True), uri) == b"hello", "unless they are not to be used"
 
-    @BOTH
     def test_come_from_a_profile_of_a_credentials_or_config_file(
-        self,
-        s3_server: S3Server,
-        s3_bucket: str,
-        monkeypatch: pytest.MonkeyPatch,
-        tmp_path: Path,
-        obstore: bool,
+        self, s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ):
         uri = parse(s3_server.put(s3_bucket, "x", b"hello"))
         # The settings beat the environment, also where it has credentials.
@@ -140,7 +113,7 @@ class TestCredentials:
             )
             settings = config(aws_config_file=str(path), aws_profile="lab")
 
-            assert bytes_of(s3_source(settings, obstore=obstore), uri) == b"hello"
+            assert bytes_of(s3_source(settings), uri) == b"hello"
 
     def test_are_renewed_before_they_expire(
         self, s3_server: S3Server, s3_bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -196,7 +169,7 @@ class TestCredentials:
 
 
 class TestSettings:
-    def test_extra_arguments_reach_both_transports(
+    def test_extra_arguments_reach_the_transport_and_boto3(
         self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy, monkeypatch: pytest.MonkeyPatch
     ):
         uri = parse(s3_server.put(s3_bucket, "x", b"hello"))
@@ -210,14 +183,15 @@ class TestSettings:
             "aws_secret_access_key": s3_server.secret_key,
         }
 
-        for obstore in (True, False):
-            assert bytes_of(s3(obstore=obstore, **options), uri) == b"hello"
-        assert transports(s3_proxy) == {"obstore", "boto3"}
+        source = s3(**options)
+        assert bytes_of(source, uri) == b"hello"
+        assert [info.size for info in source.list(uri)] == [5]
+        assert s3_bucket in source.containers()
+        agents = {request.headers["user-agent"].partition("/")[0] for request in s3_proxy.requests}
+        assert agents == {"forebay", "Botocore"}
         assert all("/eu-north-1/s3/" in request.headers["authorization"] for request in s3_proxy.requests)
 
-    def test_an_argument_that_only_boto3_knows_moves_bytes_through_boto3(
-        self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy
-    ):
+    def test_the_user_agent_may_be_set(self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy):
         uri = parse(s3_server.put(s3_bucket, "x", b"hello"))
 
         source = s3(endpoint_url=s3_proxy.endpoint, config={"user_agent_extra": "our-lab"})
@@ -228,18 +202,6 @@ class TestSettings:
     def test_an_argument_that_nobody_knows_is_a_configuration_error(self, s3_bucket: str):
         with pytest.raises(ConfigError, match="setting extra_client_kwargs: boto3 does not accept it"):
             s3(nonsense=True).open(parse(f"s3://{s3_bucket}/x"))
-
-    def test_obstore_is_what_moves_bytes_otherwise(
-        self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy
-    ):
-        uri = parse(s3_server.put(s3_bucket, "x", b"hello"))
-        source = s3(endpoint_url=s3_proxy.endpoint)
-
-        source.head(uri)
-        source.read_range(uri, 0, 3)
-        bytes_of(source, uri)
-
-        assert transports(s3_proxy) == {"obstore"}
 
     def test_minio_leaves_the_aws_credentials_alone(
         self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy, monkeypatch: pytest.MonkeyPatch
@@ -276,6 +238,30 @@ class TestRegions:
         s3_proxy.fault(f"/{s3_bucket}/x", Fault(status=400, body=body), times=1)
 
         assert bytes_of(s3(endpoint_url=s3_proxy.endpoint), uri) == b"hello"
+        assert "/eu-west-3/s3/" in s3_proxy.requests[-1].headers["authorization"]
+
+    def test_a_bucket_elsewhere_is_listed_there(self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy):
+        uri = parse(s3_server.put(s3_bucket, "x", b"hello"))
+        elsewhere = {"x-amz-bucket-region": "ap-south-1"}
+        s3_proxy.fault(f"/{s3_bucket}", Fault.s3(301, "PermanentRedirect"), times=1)
+        s3_proxy.fault(f"/{s3_bucket}", Fault(status=301, headers=elsewhere), method="HEAD")
+        source = s3(endpoint_url=s3_proxy.endpoint)
+
+        assert [info.uri for info in source.list(parse(f"s3://{s3_bucket}/"))] == [uri.raw]
+        assert "/ap-south-1/s3/" in s3_proxy.requests[-1].headers["authorization"]
+        s3_proxy.reset()
+        assert bytes_of(source, uri) == b"hello"
+        assert s3_proxy.count() == 1, "and is remembered"
+
+    def test_a_listing_goes_on_where_the_answer_names_the_region(
+        self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy
+    ):
+        uri = parse(s3_server.put(s3_bucket, "a b+c/x", b"hello"))
+        body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-3</Region></Error>"
+        s3_proxy.fault(f"/{s3_bucket}", Fault(status=400, body=body), times=1)
+
+        listed = s3(endpoint_url=s3_proxy.endpoint).list(parse(f"s3://{s3_bucket}/a b+c/"))
+        assert [info.uri for info in listed] == [uri.raw]
         assert "/eu-west-3/s3/" in s3_proxy.requests[-1].headers["authorization"]
 
     def test_a_redirect_to_nowhere_is_an_error(self, s3_bucket: str, s3_proxy: Proxy):
@@ -381,30 +367,11 @@ class TestTLS:
     @pytest.fixture
     def certificate(self, tmp_path: Path) -> str:
         """A key and a certificate for 127.0.0.1 that nobody vouches for."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "forebay test")])
-        now = datetime.now(timezone.utc)
-        certificate = (
-            x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
-            .serial_number(1)
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-            )
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        pem = serialization.Encoding.PEM
-        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        path = tmp_path / "certificate.pem"
-        path.write_bytes(private + certificate.public_bytes(pem))
-        return str(path)
+        return self_signed(tmp_path / "certificate.pem")
 
     @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-    @BOTH
     def test_certificates_are_checked_as_boto3_is_told_to(
-        self, certificate: str, monkeypatch: pytest.MonkeyPatch, obstore: bool
+        self, certificate: str, monkeypatch: pytest.MonkeyPatch
     ):
         uri = parse("s3://bucket/x")
         with exact_s3(certificate=certificate) as server:
@@ -412,16 +379,15 @@ class TestTLS:
             monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.endpoint)
 
             with pytest.raises(SourceError, match="the server's TLS certificate is not trusted") as caught:
-                s3(obstore=obstore).open(uri)
+                s3().open(uri)
             assert not caught.value.transient
-            assert bytes_of(s3(obstore=obstore, verify=False), uri) == b"hello"
-            assert bytes_of(s3(obstore=obstore, verify=certificate), uri) == b"hello"
+            assert bytes_of(s3(verify=False), uri) == b"hello"
+            assert bytes_of(s3(verify=certificate), uri) == b"hello"
             monkeypatch.setenv("AWS_CA_BUNDLE", certificate)
-            assert bytes_of(s3(obstore=obstore), uri) == b"hello"
+            assert bytes_of(s3(), uri) == b"hello"
 
 
-@BOTH
-def test_a_server_that_does_not_take_connections_is_given_up_after_the_connect_time_out(obstore: bool):
+def test_a_server_that_does_not_take_connections_is_given_up_after_the_connect_time_out():
     # Given a listener whose queue is full, so that the kernel answers no further connection
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
@@ -432,7 +398,7 @@ def test_a_server_that_does_not_take_connections_is_given_up_after_the_connect_t
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         options = {"s3": {"endpoint_url": f"http://127.0.0.1:{listener.getsockname()[1]}"}}
-        source = s3_source(config(connect_timeout_seconds=0.5, extra_client_kwargs=options), obstore=obstore)
+        source = s3_source(config(connect_timeout_seconds=0.5, extra_client_kwargs=options))
 
         began = time.monotonic()
         with pytest.raises(
@@ -442,12 +408,9 @@ def test_a_server_that_does_not_take_connections_is_given_up_after_the_connect_t
         assert time.monotonic() - began < 5
 
 
-@BOTH
-def test_an_endpoint_where_nobody_listens_is_named(obstore: bool):
+def test_an_endpoint_where_nobody_listens_is_named():
     [port] = free_ports(1)
-    source = s3_source(
-        config(extra_client_kwargs={"s3": {"endpoint_url": f"http://127.0.0.1:{port}"}}), obstore=obstore
-    )
+    source = s3_source(config(extra_client_kwargs={"s3": {"endpoint_url": f"http://127.0.0.1:{port}"}}))
 
     uri = parse("s3://bucket/x")
     for ask in (source.open, source.head, lambda uri: list(source.list(uri))):
@@ -492,9 +455,7 @@ class TestChecksums:
         with verifying.open(parse(f"s3://{s3_bucket}/x")) as opened:
             assert opened.info.md5 is None
 
-    def test_of_amazons_own_kind_are_checked_by_boto3(
-        self, s3_bucket: str, s3_proxy: Proxy, verifying: Source
-    ):
+    def test_of_amazons_own_kind_are_checked(self, s3_bucket: str, s3_proxy: Proxy, verifying: Source):
         headers = {"ETag": '"x"', "Last-Modified": "Mon, 02 Feb 2026 12:00:00 GMT"}
         headers["x-amz-checksum-crc32"] = "AAAAAA=="
         s3_proxy.fault(None, Fault(status=200, body=b"hello", headers=headers))

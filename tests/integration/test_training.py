@@ -144,8 +144,8 @@ def test_a_run_that_is_killed_goes_on_and_every_object_is_fetched_once(
 def test_without_a_fleet_only_what_was_under_way_is_fetched_again(
     training: Training, make_cache: MakeCache, slow: Proxy
 ) -> None:
-    # Given a run that fetches with threads of its own
-    cache = make_cache(num_workers=4, claim_ttl_seconds=2)
+    # Given a run that fetches by itself
+    cache = make_cache(max_requests=4, claim_ttl_seconds=2)
     training.environment = settings_environment(cache) | {"FIFTYONE_MEDIA_CACHE_DISPATCH": "local"}
     with training.running("--checkpoint-every", "2") as killed:
         killed.until(epoch=0, step=3)
@@ -156,7 +156,7 @@ def test_without_a_fleet_only_what_was_under_way_is_fetched_again(
     with training.running("--checkpoint-every", "2") as resumed:
         resumed.finish()
 
-    # Then it goes on, and what it had not got to its end, at most one object of each thread, is fetched again
+    # Then it goes on, and only what was in flight when it was killed is fetched again
     assert resumed.lines[0] == "resuming after step 2 of epoch 0"
     again = {uri for uri, times in fetched(slow).items() if times > 1}
     assert set(fetched(slow)) == set(training.uris)

@@ -26,10 +26,10 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 # which a space matches a line break, too; its group is the figure.
 FIGURES: dict[str, list[tuple[str, str, float]]] = {
     "docs/life-of-a-sample.md": [
-        (r"claims up to (\S+) objects with one request", "forebay.fetch.fetcher:BATCH", 1),
-        (r"commits up to (\S+) downloads with one request", "forebay.fetch.fetcher:BATCH", 1),
-        (r"when (\S+) s have passed since the last commit", "forebay.fetch.fetcher:FLUSH_SECONDS", 1),
-        (r"claimed again, at most (\S+) times", "forebay.fetch.fetcher:_MAX_LOST_CLAIMS", 1),
+        (r"claims up to (\S+) objects", "forebay.fetch.run:BATCH", 1),
+        (r"commits up to (\S+) downloads", "forebay.fetch.run:BATCH", 1),
+        (r"when (\S+) s have passed since the last commit", "forebay.fetch.run:FLUSH_SECONDS", 1),
+        (r"claimed again, at most (\S+) times", "forebay.fetch.run:_MAX_LOST_CLAIMS", 1),
         (r"`claim_ttl_seconds` \((\S+) s\)", "setting:claim_ttl_seconds", 1),
         (r"Each call is repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
     ],
@@ -37,7 +37,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"up to (\S+) samples to fetch: 1 sample", "forebay.jobs.message_size:SINGLES", 1),
         (r"leaves (\S+) messages for each worker thread", "forebay.jobs.message_size:SHARE", 1),
         (r"at most (\S+) samples a message", "forebay.jobs.message_size:MAX_MESSAGE_SIZE", 1),
-        (r"sample by sample, for at most (\S+) minutes", "forebay_worker.tasks:_BUDGET_SECONDS", MINUTE),
+        (r"one message at a time, for at most (\S+) minutes", "forebay_worker.tasks:_BUDGET_SECONDS", MINUTE),
         (r"sends a heartbeat every (\S+) s", "forebay_worker.presence:_HEARTBEAT_SECONDS", 1),
         (r"monitor of each worker \(every (\S+) s\)", "forebay_worker.presence:_HEARTBEAT_SECONDS", 1),
         (r"counts as alive for (\S+) s", "forebay.index.workers:ALIVE_SECONDS", 1),
@@ -69,7 +69,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"Calls are repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
     ],
     "docs/sources.md": [
-        (r"follows up to (\S+) redirects", "forebay.sources.http:_MAX_REDIRECTS", 1),
+        (r"follows up to (\S+) redirects", "forebay.transport.redirects:MOST", 1),
         (r"2 × `range_size_bytes` \((\S+) MiB\)", "setting:range_size_bytes", MIB / 2),
         (r"a segment of more than (\S+) bytes", "forebay.uri.entry:MAX_SEGMENT_BYTES", 1),
         (r"a key of more than (\S+) escaped bytes", "forebay.uri.entry:_MAX_KEY_BYTES", 1),
@@ -144,7 +144,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
     "docs/fiftyone-storage.md": [
         (r"but at least (\S+)\.", "forebay.fiftyone.storage.concurrency:_MIN_WORKERS", 1),
         (r"valid for at most (\S+) hours", "forebay.sources.boto:_MAX_SIGNATURE_SECONDS", HOUR),
-        (r"valid for at most (\S+) hours", "forebay.sources.gcs:_MAX_SIGNATURE_SECONDS", HOUR),
+        (r"valid for at most (\S+) hours", "forebay.sources.gcs_client:MAX_SIGNATURE_SECONDS", HOUR),
         (r"Files up to (\S+) MiB are uploaded in one request", "forebay.sources.boto_writer:PART_BYTES", MIB),
     ],
     "docs/cvat.md": [

@@ -11,14 +11,14 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "CONTRIBUTING.md").read_text()
-WALKS = dict(re.findall(r"^\*\*(.+)\*\*\n\n((?:\d+\. .+\n)+)", PAGE, re.MULTILINE))
+WALKS = dict(re.findall(r"^\*\*(.+)\*\*\n\n((?:(?:\d+\. |   ).+\n)+)", PAGE, re.MULTILINE))
 STEP = re.compile(r"\d+\. `([\w/.]+)`, `([\w.]+)`")
 
 
 def steps(walk: str) -> list[tuple[Path, str]]:
     """The files and functions of a walk; files are named from the package's folder or the repository's."""
     found = []
-    for line in WALKS[walk].splitlines():
+    for line in WALKS[walk].replace("\n   ", " ").splitlines():
         match = STEP.match(line)
         assert match, f"this step names no file and function: {line}"
         below = REPOSITORY / ("" if match[1].startswith("worker/") else "api/forebay")

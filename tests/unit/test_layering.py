@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # its own room where that makes no circle. The most specific name counts.
 FLOORS = (
     {"forebay._version", "forebay.backoff", "forebay.errors", "forebay.processes", "forebay.threads"},
-    {"forebay.retry", "forebay.uri", "forebay.logs"},
+    {"forebay.retry", "forebay.uri", "forebay.logs", "forebay.transport"},
     {"forebay.config"},
     {"forebay.embedded", "forebay.index", "forebay.sources"},
     {"forebay.volume"},

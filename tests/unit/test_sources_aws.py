@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import certifi
 import pytest
 from botocore.exceptions import BotoCoreError
 
@@ -15,7 +16,7 @@ from forebay.errors import ConfigError
 from forebay.sources import aws
 from forebay.sources.aws import aws_access
 from forebay.sources.minio import minio_access
-from forebay.sources.s3_access import S3Access, S3CredentialProvider
+from forebay.sources.s3_access import S3Access
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
 
@@ -25,9 +26,9 @@ def found(**settings: Any) -> S3Access:
 
 
 def keys(access: S3Access) -> tuple[str, str, str | None]:
-    assert isinstance(access.credential_provider, S3CredentialProvider)
-    lent = access.credential_provider()
-    return lent["access_key_id"], lent["secret_access_key"], lent["token"]
+    assert access.keys is not None
+    lent = access.keys.current("eu-west-1")
+    return lent.access_key, lent.secret_key, lent.token
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ class TestShortcut:
             {**KEYS, "AWS_REGION": "eu-west-2", "AWS_DEFAULT_REGION": "eu-west-1"},
             {**KEYS, "AWS_ENDPOINT_URL": "http://one"},
             {**KEYS, "AWS_ENDPOINT_URL": "http://one", "AWS_ENDPOINT_URL_S3": "http://two"},
-            {**KEYS, "AWS_CA_BUNDLE": "/a/bundle.pem"},
+            {**KEYS, "AWS_CA_BUNDLE": certifi.where()},
             {**KEYS, "AWS_CONFIG_FILE": "/does/not/exist"},
         ],
         ids=lambda variables: "+".join(sorted(set(variables) - set(KEYS))) or "keys",
@@ -64,10 +65,10 @@ class TestShortcut:
         monkeypatch.setattr(aws, "_from_environment", lambda environment: None)
         long = found()
 
-        for name in ("endpoint", "region", "verify", "has_special_endpoint", "needs_boto"):
+        for name in ("endpoint", "region", "tls", "has_special_endpoint"):
             assert getattr(short, name) == getattr(long, name), name
         assert keys(short) == keys(long)
-        assert short.credential_provider.description == long.credential_provider.description
+        assert short.description == long.description
         assert short.client().meta.endpoint_url == long.client().meta.endpoint_url
 
     @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ class TestEndpoint:
         ],
         ids=lambda file: file.replace("[default]", "").replace("\n", " ").strip() or "default",
     )
-    def test_for_obstore_is_where_boto3_would_go(
+    def test_of_a_bucket_is_where_boto3_would_go(
         self, aws_files: Path, monkeypatch: pytest.MonkeyPatch, region: str, file: str
     ):
         (aws_files / "config").write_text(file)
@@ -177,10 +178,7 @@ class TestProfiles:
 
         assert keys(found())[0] == "1"
         assert keys(found(aws_profile="two"))[0] == "2"
-        assert (
-            "profile 'two' (shared-credentials-file)"
-            in found(aws_profile="two").credential_provider.description
-        )
+        assert "profile 'two' (shared-credentials-file)" in found(aws_profile="two").description
 
     def test_beat_keys_in_the_environment_when_they_are_a_setting(
         self, aws_files: Path, monkeypatch: pytest.MonkeyPatch
@@ -220,10 +218,9 @@ class TestSettings:
         access = found(extra_client_kwargs={"s3": extra})
 
         assert keys(access) == ("a", "b", "c")
-        credentials = access.make_session().get_credentials()
-        assert credentials is not None
-        assert credentials.access_key == "a"
-        assert not access.needs_boto
+        url = access.client().generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
+        assert "X-Amz-Credential=a%2F" in url
+        assert "X-Amz-Security-Token=c" in url
 
     def test_anonymous_signs_nothing(self, monkeypatch: pytest.MonkeyPatch):
         for name, value in KEYS.items():
@@ -231,29 +228,26 @@ class TestSettings:
 
         access = found(extra_client_kwargs={"s3": {"anonymous": True}})
 
-        assert not access.is_signed
+        assert access.keys is None
         assert "X-Amz-Signature" not in access.client().generate_presigned_url(
             "get_object", Params={"Bucket": "bucket", "Key": "k"}
         )
 
-    @pytest.mark.parametrize(
-        ("extra", "needs_boto"),
-        [
-            ({}, False),
-            ({"endpoint_url": "http://x", "region_name": "r", "verify": False}, False),
-            ({"config": {"s3": {"addressing_style": "virtual"}}}, False),
-            ({"config": {"max_pool_connections": 200}}, False),
-            ({"config": {"proxies": {"https": "http://proxy"}}}, True),
-            ({"config": {"s3": {"signature_version": "s3"}}}, True),
-            ({"use_ssl": False}, True),
-            ({"api_version": "2006-03-01"}, True),
-        ],
-        ids=str,
-    )
-    def test_that_obstore_has_no_word_for_need_boto3(self, extra: dict[str, Any], needs_boto: bool):
-        access = found(extra_client_kwargs={"s3": extra})
+    def test_the_transport_and_boto3_share_them(self):
+        options = {"proxies": {"http": "http://proxy:3128"}, "read_timeout": 7, "user_agent_extra": "lab"}
 
-        assert access.needs_boto is needs_boto
+        access = found(extra_client_kwargs={"s3": {"endpoint_url": "http://host:9000/", "config": options}})
+
+        assert access.endpoint == "http://host:9000"
+        assert access.limits.idle_seconds == access.client().meta.config.read_timeout == 7
+        proxy = access.proxies.for_url("http://host:9000/b/k")
+        assert proxy is not None
+        assert access.client().meta.config.proxies == {"http": proxy.url, "https": proxy.url}
+        assert access.agent == "lab"
+
+    def test_signatures_of_other_versions_are_refused(self):
+        with pytest.raises(ConfigError, match="signature_version 's3v4', and no other"):
+            found(extra_client_kwargs={"s3": {"config": {"signature_version": "s3"}}})
 
 
 class TestMinIO:
@@ -285,7 +279,7 @@ class TestMinIO:
         access = minio_access(MediaCacheConfig(minio_config_file=file, minio_profile="second"))
 
         assert access.endpoint == "http://second:9000"
-        assert not access.is_signed
+        assert access.keys is None
 
     def test_is_configured_by_variables(self, file: str, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("MINIO_CONFIG_FILE", file)
@@ -304,7 +298,7 @@ class TestMinIO:
 
         access = minio_access(MediaCacheConfig(minio_config_file=file, extra_client_kwargs=extra))
 
-        assert (access.endpoint, access.verify) == ("https://fourth", False)
+        assert (access.endpoint, access.tls.verify) == ("https://fourth", False)
 
     @pytest.mark.parametrize(
         ("settings", "message"),

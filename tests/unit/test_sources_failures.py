@@ -12,9 +12,11 @@ from forebay.errors import (
     ObjectChangedError,
     ObjectNotFoundError,
     SourceError,
+    SourceNotAllowedError,
     TransientSourceError,
 )
 from forebay.sources import failures
+from forebay.transport import Kind, Outcome, TransportError
 from forebay.uri import MediaURI, parse
 
 URI = parse("s3://bucket/a/b.jpg")
@@ -101,17 +103,60 @@ def test_an_error_about_all_buckets_names_none():
     assert str(error).endswith("check that they may list the buckets")
 
 
+def outcome(kind: Kind, reason: str, url: str = "https://me:secret@minio.lab/b/a?sig=secret") -> Outcome:
+    return Outcome(error=TransportError(kind, url, reason))
+
+
 @pytest.mark.parametrize(
-    ("uri", "text", "words"),
+    ("uri", "failed", "kind", "reason"),
     [
-        ("s3://b/a", 'at "http://127.0.0.1:9000/b/a?list-type=2": refused', " to http://127.0.0.1:9000"),
-        ("s3://b/a", "GET https://me:secret@minio.lab/b/a in 1ms", " to https://minio.lab"),
-        ("s3://b/a", "refused", ""),
-        ("https://minio.lab/b/a", "GET https://minio.lab/b/a", ""),
+        (
+            "s3://b/a",
+            outcome(Kind.CONNECT, "cannot connect; check the host"),
+            TransientSourceError,
+            "cannot connect to https://minio.lab; check the host",
+        ),
+        ("s3://b/a", outcome(Kind.TLS, "not trusted"), SourceError, "not trusted (https://minio.lab)"),
+        ("https://minio.lab/b/a", outcome(Kind.LOST, "lost"), TransientSourceError, "lost"),
+        (
+            "https://minio.lab/b/a",
+            outcome(Kind.REFUSED_ADDRESS, "leads to the private address ::1, which is refused"),
+            SourceNotAllowedError,
+            "leads to the private address ::1; if it should, add https://minio.lab/ to allowed_sources",
+        ),
+        ("s3://b/a", Outcome(error=ValueError("odd")), SourceError, "ValueError: odd"),
+        ("s3://b/a", Outcome(error=failures.changed(URI)), ObjectChangedError, None),
     ],
 )
-def test_a_server_that_the_uri_does_not_tell_is_named_without_secrets(uri: str, text: str, words: str):
-    assert failures.at_server(parse(uri), text) == words
+def test_what_the_transport_says(uri: str, failed: Outcome, kind: type[SourceError], reason: str | None):
+    error = failures.failure_of(parse(uri), failed)
+
+    assert type(error) is kind
+    assert reason is None or error.reason == reason
+    assert "secret" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "truncated_is"), [(Kind.TRUNCATED, "truncated"), (Kind.TIMEOUT, "connection")]
+)
+def test_a_truncated_answer_is_no_sign_of_a_lost_server(body: Kind, truncated_is: str):
+    assert failures.failure_of(URI, outcome(body, "early")).kind == truncated_is
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("*.jpg", "give the pattern to --include"),
+        ("a/{000..012}.jpg", "give the pattern to --include"),
+        ("a.jpg?versionId=1", "versions cannot be chosen"),
+        ("plain{x}.jpg", ""),
+    ],
+)
+def test_what_looks_like_a_pattern_or_a_version_is_explained(key: str, hint: str):
+    reason = failures.refusal(parse(f"s3://bucket/{key}"), 404, "NoSuchKey").reason
+
+    assert hint in reason
+    assert reason.endswith("(404 Not Found: NoSuchKey)") is not bool(hint)
 
 
 def test_errors_travel_between_processes():

@@ -66,8 +66,7 @@ def test_healthy(workers: list[Worker], messages: int) -> None:
         (
             [worker(), worker(seen=20.0, process=identity())],
             5_000,
-            "default.1@here has sent no heartbeat for 20 s, though its process runs, "
-            "and 5,000 messages wait",
+            "default.1@here has sent no heartbeat for 20 s, though its process runs, and 5,000 messages wait",
         ),
     ],
     ids=[

@@ -41,7 +41,7 @@ def serve(cache: MediaCache) -> Any:
 
 
 def page(cache: MediaCache) -> Callable[[], str] | None:
-    """What makes the page that a supervisor adds to those of its other workers.
+    """Returns the function that makes the page that a supervisor adds to those of its other workers.
 
     Returns:
         ``None`` where the settings ask for no metrics.
@@ -52,7 +52,7 @@ def page(cache: MediaCache) -> Callable[[], str] | None:
 
 
 def registry(cache: MediaCache) -> CollectorRegistry:
-    """What this process counted, and its CPU, memory and descriptors."""
+    """Collects the counters of this process, and its CPU, memory and descriptors."""
     from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 
     made = exposition.registry(collector(cache))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from forebay.config.sizes import human
-from forebay.fetch.outcome import Outcome
+from forebay.fetch.outcome import SampleOutcome
 
 # Flower keeps thousands of tasks in memory; the ledger has every failure.
 _SHOWN_FAILURES = 3
@@ -39,7 +39,7 @@ class Tally:
         """Samples that have not."""
         return self._samples - self.ended
 
-    def add(self, outcomes: Sequence[Outcome]) -> None:
+    def add(self, outcomes: Sequence[SampleOutcome]) -> None:
         """Counts samples that have ended."""
         for outcome in outcomes:
             self._states[outcome.state] += 1

@@ -11,7 +11,7 @@ from celery import Celery
 
 from forebay.cache import MediaCache
 from forebay.errors import SourceError
-from forebay.fetch.outcome import Outcome
+from forebay.fetch.outcome import SampleOutcome
 from forebay.index.jobs import JobRecords, Message
 from forebay.jobs.fleet import TASK
 from forebay.jobs.ledger import Cancellation, record
@@ -21,7 +21,7 @@ from forebay_worker.presence import Presence
 from forebay_worker.tally import SamplesFailedError, Tally
 
 Samples = list[tuple[int, str]]
-Report = Callable[[list[Outcome]], None]
+Report = Callable[[list[SampleOutcome]], None]
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def fetch_message(cache: MediaCache, presence: Presence, job: str, number: int) 
     deadline = time.monotonic() + _BUDGET_SECONDS
     tally = Tally(len(message.samples))
 
-    def report(outcomes: list[Outcome]) -> None:
+    def report(outcomes: list[SampleOutcome]) -> None:
         record(records, job, outcomes)
         tally.add(outcomes)
         for outcome in outcomes:
@@ -102,4 +102,4 @@ def _portions(records: JobRecords, job: str, message: Message, report: Report) -
             reason = (
                 f"workers ended {message.attempts - 1} times while they fetched it; it is not tried again"
             )
-            report([Outcome(number, uri, "failed", error=SourceError(redact(uri), reason))])
+            report([SampleOutcome(number, uri, "failed", error=SourceError(redact(uri), reason))])

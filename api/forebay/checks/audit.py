@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from forebay.errors import Failure, ForebayError, ObjectNotFoundError, SourceError
-from forebay.fetch.transfer import unchanged
+from forebay.fetch.refusals import unchanged
 from forebay.index import Entry
 from forebay.retry import retry_transient
 from forebay.threads import map_in_threads
@@ -180,9 +180,6 @@ def _ask(
 
     def ask(uri: str) -> ObjectInfo | ForebayError:
         nonlocal answers
-        info = listing.known.get(uri)
-        if info is not None:
-            return info
         try:
             return _head(cache, uri)
         except ForebayError as error:
@@ -192,7 +189,11 @@ def _ask(
             if answers % _REPORT_EVERY == 0:
                 asked(answers)
 
-    return map_in_threads(ask, uris, _THREADS, "forebay-ask")
+    known = listing.known
+    # A lock for each object that a listing has told about would take longer than everything else.
+    unknown = [uri for uri in uris if uri not in known]
+    asked_for = dict(zip(unknown, map_in_threads(ask, unknown, _THREADS, "forebay-ask"), strict=True))
+    return [known.get(uri) or asked_for[uri] for uri in uris]
 
 
 def _head(cache: MediaCache, uri: str) -> ObjectInfo:

@@ -140,11 +140,11 @@ def _redis(cache: MediaCache) -> Iterator[CheckResult]:
         try:
             # Refuses a policy under which Redis may drop keys, too.
             connection.check()
-            info = connection.command("info")
+            info = connection.server()
             sent = time.monotonic()
-            connection.command("ping")
+            connection.ping()
             delay = time.monotonic() - sent
-            seconds, micros = connection.command("time")
+            server_time = connection.time()
         finally:
             connection.close()
     except ForebayError as error:
@@ -164,7 +164,7 @@ def _redis(cache: MediaCache) -> Iterator[CheckResult]:
         yield CheckResult(
             "redis", "warning", f"it uses {human(memory)} of maxmemory {human(max_memory)}: raise maxmemory"
         )
-    skew = time.time() - (seconds + micros / 1e6)
+    skew = time.time() - server_time
     if abs(skew) > _MAX_CLOCK_SKEW_SECONDS + delay:
         yield CheckResult(
             "clock", "warning", f"this machine's clock is {skew:+.0f} s off that of Redis: set both by NTP"

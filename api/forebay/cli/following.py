@@ -31,7 +31,7 @@ def introduce(job: Job, where: str = "") -> JobStatus:
         where: put before it.
     """
     status = job.status()
-    parts = [count(status.total, "sample")]
+    parts = [count(status.total, "sample") + (" and more, still being listed" if status.listing else "")]
     if status.cached:
         parts.append(f"{status.cached:,} cached already")
     if status.pending:
@@ -193,6 +193,8 @@ def summary(status: JobStatus, since: tuple[JobStatus, float] | None = None) -> 
 
 
 def _interrupted(state: State, job: Job) -> None:
+    if job.status().listing:
+        job.break_off_listing()
     status = job.status()
     done = f"{status.total - status.pending:,} of {count(status.total, 'sample')} done"
     if status.state != "running":

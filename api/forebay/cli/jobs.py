@@ -46,7 +46,7 @@ def jobs(ctx: typer.Context, json: Json = False) -> int:
                 status.id,
                 "stopped" if stopped else status.state,
                 status.dispatch,
-                f"{status.total - status.pending:,}/{status.total:,}",
+                f"{status.total - status.pending:,}/{status.total_shown}",
                 f"{status.failed:,}",
                 human(status.bytes),
                 ago(status.created),

@@ -86,10 +86,15 @@ def prefetch(
             state, names, wanted, include, exclude, wait=wait, lease=lease, update=update, json=json
         )
     cache = state.reachable_cache()
-    listing = targets.expand_targets(cache, wanted, include, exclude)
     if dry_run:
-        return _dry_run(cache, listing, update, json)
-    job = cache.create_job(listing.uris, update=update, lease=lease)
+        return _dry_run(cache, targets.expand_targets(cache, wanted, include, exclude), update, json)
+    if wait and any(map(is_prefix, wanted)):
+        found = targets.uris_of_targets(cache, wanted, include, exclude)
+        job = cache.engine.open_job_maker().create_listing(found, update=update, lease=lease)
+    else:
+        # Without waiting there would be no process that goes on listing.
+        listing = targets.expand_targets(cache, wanted, include, exclude)
+        job = cache.create_job(listing.uris, update=update, lease=lease)
     with logs.about(job.id):
         following.introduce(job)
         if not wait:

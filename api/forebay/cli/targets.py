@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forebay.cli.output import count, say, writes_json
 from forebay.errors import UriError
-from forebay.manifests.listing import Filter, Listing, check_target, expand, is_prefix
+from forebay.manifests.listing import Filter, Listing, check_target, expand, is_prefix, uris_below
 from forebay.manifests.manifest import STDIN, read_manifest
 from forebay.uri import is_local
 
@@ -80,10 +80,28 @@ def expand_targets(
     """
     filters = Filter(include or (), exclude or ())
     with Counter("listing", "object", shown=any(map(is_prefix, targets))) as counter:
-        listing = expand(cache.engine.sources, targets, filters, found=counter.show)
+        attempts = cache.config.max_attempts
+        listing = expand(cache.engine.sources, targets, filters, attempts=attempts, found=counter.show)
     if not listing.uris:
         raise UriError("none of these URIs passes --include and --exclude")
     return listing
+
+
+def uris_of_targets(
+    cache: MediaCache, targets: Sequence[str], include: Sequence[str] | None, exclude: Sequence[str] | None
+) -> Iterator[list[str]]:
+    """The URIs that the targets stand for, while they are being listed.
+
+    Raises:
+        UriError: none of the URIs is wanted.
+        SourceError: a prefix cannot be listed, or there is nothing below it.
+    """
+    filters, found = Filter(include or (), exclude or ()), False
+    for uris in uris_below(cache.engine.sources, targets, filters, attempts=cache.config.max_attempts):
+        found = True
+        yield uris
+    if not found:
+        raise UriError("none of these URIs passes --include and --exclude")
 
 
 class Counter:

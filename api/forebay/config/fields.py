@@ -124,6 +124,25 @@ class MediaCacheConfig(BaseSettings):
     read_timeout_seconds: Seconds = Field(
         default=60.0, gt=0, le=3600, description="Time-out between two packets."
     )
+    min_rate_bytes: Bytes = Field(
+        default=50,
+        ge=0,
+        description="Bytes a second that an answer must bring, over a minute; a slower one is given up.",
+    )
+    total_timeout_seconds: Seconds = Field(
+        default=21600.0, gt=0, le=604800, description="Time-out of one request, from beginning to end."
+    )
+    max_requests: int = Field(
+        default=256,
+        ge=1,
+        le=65536,
+        description="Requests that one process has in flight at most; how many it uses is found out.",
+    )
+    max_buffered_bytes: Bytes = Field(
+        default=268435456,
+        ge=1048576,
+        description="Memory for what has arrived and is not yet written, over all requests in flight.",
+    )
     range_size_bytes: Bytes = Field(
         default=8388608,
         ge=1048576,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from forebay.backoff import Backoff
 from forebay.cvat.server import CvatServer
 from forebay.errors import CvatError, CvatResponseError
 
@@ -118,7 +119,7 @@ def _wait(
     timeout_seconds: float,
     progress: Callable[[float], object],
 ) -> None:
-    end, pause = time.monotonic() + timeout_seconds, _MIN_POLL_SECONDS
+    end, backoff = time.monotonic() + timeout_seconds, Backoff(_MIN_POLL_SECONDS, _MAX_POLL_SECONDS)
     while True:
         try:
             answer = server.get(f"/api/requests/{request}")
@@ -142,8 +143,7 @@ def _wait(
                 f"({status}, {100 * (answer.get('progress') or 0):.0f} %): are CVAT's import workers "
                 f"running? cloud_timeout= waits longer"
             )
-        time.sleep(max(0.0, min(pause, end - time.monotonic())))
-        pause = min(pause * 1.5, _MAX_POLL_SECONDS)
+        time.sleep(max(0.0, min(backoff.next(), end - time.monotonic())))
 
 
 def _reason(message: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 
 from forebay.config.sizes import human
 from forebay.errors import CacheFullError
@@ -19,6 +20,32 @@ _PAUSE_SECONDS = 0.01
 # sources have time-outs.
 _PATIENCE_SECONDS = 120.0
 _MAX_SLACK = 64 << 20
+
+
+@dataclass
+class RoomRequest:
+    """A request for space that may have to wait.
+
+    Attributes:
+        reservation: that is to grow.
+        size: to how many bytes.
+        what: the object that the space is for, as the error names it.
+        try_at: when the next attempt is worth it, on the monotonic clock.
+    """
+
+    reservation: Reservation
+    size: int
+    what: str
+    try_at: float = 0.0
+    _changed: float = field(default_factory=time.monotonic)
+    _last: tuple[Space, float | None] | None = None
+
+    def is_patient(self, state: tuple[Space, float | None]) -> bool:
+        """Whether anything has changed lately, ``state`` being what stands in the way now."""
+        now = time.monotonic()
+        if state != self._last:
+            self._changed, self._last = now, state
+        return now - self._changed <= _PATIENCE_SECONDS
 
 
 class Room:
@@ -62,8 +89,21 @@ class Room:
             CacheFullError: there is no room, and none can be made.
             SessionLostError: the session is gone, and with it the caller's claims.
         """
+        request = RoomRequest(reservation, size, what)
+        while not self.attempt(request):
+            time.sleep(max(0.0, request.try_at - time.monotonic()))
+
+    def attempt(self, request: RoomRequest) -> bool:
+        """Makes room for a request, as far as that is possible without waiting.
+
+        Returns:
+            whether its bytes are reserved; if not, the next attempt is due at ``request.try_at``.
+
+        Raises:
+            CacheFullError, SessionLostError: as `make`.
+        """
+        size, reservation = request.size, request.reservation
         slack = 0 if self._limit is None else min(self._limit // 100, _MAX_SLACK)
-        changed, last = time.monotonic(), None
         while (shortage := reservation.grow(size)) is not None:
             self._session.trim()
             missing = size - reservation.size + slack
@@ -77,17 +117,16 @@ class Room:
                 continue
             if done.wait_until is not None and self._evictor.evict_unread(missing):
                 continue
-            state = (shortage, done.wait_until)
-            if state != last:
-                changed, last = time.monotonic(), state
-            if time.monotonic() - changed > _PATIENCE_SECONDS or not self._may_change(shortage, done):
-                raise self._full(size, what, shortage)
+            if not request.is_patient((shortage, done.wait_until)) or not self._may_change(shortage, done):
+                raise self._full(size, request.what, shortage)
             if shortage.unindexed and not self._index.state.is_complete():
                 self._maintenance.run()
+            pause = _PAUSE_SECONDS
             if done.wait_until is not None:
-                time.sleep(min(max(done.wait_until - time.time(), 0.0), 0.1) + 1e-3)
-            else:
-                time.sleep(_PAUSE_SECONDS)
+                pause = min(max(done.wait_until - time.time(), 0.0), 0.1) + 1e-3
+            request.try_at = time.monotonic() + pause
+            return False
+        return True
 
     def _may_change(self, shortage: Space, done: Evicted) -> bool:
         """Whether room will come by waiting alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ SampleState = Literal["cached", "downloaded", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SampleOutcome:
     """How one sample ended.
 
     Attributes:
@@ -29,3 +30,7 @@ class Outcome:
     size: int = 0
     error: ForebayError | None = None
     attempts: int = 0
+
+
+# Is told of outcomes, a few at a time.
+Report = Callable[[list[SampleOutcome]], None]

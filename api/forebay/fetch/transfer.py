@@ -1,273 +1,389 @@
-"""One object's way from its source to its place on the volume: open, reserve, stream, verify, publish."""
+"""One object's way from its source to its place on the volume.
+
+A transfer lives on two sides. The fetcher's thread starts it, makes room, follows redirects and decides about
+further attempts. The transport's threads write the bytes, and hand each event to the fetcher's queue.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
+import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+from enum import Enum
+from typing import Protocol
 
-from forebay.config import MediaCacheConfig
-from forebay.config.sizes import human
 from forebay.errors import (
-    CacheFullError,
     ForebayError,
     NotModifiedError,
-    ObjectTooLargeError,
+    ObjectChangedError,
     TransientSourceError,
 )
-from forebay.fetch.publishing import publish, remove_if_there
-from forebay.fetch.writing import PartialFile
-from forebay.index import Download, Entry, Index, SessionLostError
-from forebay.retry import retry_transient
-from forebay.sources.base import ObjectInfo, ObjectStream, Source, SourceLookup
-from forebay.uri import MediaURI, uri_of
-from forebay.volume.files import Files
-from forebay.volume.reservation import Reservation
-from forebay.volume.session import Session
-from forebay.volume.unread import UnreadPrefetches
+from forebay.fetch.destination import Destination
+from forebay.fetch.object_sink import InRanges, ObjectSink
+from forebay.fetch.partial_file import PartialFile
+from forebay.fetch.ranges import Ranges
+from forebay.fetch.refusals import disk_error, too_large, unchanged
+from forebay.fetch.work import Item
+from forebay.index import Download, Entry, SessionLostError
+from forebay.sources.base import ObjectInfo, Source, SourceLookup
+from forebay.transport import Exchange, Head, Kind, Outcome, Request, Transport, TransportError
 
-# How much is reserved at a time for an object whose size its source does not tell.
-_GROWTH = 1 << 20
-_T = TypeVar("_T")
-
-# Reserves so many bytes in all for an object, and makes room for them.
-MakeRoom = Callable[[Reservation, int, MediaURI], None]
+_RETRY_SECONDS = (0.05, 0.2)
+_MAX_RETRY_SECONDS = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where transfers write to, and with which settings."""
+class YieldedError(Exception):
+    """A transfer was given up, so that others get its claim and its place."""
 
-    index: Index
-    session: Session
-    files: Files
-    unread: UnreadPrefetches
-    config: MediaCacheConfig
+
+class Step(Enum):
+    """The next need of a transfer."""
+
+    # An event of the transport.
+    EVENT = "event"
+    # Another attempt, at `Transfer.try_at`.
+    PAUSE = "pause"
+    # `Transfer.wanted` bytes in all.
+    ROOM = "room"
+    # Nothing: see `Transfer.download` and `Transfer.error`.
+    DONE = "done"
+
+
+class Events(Protocol):
+    """The queue of the thread that fetches. May be put into from any thread."""
+
+    def put(self, event: tuple[Transfer, object]) -> object:
+        """Adds an event of a transfer: an `Exchange` that has ended, or a number of bytes that it needs."""
 
 
 class Transfer:
     """The transfer of one object.
 
     Args:
-        uri: the object.
-        entry: the entry that it becomes.
-        token: of the caller's claim on it, which names the partial file.
-        old: the index's value of the copy that is to be replaced if the object has changed; or empty.
+        item: the object; its token is that of our claim on it.
         destination: where to.
-        make_room: reserves the first bytes, and makes room for them.
+        transport: moves the bytes.
+        events: where the transport's threads report.
         idle: for how many seconds the entry counts as not used when it appears.
 
     Attributes:
-        attempts: how many attempts have been made so far.
-        retries: why attempts, at ranges too, were repeated.
-        first_byte: seconds from the last request to the source's answer.
-        seconds: how long the whole transfer took.
+        item: the object.
+        download: once it is done; ``None`` where the cached copy is still current.
+        error: why it failed.
+        try_at: when the next attempt is due, on the monotonic clock.
+        wanted: to how many bytes the reservation is to grow.
+        reservation: of its bytes.
     """
 
     def __init__(
-        self,
-        uri: MediaURI,
-        entry: str,
-        token: str,
-        old: str,
-        destination: Destination,
-        make_room: MakeRoom,
-        *,
-        idle: float = 0.0,
+        self, item: Item, destination: Destination, transport: Transport, events: Events, *, idle: float
     ) -> None:
-        self._uri = uri
-        self._entry = entry
-        self._token = token
-        self._old = Entry.parse(old) if old else None
+        self.item = item
+        self.download: Download | None = None
+        self.error: BaseException | None = None
+        self.try_at = 0.0
+        self.wanted = 0
+        self.reservation = destination.session.reservation(item.token)
         self._to = destination
         self._config = destination.config
-        self._session = destination.session
-        self._files = destination.files
-        self._make_room = make_room
-        self._idle = idle
-        self._reservation = destination.session.reservation(token)
+        self._transport = transport
+        self._events = events
+        self._old = Entry.parse(item.old) if item.old else None
+        self._kept_modified = 0.0
+        self._file = PartialFile(
+            item,
+            destination.files,
+            destination.session,
+            destination.unread,
+            idle=idle,
+            verify=destination.config.verify_checksums,
+        )
+        self._began = 0.0
+        self._source: Source | None = None
+        self._request: Request | None = None
+        self._exchange: Exchange | None = None
+        self._sink: ObjectSink | None = None
+        self._ranges: Ranges | None = None
         # Of an object whose size its source does not tell: what it has turned out to have at least.
         self._min_size = 0
-        self.attempts = 0
-        self.retries: list[str] = []
-        self.first_byte = 0.0
-        self.seconds = 0.0
+        self._in_ranges = True
+        self._is_cancelled = False
 
-    def run(self, sources: SourceLookup) -> Download | None:
-        """Transfers the object; tries until that works, fails for good, or has been tried often enough.
+    # The fetcher's side
 
-        Returns:
-            the download, whose file is in its place; ``None`` where the cached copy is still current.
-
-        Raises:
-            SourceError: the source does not give it.
-            CacheFullError: there is no room for it.
-            SessionLostError: the claim was lost meanwhile.
-        """
-        began = time.perf_counter()
-        source = sources.for_uri(self._uri)
-        download = self._retrying(partial(self._attempt, source), lambda error: not error.exhausted)
-        self.seconds = time.perf_counter() - began
-        return download
-
-    def _retrying(self, attempt: Callable[[], _T], worthwhile: Callable[[TransientSourceError], bool]) -> _T:
-        """Repeats an attempt that failed for the moment, with growing and random pauses between."""
-        return retry_transient(
-            attempt,
-            self._config.max_attempts,
-            should_retry=worthwhile,
-            on_retry=lambda error: self.retries.append(error.kind),
-        )
-
-    def _attempt(self, source: Source) -> Download | None:
-        self.attempts += 1
-        kept, asked = self._kept(), time.perf_counter()
+    def start(self, sources: SourceLookup) -> Step:
+        """Begins an attempt."""
+        self._began = self._began or time.perf_counter()
+        self.item.attempts += 1
+        self.wanted = 0
         try:
-            opened = self._open(source, kept)
-        except NotModifiedError:
-            return None
-        self.first_byte = time.perf_counter() - asked
-        with opened:
-            if kept is not None and unchanged(opened.info, *kept):
-                return None
-            return self._store(source, opened)
+            self._source = sources.for_uri(self.item.uri)
+            if self._min_size:
+                self.wanted = self._min_size
+                return Step.ROOM
+            return self._ask()
+        except ForebayError as error:
+            return self._failed(error)
 
-    def _kept(self) -> tuple[Entry, float] | None:
-        """The copy that is there, and when it was modified at its source."""
-        path = None if self._old is None else self._files.locate(self._entry)
-        if self._old is None or path is None:
+    def proceed(self) -> Step:
+        """Goes on after room was made."""
+        self.wanted = 0
+        try:
+            if self._ranges is not None:
+                self._ranges.begin(self._file)
+            elif self._exchange is not None:
+                self._transport.resume(self._exchange)
+            else:
+                return self._ask()
+        except (ForebayError, OSError, SessionLostError) as error:
+            return self._failed(error)
+        return Step.EVENT
+
+    def fail(self, error: BaseException) -> Step:
+        """Gives it up for good, as no room can be made for it, or its claim is void."""
+        self.cancel()
+        return self._end(error)
+
+    def handle(self, event: object) -> Step:  # noqa: PLR0911
+        """Goes on after an event of the transport."""
+        if self._is_cancelled:
+            # What was complete before it was cancelled, is.
+            is_last = event is self._exchange
+            self.download = self._sink.download if is_last and self._sink is not None else None
+            error = None if self.download is not None else YieldedError()
+            return self._end(error) if is_last else Step.EVENT
+        if isinstance(event, int):
+            return self._need(event)
+        assert isinstance(event, Exchange)
+        if self._ranges is not None:
+            return self._handle_range(event)
+        if event is not self._exchange:
+            return Step.EVENT
+        outcome, sink = event.outcome, self._sink
+        assert outcome is not None
+        assert sink is not None
+        self._exchange = None
+        self.item.first_byte = outcome.first_byte_seconds
+        if outcome.error is None and sink.download is not None:
+            self.download = sink.download
+            return self._end(None)
+        if isinstance(outcome.error, InRanges):
+            assert sink.info is not None
+            return self._split(sink.info)
+        try:
+            return self._go_on(outcome)
+        except ForebayError as error:
+            return self._failed(error)
+
+    def cancel(self) -> None:
+        """Gives up what is under way; events that still come are ignored."""
+        self._is_cancelled = True
+        if self._exchange is not None:
+            self._transport.cancel(self._exchange)
+        if self._ranges is not None:
+            self._ranges.cancel()
+
+    def give_way(self) -> Step:
+        """Gives it up for now: its item can be begun anew later."""
+        if self._exchange is not None:
+            # Its last event says whether it was complete by then.
+            self.cancel()
+            return Step.EVENT
+        self.cancel()
+        return self._end(YieldedError())
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no thread of the transport writes for it any more."""
+        return self._exchange is None or self._exchange.outcome is not None
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything of it was sent."""
+        return self._exchange is None or self._exchange.began > 0.0
+
+    # Asking
+
+    def _ask(self) -> Step:
+        source, entry = self._source, self._old
+        assert source is not None
+        kept = self._find_kept()
+        if kept is None:
+            request = source.request(self.item.uri)
+        elif entry is not None and entry.etag:
+            request = source.request(self.item.uri, if_none_match=entry.etag)
+        else:
+            request = source.request(self.item.uri, if_modified_since=self._kept_modified)
+        return self._send(request)
+
+    def _send(self, request: Request) -> Step:
+        self._request = request
+        self._sink = ObjectSink(
+            self._describe,
+            self._check,
+            self._file,
+            self.reservation,
+            self._needs_room,
+            self._config.limit,
+        )
+        try:
+            self._exchange = self._transport.submit(request, self._sink, self._ended)
+        except TransportError as error:
+            assert self._source is not None
+            raise self._source.failure(self.item.uri, Outcome(error=error)) from None
+        return Step.EVENT
+
+    def _find_kept(self) -> Entry | None:
+        """The copy that is there."""
+        path = None if self._old is None else self._to.files.locate(self.item.entry)
+        if path is None:
             return None
         with contextlib.suppress(FileNotFoundError):
-            return self._old, os.stat(path).st_mtime
+            self._kept_modified = os.stat(path).st_mtime
+            return self._old
         return None
 
-    def _open(self, source: Source, kept: tuple[Entry, float] | None) -> ObjectStream:
-        if kept is None:
-            return source.open(self._uri)
-        entry, modified = kept
-        if entry.etag:
-            return source.open(self._uri, if_none_match=entry.etag)
-        return source.open(self._uri, if_modified_since=modified)
+    # The transport's side
 
-    def _store(self, source: Source, opened: ObjectStream) -> Download:
-        info = opened.info
-        temporary = self._files.temporary(self._token)
-        try:
-            self._grow(self._min_size if info.size is None else info.size)
-            descriptor = self._create(temporary)
-            try:
-                size = self._write(descriptor, source, opened)
-                now = time.time()
-                used = now - self._idle
-                modified = now if info.modified is None else info.modified
-                os.utime(descriptor, ns=(int(used * 1e9), int(modified * 1e9)))
-            finally:
-                os.close(descriptor)
-            self._reservation.shrink(size)
-            self._publish(used)
-        except BaseException as error:
-            remove_if_there(temporary)
-            self._reservation.close()
-            if isinstance(error, OSError) and not isinstance(error, ForebayError):
-                if not self._session.owns(self._token):
-                    raise SessionLostError from None
-                raise self._disk_error(error) from None
-            raise
-        self._reservation.hand_over()
-        now = time.time()
-        # Only an escape can keep a URI from being told from the entry's name.
-        uri = self._uri.redacted if "%" in self._entry and not uri_of(self._entry) else ""
-        value = Entry(size, info.etag or "", int(now), uri).format()
-        return Download(self._entry, self._token, size, now - self._idle, value)
+    def _ended(self, exchange: Exchange) -> None:
+        self._events.put((self, exchange))
 
-    def _create(self, temporary: str) -> int:
-        flags = os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC
-        try:
-            return os.open(temporary, flags, 0o644)
-        except FileNotFoundError:
-            # The cache directory was removed while it was in use.
-            self._files.prepare()
-            return os.open(temporary, flags, 0o644)
+    def _needs_room(self, size: int) -> None:
+        self._events.put((self, size))
 
-    def _write(self, descriptor: int, source: Source, opened: ObjectStream) -> int:
-        """Writes the bytes, and verifies them; returns how many there are."""
-        info, config = opened.info, self._config
-        file = PartialFile(descriptor, self._uri, partial(self._session.owns, self._token))
+    def _describe(self, head: Head) -> ObjectInfo:
+        assert self._source is not None
+        return self._source.describe(self.item.uri, head)
+
+    def _check(self, info: ObjectInfo) -> None:
+        """Refuses what is not to be downloaded as a whole."""
+        if self._old is not None and self._kept_modified and unchanged(info, self._old, self._kept_modified):
+            raise NotModifiedError(self.item.uri.redacted, "it is the copy that is cached")
+        size, limit = info.size, self._config.limit
+        if size is not None and limit is not None and size > limit:
+            raise too_large(self.item.uri, size, limit)
         # Without an etag, ranges of two versions of an object might be put together.
-        if info.ranges and info.etag and info.size is not None and info.size >= 2 * config.range_size_bytes:
-            opened.close()
-            size = info.size
-            part, threads = config.range_size_bytes, config.range_workers
-            file.write_ranges(source, size, info.etag, part, threads, self._retrying)
-        else:
-            size = file.write_stream(opened, info.size, self._grow)
-        if config.verify_checksums and info.md5 is not None:
-            file.verify(info.md5, size)
-        return size
+        in_ranges = self._in_ranges and info.ranges and info.etag
+        if in_ranges and size is not None and size >= 2 * self._config.range_size_bytes:
+            raise InRanges
 
-    def _publish(self, used: float) -> None:
-        replaces = self._old is not None
-        path = publish(self._files, self._session, self._token, self._entry, replaces=replaces)
-        if self._idle:
-            self._to.unread.note(self._entry, path, used)
+    # After an answer
+
+    def _go_on(self, outcome: Outcome) -> Step:
+        """Follows an answer that is not final, or fails."""
+        error = outcome.error
+        source, request = self._source, self._request
+        assert source is not None
+        assert request is not None
+        self._file.discard()
+        if isinstance(error, TransportError):
+            following = source.follow(self.item.uri, request, outcome)
+            if following is not None:
+                return self._send(following)
+            error = source.failure(self.item.uri, outcome)
+        assert error is not None
+        return self._failed(error)
+
+    def _failed(self, error: BaseException) -> Step:
+        """Ends an attempt, and says whether there is another one."""
+        self._file.discard()
+        self.reservation.close()
+        self._ranges = None
+        if isinstance(error, NotModifiedError):
+            return self._end(None)
+        if isinstance(error, OSError) and not isinstance(error, ForebayError):
+            if not self._to.session.owns(self.item.token):
+                return self._end(SessionLostError())
+            error = disk_error(self.item.uri, error, self._config.limit)
+        if (
+            isinstance(error, TransientSourceError)
+            and not error.exhausted
+            and self.item.attempts < self._config.max_attempts
+        ):
+            self.item.retries.append(error.kind)
+            first, longest = _RETRY_SECONDS
+            pause = random.uniform(first, longest) * 2 ** min(self.item.attempts - 1, 8)
+            self.try_at = time.monotonic() + min(pause, _MAX_RETRY_SECONDS)
+            return Step.PAUSE
+        return self._end(error)
+
+    def _end(self, error: BaseException | None) -> Step:
+        self._file.discard()
+        self.reservation.close()
+        self.error = error
+        self.item.seconds = time.perf_counter() - self._began
+        return Step.DONE
+
+    # Large objects
+
+    def _split(self, info: ObjectInfo) -> Step:
+        """Begins to fetch an object in ranges."""
+        assert self._source is not None
+        self._ranges = Ranges(self.item, info, self._source, self._transport, self._config, self._ended)
+        self.wanted = info.size or 0
+        return Step.ROOM
+
+    def _handle_range(self, exchange: Exchange) -> Step:
+        ranges = self._ranges
+        assert ranges is not None
+        try:
+            if not ranges.handle(exchange):
+                if ranges.try_at:
+                    self.try_at, ranges.try_at = ranges.try_at, 0.0
+                    return Step.PAUSE
+                return Step.EVENT
+            assert ranges.info.size is not None
+            self.download = self._file.publish(ranges.info, ranges.info.size, self.reservation)
+        except (ForebayError, OSError, SessionLostError) as error:
+            ranges.cancel()
+            if isinstance(error, TransportError) and error.kind is Kind.RANGE:
+                # The server sends no ranges after all: another attempt takes the whole.
+                self._in_ranges = False
+                reason = "the server sent the whole object instead of a range"
+                error = TransientSourceError(self.item.uri.redacted, reason, "connection")
+            if isinstance(error, TransientSourceError):
+                # A changed object is worth beginning anew; a range that was tried often enough is not.
+                error.exhausted = error.exhausted and not isinstance(error, ObjectChangedError)
+            return self._failed(error)
+        return self._end(None)
+
+    def resume_ranges(self) -> bool:
+        """Sends the ranges whose pause is over; false where the object is not fetched in ranges."""
+        if self._ranges is None:
+            return False
+        self._ranges.send_due()
+        return True
 
     # Room
 
-    def _grow(self, size: int) -> None:
-        """Reserves at least ``size`` bytes in all; more where the size is not known in advance."""
-        limit, reservation = self._config.limit, self._reservation
-        if limit is not None and size > limit:
-            raise ObjectTooLargeError(
-                f"{self._uri}: its {human(size)} are more than the whole cache of {human(limit)}; "
-                "raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES",
-                size=size,
-                limit=limit,
-            )
-        if reservation.size == 0 < size:
+    def _need(self, size: int) -> Step:
+        if self._exchange is None:
+            return Step.EVENT
+        if not self.reservation.size:
             self._give_up_old(size)
-            self._make_room(reservation, size, self._uri)
-        elif size > reservation.size:
-            wanted = max(size, reservation.size + _GROWTH)
-            if limit is not None:
-                wanted = min(wanted, limit)
-            if reservation.grow(wanted) is not None:
-                # To wait while holding what others wait for would be for ever.
-                self._min_size = size if limit is None else min(2 * size, limit)
-                reason = "it turned out to need more room than there is"
-                raise TransientSourceError(self._uri.redacted, reason, "cache_full")
+            self.wanted = size
+            return Step.ROOM
+        try:
+            limit = self._config.limit
+            if limit is not None and size > limit:
+                raise too_large(self.item.uri, size, limit)
+            if self.reservation.grow(size) is None:
+                self._transport.resume(self._exchange)
+                return Step.EVENT
+            # Not waited for: this transfer holds bytes, and two that wait for each other would never end.
+            self._min_size = size if limit is None else min(2 * size, limit)
+            reason = "it turned out to need more room than there is"
+            raise TransientSourceError(self.item.uri.redacted, reason, "cache_full")
+        except (ForebayError, SessionLostError) as error:
+            # It is paused, so nothing is being written.
+            exchange, self._exchange = self._exchange, None
+            self._transport.cancel(exchange)
+            return self._failed(error)
 
     def _give_up_old(self, size: int) -> None:
         """Removes the old copy where it and its successor do not fit into the cache together."""
         limit, old = self._config.limit, self._old
         if old is not None and limit is not None and size + old.size > limit:
-            self._files.remove(self._entry)
-            self._to.index.entries.forget([(self._entry, old.format())], self._token)
-
-    def _disk_error(self, error: OSError) -> ForebayError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return CacheFullError(
-                f"{self._uri}: the disk of the cache directory is full ({error.strerror}); free some space, "
-                "or raise FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES so that Forebay evicts before that happens",
-                limit=self._config.limit,
-            )
-        reason = error.strerror or str(error)
-        text = f"{self._uri}: cannot be written to the cache directory: {reason}"
-        return CacheFullError(text, limit=self._config.limit)
-
-
-def unchanged(info: ObjectInfo, entry: Entry, modified: float) -> bool:
-    """Whether what a source says is what is cached: by etag, else by size and time.
-
-    Args:
-        modified: the cached file's time of modification, in seconds since the epoch.
-    """
-    if info.etag and entry.etag:
-        return info.etag == entry.etag
-    if info.size is None or info.modified is None:
-        return False
-    return info.size == entry.size and abs(info.modified - modified) < 1.0
+            self._to.files.remove(self.item.entry)
+            self._to.index.entries.forget([(self.item.entry, old.format())], self.item.token)

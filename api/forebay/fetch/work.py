@@ -1,16 +1,13 @@
-"""The objects of one fetch: which samples want each, and how far each is."""
+"""The objects of one fetch, and which samples want each."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from forebay.errors import ForebayError
-from forebay.fetch.outcome import Outcome, SampleState
-from forebay.index import Download, Entry
+from forebay.fetch.outcome import SampleOutcome, SampleState
+from forebay.index import Entry
 from forebay.uri import MediaURI, parse_object
 from forebay.volume.counters import Ended
 
@@ -43,13 +40,15 @@ class Item:
     seconds: float = 0.0
     retries: list[str] = field(default_factory=list)
 
-    def outcomes(self, state: SampleState, size: int = 0, error: ForebayError | None = None) -> list[Outcome]:
+    def outcomes(
+        self, state: SampleState, size: int = 0, error: ForebayError | None = None
+    ) -> list[SampleOutcome]:
         """The outcomes of all its samples; its bytes count once."""
         first, *others = self.samples
         rest: SampleState = "cached" if state == "downloaded" else state
         return [
-            Outcome(*first, state, size, error, self.attempts),
-            *(Outcome(number, uri, rest, 0, error, self.attempts) for number, uri in others),
+            SampleOutcome(*first, state, size, error, self.attempts),
+            *(SampleOutcome(number, uri, rest, 0, error, self.attempts) for number, uri in others),
         ]
 
     def found(self, value: str) -> Ended:
@@ -57,36 +56,16 @@ class Item:
         return Ended(self.uri, "cached", Entry.parse(value).size, retries=self.retries)
 
 
-@dataclass(slots=True)
-class Work:
-    """The objects of one fetch by how far they are; guarded by ``lock``.
-
-    Attributes:
-        pending: to be claimed.
-        claimed: to be downloaded.
-        waiting: claimed by other processes.
-        done: to be committed; without a download where the cached copy is still current.
-        flushed: when the last commit was, on the monotonic clock.
-    """
-
-    pending: deque[Item]
-    claimed: deque[Item] = field(default_factory=deque)
-    waiting: list[Item] = field(default_factory=list)
-    done: list[tuple[Item, Download | None]] = field(default_factory=list)
-    flushed: float = field(default_factory=time.monotonic)
-    lock: threading.Condition = field(default_factory=threading.Condition)
-
-
-def items_of(samples: Iterable[tuple[int, str]]) -> tuple[list[Item], list[Outcome]]:
+def items_of(samples: Iterable[tuple[int, str]]) -> tuple[list[Item], list[SampleOutcome]]:
     """Samples grouped by the entry that they need, and those whose URI cannot be parsed."""
     items: dict[str, Item] = {}
-    broken: list[Outcome] = []
+    broken: list[SampleOutcome] = []
     for number, uri in samples:
         try:
             parsed = parse_object(uri)
             entry = parsed.entry
         except ForebayError as error:
-            broken.append(Outcome(number, uri, "failed", error=error))
+            broken.append(SampleOutcome(number, uri, "failed", error=error))
             continue
         item = items.get(entry)
         if item is None:

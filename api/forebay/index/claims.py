@@ -12,7 +12,7 @@ class Claims(Part):
     """The claims on entries of one volume."""
 
     def all(self) -> dict[str, str]:
-        """Every claim: entry and token. There are as many as downloads under way."""
+        """Every claim: entry and token; those made ahead of a download, or for an eviction, included."""
         return dict(self._connection.command("hgetall", self._keys.claims))
 
     def holders(self, entries: Sequence[str]) -> list[str | None]:

@@ -27,7 +27,7 @@ redis.call('HINCRBY', KEYS[1], 'bytes', string.format('%.0f', bytes))
 local ended = counts.c + counts.d + counts.f
 local pending = redis.call('HINCRBY', KEYS[1], 'pending', 0 - ended)
 redis.call('HSET', KEYS[1], 'updated', ARGV[1])
-if pending == 0 and ended > 0 then
+if pending == 0 and ended > 0 and redis.call('HEXISTS', KEYS[1], 'lister') == 0 then
   redis.call('HSET', KEYS[1], 'finished', ARGV[1])
 end
 return pending

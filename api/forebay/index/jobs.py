@@ -2,9 +2,10 @@
 
 The ledger is the truth about a job; messages are only hints that there is something to do. Samples
 that were cached already when the job was made are counted and not listed. The others are numbered
-from 0 and kept in messages, one message for each message: ``job:<id>:uris`` holds a message's URIs as JSON,
+from 0 and divided into messages: ``job:<id>:uris`` holds the URIs of each message as JSON,
 ``job:<id>:states`` one character for each sample (``p`` pending, ``c`` cached, ``d`` downloaded,
-``f`` failed), ``job:<id>:attempts`` how often each message was begun.
+``f`` failed), ``job:<id>:attempts`` how often each message was begun. Messages may be shorter than others
+where a job was made while its samples were listed; the numbers that they leave out are no samples.
 """
 
 from __future__ import annotations
@@ -64,24 +65,56 @@ class JobRecords(Part):
         """Writes a job down.
 
         Args:
-            fields: whatever else there is to know of the job; counts and times are added.
+            fields: whatever else there is to know of the job; counts and times are added. With ``lister``,
+                the identity of a process, more samples follow (see `extend`), and the job does not end
+                before `seal`.
             samples: the URIs that are not cached yet.
             message_size: samples in a message.
         """
         now = time.time()
-        states, uris = self._keys.job(job, "states"), self._keys.job(job, "uris")
+        states = self._keys.job(job, "states")
         # Listed first: what a process that is killed meanwhile leaves behind is found, and removed.
         self._connection.command("zadd", self._keys.jobs, {job: now})
         for at in range(0, len(samples), 50_000):
             self._connection.command("setrange", states, at, "p" * min(50_000, len(samples) - at))
-        for batch in batches(enumerate(batches(samples, message_size)), max(1, BATCH // message_size)):
-            messages = {str(number): json.dumps(message) for number, message in batch}
-            self._connection.command("hset", uris, mapping=messages)
+        self._write_uris(job, 0, samples, message_size)
         counts = {"pending": len(samples), "downloaded": 0, "bytes": 0, "message_size": message_size}
-        times = {"created": now, "updated": now} | ({} if samples else {"finished": now})
+        ended = not samples and "lister" not in fields
+        times = {"created": now, "updated": now} | ({"finished": now} if ended else {})
         self._connection.command(
             "hset", self._keys.job(job), mapping={"cached": 0, "failed": 0} | fields | counts | times
         )
+
+    def extend(self, job: str, samples: Sequence[str], *, total: int, present: int) -> int:
+        """Adds samples to a job that is still being listed. One process does that, one call at a time.
+
+        Args:
+            samples: the URIs that are not cached yet. They begin a new message.
+            total: how many samples there are more in all.
+            present: how many of these are there already.
+
+        Returns:
+            the number of the first sample; -1 when the job is not being listed (any more).
+        """
+        size = int(self._connection.command("hget", self._keys.job(job), "message_size") or 0)
+        if not size:
+            return -1
+        message = -(-int(self._connection.command("strlen", self._keys.job(job, "states"))) // size)
+        self._write_uris(job, message, samples, size)
+        keys = [self._keys.job(job), self._keys.job(job, "states")]
+        arguments = [time.time(), message * size, len(samples), total, present]
+        return message * size if self._script("job_extend", keys, arguments) else -1
+
+    def seal(self, job: str) -> None:
+        """Ends the listing of a job: no more samples follow."""
+        self._script("job_seal", [self._keys.job(job)], [time.time()])
+
+    def _write_uris(self, job: str, first: int, samples: Sequence[str], message_size: int) -> None:
+        """Writes the URIs of messages, of which the first has the number ``first``."""
+        numbered = enumerate(batches(samples, message_size), first)
+        for batch in batches(numbered, max(1, BATCH // message_size)):
+            messages = {str(number): json.dumps(message) for number, message in batch}
+            self._connection.command("hset", self._keys.job(job, "uris"), mapping=messages)
 
     def read(self, job: str) -> dict[str, str]:
         """A job's fields; empty when there is no such job."""
@@ -157,11 +190,11 @@ class JobRecords(Part):
             self._connection.command("delete", self._keys.job(job, "attempts"))
         return again
 
-    def pending_messages(self, job: str) -> list[int]:
-        """The messages that have pending samples."""
+    def pending_messages(self, job: str, first: int = 0) -> list[int]:
+        """The messages that have pending samples, from the message ``first`` on."""
         size = int(self._connection.command("hget", self._keys.job(job), "message_size") or 1)
         messages: list[int] = []
-        at, step = 0, size * max(1, 50_000 // size)
+        at, step = first * size, size * max(1, 50_000 // size)
         while states := self._connection.command(
             "getrange", self._keys.job(job, "states"), at, at + step - 1
         ):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from forebay.index.part import Part
 
 
-class Lock:
+class HeldLock:
     """A lock that this process has taken.
 
     Attributes:
@@ -32,7 +32,7 @@ class Locks(Part):
     """The locks of one volume."""
 
     @contextmanager
-    def hold(self, key: str, ttl: float, token: str = "") -> Iterator[Lock | None]:
+    def hold(self, key: str, ttl: float, token: str = "") -> Iterator[HeldLock | None]:
         """Takes a lock for at most ``ttl`` seconds, and gives it back at the end of the block.
 
         Args:
@@ -47,7 +47,7 @@ class Locks(Part):
             yield None
             return
         try:
-            yield Lock(self, key, token, ttl)
+            yield HeldLock(self, key, token, ttl)
         finally:
             self.take(key, token, 0)
 

@@ -18,7 +18,7 @@ class Overview:
         record: the last announcement of the volume; ``None`` before the first.
         sessions: processes that claim and reserve.
         leases: that have not expired.
-        claims: downloads and evictions under way.
+        claims: on entries that are to be downloaded or evicted.
         workers: that are alive, or ended lately without a clean stop.
         jobs: the fields of each job, by its id; the oldest first.
     """

@@ -90,7 +90,8 @@ class Download:
         entry: what was downloaded.
         token: of the claim on it.
         size: bytes.
-        time: when it was done, in seconds since the epoch; it counts as the first use.
+        time: the access time to record, in seconds since the epoch: when the download ended, or earlier if it
+            was fetched ahead.
         value: the value that the index is to keep of it.
     """
 

@@ -89,7 +89,7 @@ class Dispatcher:
     def run_here(self, job: str) -> None:
         """Runs what is pending of a job with threads of this process."""
         fetcher, session = self._open_fetcher(), self._open_session().id
-        self._runners[job] = LocalRunner(job, self.index.jobs, fetcher, self.config.num_workers, session)
+        self._runners[job] = LocalRunner(job, self.index.jobs, fetcher, session)
 
     def runs_here(self, job: str) -> bool:
         """Whether threads of this process work on a job."""
@@ -130,9 +130,10 @@ class Dispatcher:
         from forebay.jobs import fleet  # Celery takes long to import, and local dispatch does without.
 
         records = self.index.jobs
+        # Before the look at what there is: what a listing adds after that look, it sends itself.
+        records.write(job, enqueued=time.time(), updated=time.time())
         if messages is None:
             messages = records.pending_messages(job)
-        records.write(job, enqueued=time.time(), updated=time.time())
         if messages:
             label = records.read(job).get("label", "")
             fleet.enqueue(self.open_app(), self.config, job, records.summaries(job, messages), label)

@@ -32,7 +32,7 @@ ENQUEUED = "forebay_enqueued"
 def enqueue(
     app: Celery, config: MediaCacheConfig, job: str, messages: Iterable[MessageSummary], source: str
 ) -> None:
-    """Sends one message for each message.
+    """Sends one Celery message for each summary.
 
     Args:
         source: where most samples are, without secrets.

@@ -13,7 +13,7 @@ from forebay.backoff import Backoff
 from forebay.errors import DownloadError, Failure, JobNotFoundError
 from forebay.index import Index
 from forebay.jobs.dispatcher import Dispatcher
-from forebay.jobs.ledger import abandoned
+from forebay.jobs.ledger import abandoned, break_off
 from forebay.jobs.status import JobState, JobStatus
 
 _POLL_SECONDS = (0.02, 0.5)
@@ -79,6 +79,11 @@ class Job:
     def total(self) -> int:
         """Number of samples."""
         return self._latest().total
+
+    @property
+    def listing(self) -> bool:
+        """Whether its samples are still being listed: there are at least `total`."""
+        return self._latest().listing
 
     @property
     def cached(self) -> int:
@@ -248,14 +253,20 @@ class Job:
         Raises:
             NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
         """
-        pending, self._snapshot = self.status().pending, None
-        if pending:
+        status, self._snapshot = self.status(), None
+        if status.pending or status.listing:
             self._dispatcher.start(self.id)
 
     def cancel(self) -> None:
         """Cancels the job: downloads that run are finished, no others are begun."""
         self.status()
         self._records.write(self.id, cancelled=1, updated=time.time())
+        self._snapshot = None
+
+    def break_off_listing(self) -> None:
+        """Ends its listing, for a process that lists its samples and is about to end. That is one more sample
+        that failed; what is listed goes on."""
+        break_off(self._records, self.id, "the process that listed the objects was interrupted")
         self._snapshot = None
 
     def forget(self) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from forebay.fetch.outcome import Outcome
+from forebay.errors import ForebayError
+from forebay.fetch.outcome import SampleOutcome
 from forebay.index import Index
 from forebay.index.jobs import JobRecords
 from forebay.jobs.status import JobStatus
@@ -16,6 +17,8 @@ from forebay.uri import redact
 
 _ASK_SECONDS = 0.5
 _START_SECONDS = 10.0
+# A page that takes longer than all its attempts together may.
+_LISTING_SECONDS = 1800.0
 
 
 def new_id() -> str:
@@ -30,12 +33,13 @@ def create(
     *,
     total: int,
     present: int,
-    failed: Sequence[Outcome],
+    failed: Sequence[SampleOutcome],
     dispatch: str,
     message_size: int,
     update: bool,
     lease: str | None,
     label: str,
+    lister: str = "",
 ) -> None:
     """Writes a new job into the index.
 
@@ -50,6 +54,7 @@ def create(
         update: whether what changed at its source is downloaded again.
         lease: the lease that keeps its samples.
         label: what Flower shows of it, without secrets.
+        lister: the identity of the process that goes on listing its samples; empty where these are all.
     """
     fields = {
         "total": total,
@@ -59,18 +64,77 @@ def create(
         "update": int(update),
         "lease": lease or "",
         "label": label,
-    }
+    } | ({"lister": lister} if lister else {})
     # Samples that have failed already are listed behind the others, and end at once.
     records.create(job, fields, [*missing, *(outcome.uri for outcome in failed)], message_size)
-    numbered = [
-        Outcome(len(missing) + offset, outcome.uri, "failed", error=outcome.error)
-        for offset, outcome in enumerate(failed)
-    ]
-    if numbered:
-        record(records, job, numbered)
+    _record_failed(records, job, len(missing), failed)
 
 
-def record(records: JobRecords, job: str, outcomes: Sequence[Outcome]) -> int:
+def extend(
+    records: JobRecords,
+    job: str,
+    missing: Sequence[str],
+    *,
+    total: int,
+    present: int,
+    failed: Sequence[SampleOutcome],
+) -> int:
+    """Adds samples to a job that is still being listed; see `create`.
+
+    Returns:
+        the number of the first sample; -1 when it is not being listed (any more).
+    """
+    samples = [*missing, *(outcome.uri for outcome in failed)]
+    first = records.extend(job, samples, total=total, present=present)
+    if first >= 0:
+        _record_failed(records, job, first + len(missing), failed)
+    return first
+
+
+def break_off(records: JobRecords, job: str, reason: str, where: str = "") -> None:
+    """Ends the listing of a job before its end, which is one more sample that failed.
+
+    Args:
+        where: what could not be listed; by default where the job's samples come from.
+    """
+    fields = records.read(job)
+    if "lister" in fields:
+        text = (
+            f"the listing broke off after {int(fields['total']):,} objects: {reason}; run the prefetch again"
+        )
+        uri = where or fields.get("label", "")
+        extend(
+            records,
+            job,
+            (),
+            total=1,
+            present=0,
+            failed=[SampleOutcome(0, uri, "failed", error=ForebayError(text))],
+        )
+        records.seal(job)
+
+
+def end_dead_listing(records: JobRecords, job: str, fields: Mapping[str, str]) -> None:
+    """Ends the listing of a job whose lister has died, or is out of sight and has done nothing for long.
+
+    Args:
+        fields: the job's record.
+    """
+    lister = fields.get("lister")
+    if lister is None:
+        return
+    quiet = time.time() - float(fields.get("updated", 0))
+    if not is_identity_alive(lister) or quiet > _LISTING_SECONDS:
+        break_off(records, job, "the process that listed the objects has ended")
+
+
+def _record_failed(records: JobRecords, job: str, first: int, failed: Sequence[SampleOutcome]) -> None:
+    if failed:
+        numbered = enumerate(failed, first)
+        record(records, job, [SampleOutcome(n, one.uri, "failed", error=one.error) for n, one in numbered])
+
+
+def record(records: JobRecords, job: str, outcomes: Sequence[SampleOutcome]) -> int:
     """Records how samples of a job ended; returns how many are pending."""
     return records.mark(
         job,

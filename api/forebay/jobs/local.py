@@ -1,18 +1,22 @@
-"""Local dispatch: this process downloads a job's samples with threads of its own."""
+"""Local dispatch: this process downloads a job's samples itself."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 
 from forebay import logs
+from forebay.backoff import Backoff
 from forebay.fetch.fetcher import Fetcher
-from forebay.fetch.outcome import Outcome
+from forebay.fetch.outcome import SampleOutcome
 from forebay.index.jobs import JobRecords
 from forebay.jobs.ledger import Cancellation, record
 
 log = logging.getLogger(__name__)
+
+_LISTING_PAUSE_SECONDS = (0.02, 0.5)
 
 
 class LocalRunner:
@@ -22,18 +26,17 @@ class LocalRunner:
         job: the job's id.
         records: of the volume's jobs.
         fetcher: downloads.
-        threads: how many downloads at a time.
         session: the id of this process's session, which the job names as its runner.
 
     Attributes:
         error: what ended it before the job had ended.
     """
 
-    def __init__(self, job: str, records: JobRecords, fetcher: Fetcher, threads: int, session: str) -> None:
+    def __init__(self, job: str, records: JobRecords, fetcher: Fetcher, session: str) -> None:
         self._job = job
         self._records = records
         self._fetcher = fetcher
-        self._threads = threads
+        self._next = 0
         self.error: Exception | None = None
         # Not the thread itself: an interrupt of its join() makes it look as if it had ended.
         self._ended = threading.Event()
@@ -52,13 +55,7 @@ class LocalRunner:
     def _run(self) -> None:
         logs.job.set(self._job)
         try:
-            self._fetcher.fetch(
-                self._pending(),
-                self._record,
-                update=self._records.read(self._job).get("update") == "1",
-                threads=self._threads,
-                cancelled=Cancellation(self._records, self._job),
-            )
+            self._fetch()
         except Exception as error:
             # The process that waits for the job raises it; any process can resume the job.
             self.error = error
@@ -66,9 +63,29 @@ class LocalRunner:
         finally:
             self._ended.set()
 
-    def _record(self, outcomes: list[Outcome]) -> None:
+    def _fetch(self) -> None:
+        """Fetches what is listed, and then what has been listed meanwhile, until the listing has ended."""
+        cancelled, pause = Cancellation(self._records, self._job), Backoff(*_LISTING_PAUSE_SECONDS)
+        while True:
+            fields, seen = self._records.read(self._job), self._next
+            self._fetcher.fetch(
+                self._pending(),
+                self._record,
+                update=fields.get("update") == "1",
+                cancelled=cancelled,
+            )
+            if "lister" not in fields or cancelled():
+                return
+            if self._next > seen:
+                pause.reset()
+            else:
+                time.sleep(pause.next())
+
+    def _record(self, outcomes: list[SampleOutcome]) -> None:
         record(self._records, self._job, outcomes)
 
     def _pending(self) -> Iterator[tuple[int, str]]:
-        for message in self._records.pending_messages(self._job):
-            yield from self._records.begin(self._job, message).samples
+        while messages := self._records.pending_messages(self._job, self._next):
+            for message in messages:
+                self._next = message + 1
+                yield from self._records.begin(self._job, message).samples

@@ -10,7 +10,8 @@ from typing import Literal
 
 SINGLES = 256
 SHARE = 4
-MAX_MESSAGE_SIZE = 64
+# A worker fetches all samples of a message together: so many are in flight, whatever its threads.
+MAX_MESSAGE_SIZE = 256
 
 
 def message_size(wanted: int | Literal["auto"], samples: int, threads: int) -> int:

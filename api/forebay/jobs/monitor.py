@@ -11,13 +11,14 @@ from forebay import logs
 from forebay.config import MediaCacheConfig
 from forebay.errors import NoWorkersError
 from forebay.index import Index
+from forebay.jobs.ledger import end_dead_listing
 from forebay.jobs.status import JobStatus
 
 log = logging.getLogger(__name__)
 
 # A job on which nothing has happened for so long, with nothing left in the queue, has lost messages.
 STALL_SECONDS = 20.0
-# Where other jobs keep the queue busy, an empty queue is no sign; so much longer is waited then.
+# Other jobs may keep the queue from becoming empty. While it is not, wait so many times longer.
 _BUSY_FACTOR = 10
 _TICK_SECONDS = 1.0
 
@@ -74,6 +75,7 @@ class JobMonitor:
             return
         self._checked = time.monotonic()
         fields = self._runners.index.jobs.read(self._job)
+        end_dead_listing(self._runners.index.jobs, self._job, fields)
         if status.dispatch == "local":
             if self._runners.is_abandoned(self._job, fields.get("runner", "")):
                 self._resume("the process that ran it has ended", "resumes it")
@@ -108,6 +110,7 @@ def requeue_if_stalled(runners: Runners, job: str, fields: Mapping[str, str]) ->
     Returns:
         how many messages were sent.
     """
+    end_dead_listing(runners.index.jobs, job, fields)
     quiet = time.time() - float(fields.get("updated", 0))
     if (
         fields.get("dispatch") != "fleet"

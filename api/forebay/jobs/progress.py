@@ -13,6 +13,7 @@ from typing import TextIO
 
 from typing_extensions import Self
 
+from forebay.backoff import Backoff
 from forebay.config.sizes import human
 from forebay.jobs.status import JobStatus
 
@@ -46,7 +47,8 @@ class Progress:
         self._stream = stream or sys.stderr
         self._pace = Pace()
         self._shown = time.monotonic()
-        self._pause = _LINE_SECONDS[0]
+        self._backoff = Backoff(*_LINE_SECONDS)
+        self._pause = self._backoff.next()
         self._tell = tell or self._print
         self._bar = _Bar(self._stream, transient) if tell is None and self._stream.isatty() else None
 
@@ -58,7 +60,7 @@ class Progress:
         elif status.state == "running" and time.monotonic() - self._shown > self._pause:
             self._tell(line(status, self._name))
             self._shown = time.monotonic()
-            self._pause = min(self._pause * 1.5, _LINE_SECONDS[1])
+            self._pause = self._backoff.next()
 
     def _print(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
@@ -90,11 +92,12 @@ class Pace:
         if now <= since:
             return replace(status, rate=0.0, samples_per_second=0.0, eta_seconds=None)
         pace = (ended - ended_before) / (now - since)
+        is_known = status.state == "running" and not status.listing
         return replace(
             status,
             rate=(status.bytes - bytes_before) / (now - since),
             samples_per_second=pace,
-            eta_seconds=status.pending / pace if pace and status.state == "running" else None,
+            eta_seconds=status.pending / pace if pace and is_known else None,
         )
 
 
@@ -124,7 +127,7 @@ class _Bar:
             self._task,
             total=status.total,
             completed=ended,
-            count=f"{ended:,}/{status.total:,}",
+            count=f"{ended:,}/{status.total_shown}",
             rest="  ".join(_rest(status)),
             failed=_failed(status),
         )
@@ -135,7 +138,7 @@ class _Bar:
 
 def line(status: JobStatus, name: str | None = None) -> str:
     """A job's status in one line, which begins with ``name`` or the job's."""
-    done = f"{status.total - status.pending:,}/{status.total:,} samples"
+    done = f"{status.total - status.pending:,}/{status.total_shown} samples"
     failed = [_failed(status)] if status.failed else []
     return f"{name or f'job {status.id}'}: {', '.join([done, *_rest(status), *failed])}"
 

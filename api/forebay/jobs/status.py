@@ -29,9 +29,11 @@ class JobStatus:
         elapsed_seconds: since it was created, until it ended.
         rate: downloaded bytes a second.
         samples_per_second: samples that ended a second, without those that were cached already.
-        eta_seconds: an estimate of the time left; ``None`` before the first sample has ended.
+        eta_seconds: an estimate of the time left; ``None`` before the first sample has ended, and while
+            samples are still being listed.
         created: when it was created, in seconds since the epoch.
         lease: the name of the lease on its samples; ``None`` if it was created without one.
+        listing: whether its samples are still being listed: there are at least ``total``.
     """
 
     id: str
@@ -49,6 +51,7 @@ class JobStatus:
     eta_seconds: float | None
     created: float
     lease: str | None
+    listing: bool = False
 
     @classmethod
     def parse(cls, job: str, fields: dict[str, str]) -> JobStatus:
@@ -57,7 +60,8 @@ class JobStatus:
         created = float(fields["created"])
         ended = float(fields["finished"]) if "finished" in fields else None
         state: JobState = "running"
-        if counts["pending"] == 0:
+        listing = "lister" in fields
+        if counts["pending"] == 0 and not listing:
             state = "done"
         elif fields.get("cancelled"):
             state, ended = "cancelled", float(fields["updated"])
@@ -72,9 +76,10 @@ class JobStatus:
             elapsed_seconds=elapsed,
             rate=counts["bytes"] / elapsed,
             samples_per_second=pace,
-            eta_seconds=counts["pending"] / pace if pace and state == "running" else None,
+            eta_seconds=counts["pending"] / pace if pace and state == "running" and not listing else None,
             created=created,
             lease=fields.get("lease") or None,
+            listing=listing,
         )
 
     @classmethod
@@ -98,6 +103,11 @@ class JobStatus:
             created=time.time() - elapsed_seconds,
             lease=None,
         )
+
+    @property
+    def total_shown(self) -> str:
+        """``total`` for people: ``≥12,000`` while samples are still being listed."""
+        return f"≥{self.total:,}" if self.listing else f"{self.total:,}"
 
     def as_dict(self) -> dict[str, Any]:
         """All attributes by name, for JSON."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from forebay.engine import Engine
 from forebay.errors import CacheFullError, ObjectTooLargeError
-from forebay.fetch.outcome import Outcome
+from forebay.fetch.outcome import SampleOutcome
 from forebay.lookahead.batch import Batch
 from forebay.uri import entry_of, redact
 
@@ -21,7 +21,7 @@ def fetch_batch(
         update: download again what has changed at its source.
         begun: called when the last download has begun.
     """
-    dispatch, threads = engine.open_dispatcher().choose()
+    dispatch, _ = engine.open_dispatcher().choose()
     if dispatch == "fleet":
         # Its queue keeps the order.
         begun()
@@ -38,7 +38,7 @@ def fetch_batch(
         begun()
         return
 
-    def report(outcomes: list[Outcome]) -> None:
+    def report(outcomes: list[SampleOutcome]) -> None:
         for outcome in outcomes:
             error = outcome.error
             # What found no room yet has not failed.
@@ -52,7 +52,6 @@ def fetch_batch(
         enumerate(missing),
         report,
         update=update,
-        threads=threads,
         cancelled=lambda: batch.left,
         begun=begun,
         unused=True,

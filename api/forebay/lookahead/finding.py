@@ -76,11 +76,11 @@ class Finder:
         if not leased:
             return files.touch(entry)
         path = None if batch.lease is None else files.locate(entry)
-        # The thread that ends the lease marks what is being read, if it is there by then.
+        # A thread that ends the lease marks only files that exist by then: so look at the lease again.
         return path if path is None or batch.lease is not None else files.touch(entry)
 
     def _fetch_now(self, uri: str, held: ExitStack | None) -> str:
-        """The path of what the loop needs next: there already, unless it failed or found no room before.
+        """The path of the file that the loop needs now; downloaded if it failed or found no room before.
 
         Samples that are larger than expected fill the cache with what is needed later: that gives way.
         """

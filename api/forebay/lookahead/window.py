@@ -33,7 +33,7 @@ _FIRST_BATCH = 16
 _MAX_BATCH = 5000
 # How long an abandoned loop waits for downloads under way; they end by themselves.
 _CLOSE_SECONDS = 2.0
-# So many requests in a row from before the window, each for a later sample, are a loop that begins anew.
+# After so many requests in a row for samples before the window, in rising order, the loop has restarted.
 _MAX_BEHIND = 3
 
 

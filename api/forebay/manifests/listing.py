@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from operator import attrgetter
 
 from forebay.errors import ObjectNotFoundError
-from forebay.threads import map_in_threads
-from forebay.uri import entry_of, parse, redact
-
-if TYPE_CHECKING:
-    from forebay.sources.base import ObjectInfo
-    from forebay.sources.sources import Sources
+from forebay.retry import retry_transient
+from forebay.sources.base import ObjectInfo, Page, PageQuery, SourceLookup
+from forebay.sources.listings import Start, objects_of, walk
+from forebay.uri import MediaURI, entry_of, parse, redact
 
 _STORE = re.compile(r"(s3|gs|minio)://[^/]*(/|\Z)", re.IGNORECASE)
-_MAX_LISTINGS = 8
-_REPORT_EVERY = 1000
+_MOST_IN_FLIGHT = 16
 
 
 def is_prefix(target: str) -> bool:
@@ -80,15 +77,17 @@ class Listing:
 
 
 def expand(
-    sources: Sources,
+    sources: SourceLookup,
     targets: Iterable[str],
     wanted: Filter = Filter(),
     *,
+    attempts: int = 1,
     found: Callable[[int], object] = lambda _: None,
 ) -> Listing:
     """Lists the prefixes among targets, several at a time; everything else stands for itself.
 
     Args:
+        attempts: how often each page is asked for while its source fails for the moment.
         found: called from time to time with the number of objects found below prefixes so far.
 
     Raises:
@@ -97,38 +96,96 @@ def expand(
         SourceError: a prefix cannot be listed.
     """
     targets = list(targets)
-    prefixes = list(dict.fromkeys(target for target in targets if is_prefix(target)))
-    counts = dict.fromkeys(prefixes, 0)
-
-    def walk(prefix: str) -> list[ObjectInfo]:
-        infos = []
-        parsed = parse(prefix)
-        for info in sources.for_uri(parsed).list(parsed):
-            # Consoles write an empty object to show a directory.
-            if not info.uri.endswith("/") and wanted.admits(info.uri):
-                infos.append(info)
-                if len(infos) % _REPORT_EVERY == 0:
-                    counts[prefix] = len(infos)
-                    found(sum(counts.values()))
-        counts[prefix] = len(infos)
-        found(sum(counts.values()))
-        if not infos:
-            filtered = wanted.include or wanted.exclude
-            raise ObjectNotFoundError(
-                redact(prefix),
-                "no object below it passes the filters" if filtered else "there is no object below it",
-            )
-        return infos
-
-    below = dict(zip(prefixes, map_in_threads(walk, prefixes, _MAX_LISTINGS, "forebay-list"), strict=True))
+    prefixes = _prefixes(targets)
+    below: dict[str, list[ObjectInfo]] = {prefix: [] for prefix in prefixes}
+    number = 0
+    for prefix, root, page, uris in _pages(sources, prefixes, wanted, attempts):
+        admitted = set(uris)
+        below[prefix] += [info for info in objects_of(page, root, prefix) if info.uri in admitted]
+        number += len(uris)
+        found(number)
     listing = Listing()
     for target in targets:
         if target in below:
+            # Parts of it were listed at the same time.
+            below[target].sort(key=attrgetter("uri"))
             listing.uris += [info.uri for info in below[target]]
         elif wanted.admits(target):
             listing.uris.append(target)
     listing.known = {info.uri: info for infos in below.values() for info in infos}
     return listing
+
+
+def uris_below(
+    sources: SourceLookup, targets: Iterable[str], wanted: Filter = Filter(), *, attempts: int = 1
+) -> Iterator[list[str]]:
+    """The URIs that targets stand for, as they are found: what needs no listing first, then the others in
+    no particular order. Keeps a page of each listing under way.
+
+    Args:
+        attempts: as for `expand`.
+
+    Yields:
+        some of them at a time, never none.
+
+    Raises:
+        UriError, ObjectNotFoundError, SourceError: as `expand`, where it comes to it.
+    """
+    targets = list(targets)
+    singles = [target for target in targets if not is_prefix(target) and wanted.admits(target)]
+    if singles:
+        yield singles
+    for _, _, _, uris in _pages(sources, _prefixes(targets), wanted, attempts):
+        if uris:
+            yield uris
+
+
+def _prefixes(targets: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(target for target in targets if is_prefix(target)))
+
+
+def _pages(
+    sources: SourceLookup, prefixes: Sequence[str], wanted: Filter, attempts: int
+) -> Iterator[tuple[str, str, Page, list[str]]]:
+    """Pages of all prefixes as they come.
+
+    Yields:
+        the prefix, what the URIs of its bucket begin with, the page, and the URIs in it that are wanted.
+    """
+    starts, roots = [], []
+    for prefix in prefixes:
+        uri = parse(prefix)
+        starts.append(
+            Start(uri.redacted, _asking(sources, uri, attempts), PageQuery(uri.key), by_folder=True)
+        )
+        roots.append(f"{uri.scheme}://{uri.bucket}/")
+    empty = set(range(len(prefixes)))
+    for number, page in walk(starts, in_flight=_MOST_IN_FLIGHT):
+        uris = _admitted(roots[number], page, wanted)
+        if uris:
+            empty.discard(number)
+        yield prefixes[number], roots[number], page, uris
+    if empty:
+        filtered = wanted.include or wanted.exclude
+        raise ObjectNotFoundError(
+            redact(prefixes[min(empty)]),
+            "no object below it passes the filters" if filtered else "there is no object below it",
+        )
+
+
+def _asking(sources: SourceLookup, uri: MediaURI, attempts: int) -> Callable[[PageQuery], Page]:
+    source = sources.for_uri(uri)
+
+    def ask(query: PageQuery) -> Page:
+        return retry_transient(lambda: source.page(uri, query), attempts)
+
+    return ask
+
+
+def _admitted(root: str, page: Page, wanted: Filter) -> list[str]:
+    """The URIs of a page that are wanted. Consoles write an empty object to show a directory."""
+    uris = [root + key for key in page.keys if key[-1:] != "/"]
+    return [uri for uri in uris if wanted.admits(uri)] if wanted.include or wanted.exclude else uris
 
 
 def _matches(key: str, globs: Sequence[str]) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forebay.errors import ConfigError, SourceNotAllowedError
+from forebay.transport.guard import literal_address
 from forebay.uri import REMOTE_SCHEMES, MediaURI
+
+__all__ = ["Allowlist", "is_public", "literal_address", "refuse_private"]
 
 _PREFIX = re.compile(r"([A-Za-z0-9+.-]+)://([^/]*)/?(.*)\Z", re.DOTALL)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -91,19 +93,6 @@ def refuse_private(uri: MediaURI, address: str) -> SourceNotAllowedError:
         uri.redacted,
         f"leads to the private address {address}; if it should, add {example} to allowed_sources",
     )
-
-
-def literal_address(host: str) -> str | None:
-    """The IP address that a URL's host spells out, in any notation: ``127.1``, ``2130706433``, ``[::1]``."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    name = host.partition(":")[0].rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return "127.0.0.1"
-    try:
-        return socket.inet_ntoa(socket.inet_aton(name))
-    except (OSError, ValueError):
-        return None
 
 
 def _carried(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

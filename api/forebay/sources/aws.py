@@ -13,27 +13,22 @@ giving the same answers.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
-from forebay.sources.s3_access import (
-    FixedAccessKeys,
-    NoCredentials,
-    S3Access,
-    S3CredentialProvider,
-    existing_file,
-    new_session,
-    session_with,
-)
+from forebay.sources.keys import SigningKeys
+from forebay.sources.routes import checked_endpoint, one_line
+from forebay.sources.s3_access import S3Access, existing_file, new_session
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials
     from botocore.session import Session
 
 # botocore is imported in the functions that need it: see above.
 _DEFAULT_REGION = "us-east-1"
+_IN_ENVIRONMENT = "the AWS credentials in the environment"
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _SIMPLE = frozenset(
     {
         "AWS_ACCESS_KEY_ID",
@@ -58,44 +53,63 @@ def aws_access(config: MediaCacheConfig) -> S3Access:
     found = None
     if config.aws_profile is None and config.aws_config_file is None:
         found = _from_environment(os.environ)
-    return (found or _from_session(config)).with_settings(config, config.extra_client_kwargs.get("s3", {}))
+    return (found or _from_session(config)).with_settings(config)
 
 
 def _from_environment(environment: Mapping[str, str]) -> S3Access | None:
     """The access that boto3 would find; ``None`` where more than the simplest variables decide it."""
     present = {name for name in environment if name.startswith("AWS_")}
     files = ("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
-    keys = FixedAccessKeys(
-        environment.get("AWS_ACCESS_KEY_ID", ""),
-        environment.get("AWS_SECRET_ACCESS_KEY", ""),
-        environment.get("AWS_SESSION_TOKEN"),
-    )
+    access_key, secret_key, token = (_variable(environment, name) for name in _KEYS)
     if (
-        not (keys.access_key and keys.secret_key)
+        not (access_key and secret_key)
         or present - _SIMPLE - {variable for variable, _ in files}
         or any(os.path.exists(os.path.expanduser(environment.get(*file))) for file in files)
     ):
         return None
     return S3Access(
-        make_session=session_with(keys),
-        endpoint=environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or None,
-        region=environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION") or _DEFAULT_REGION,
-        credential_provider=S3CredentialProvider.of(keys, "the AWS credentials in the environment"),
-        verify=environment.get("AWS_CA_BUNDLE"),
+        make_session=new_session,
+        endpoint=_variable_endpoint(environment),
+        region=_region(environment, None),
+        keys=SigningKeys.fixed(access_key, secret_key, token, _IN_ENVIRONMENT),
+    )
+
+
+def _variable(environment: Mapping[str, str], name: str) -> str | None:
+    return one_line(environment.get(name), f"environment variable {name}")
+
+
+def _variable_endpoint(environment: Mapping[str, str]) -> str | None:
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        if endpoint := checked_endpoint(environment.get(name), f"environment variable {name}"):
+            return endpoint
+    return None
+
+
+def _region(environment: Mapping[str, str], configured: str | None) -> str:
+    return (
+        _variable(environment, "AWS_DEFAULT_REGION")
+        or one_line(configured, "the AWS configuration's region")
+        or _variable(environment, "AWS_REGION")
+        or _DEFAULT_REGION
     )
 
 
 def _from_session(config: MediaCacheConfig) -> S3Access:
     from botocore.exceptions import BotoCoreError, ProfileNotFound
 
-    session = new_session(config.aws_profile)
-    if config.aws_config_file is not None:
-        path = existing_file("setting aws_config_file", config.aws_config_file)
-        # botocore tells the two kinds of file apart by the spelling of their sections.
-        session.set_config_variable("config_file", path)
-        session.set_config_variable("credentials_file", path)
+    def make() -> Session:
+        session = new_session(config.aws_profile)
+        if config.aws_config_file is not None:
+            path = existing_file("setting aws_config_file", config.aws_config_file)
+            # botocore tells the two kinds of file apart by the spelling of their sections.
+            session.set_config_variable("config_file", path)
+            session.set_config_variable("credentials_file", path)
+        return session
+
+    session = make()
     try:
-        return _found(session)
+        return _found(session, make)
     except ProfileNotFound as error:
         where = "setting aws_profile" if config.aws_profile else "environment variable AWS_PROFILE"
         known = ", ".join(session.available_profiles) or "none"
@@ -104,35 +118,27 @@ def _from_session(config: MediaCacheConfig) -> S3Access:
         raise ConfigError(f"the AWS configuration cannot be used: {error}") from None
 
 
-def _found(session: Session) -> S3Access:
+def _found(session: Session, make: Callable[[], Session]) -> S3Access:
     scoped = session.get_scoped_config()
     options = session.get_config_variable("s3") or {}
-    region = session.get_config_variable("region") or os.environ.get("AWS_REGION") or _DEFAULT_REGION
+    profile = session.profile
     credentials = session.get_credentials()
+    keys = None
+    if credentials is not None:
+        description = (
+            _IN_ENVIRONMENT
+            if credentials.method == "env"
+            else f"the AWS credentials of profile {profile or 'default'!r} ({credentials.method})"
+        )
+        keys = SigningKeys(lambda: make().get_credentials(), description, credentials)
     return S3Access(
-        make_session=lambda: session,
+        make_session=make,
         endpoint=_configured_endpoint(session, scoped),
-        region=region,
-        credential_provider=_credential_provider(session, credentials)
-        if credentials is not None
-        else NoCredentials(),
-        verify=session.get_config_variable("ca_bundle"),
+        region=_region(os.environ, session.get_config_variable("region")),
+        keys=keys,
+        bundle=session.get_config_variable("ca_bundle"),
         s3_options=options,
         has_special_endpoint=_has_special_endpoint(session, options),
-    )
-
-
-def _credential_provider(session: Session, credentials: Credentials) -> S3CredentialProvider:
-    description = "the AWS credentials in the environment"
-    if credentials.method != "env":
-        description = (
-            f"the AWS credentials of profile {session.profile or 'default'!r} ({credentials.method})"
-        )
-    # Only keys that can be renewed have an expiry, which botocore does not show otherwise.
-    return S3CredentialProvider(
-        credentials.get_frozen_credentials,
-        description,
-        expiry=lambda: getattr(credentials, "_expiry_time", None),
     )
 
 
@@ -141,11 +147,9 @@ def _configured_endpoint(session: Session, scoped: Mapping[str, Any]) -> str | N
     if session.get_config_variable("ignore_configured_endpoint_urls"):
         return None
     services = session.full_config.get("services", {}).get(scoped.get("services"), {})
-    return (
-        os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL")
-        or services.get("s3", {}).get("endpoint_url")
-        or scoped.get("endpoint_url")
+    configured = services.get("s3", {}).get("endpoint_url") or scoped.get("endpoint_url")
+    return _variable_endpoint(os.environ) or checked_endpoint(
+        configured, "the AWS configuration's endpoint_url"
     )
 
 

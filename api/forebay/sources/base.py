@@ -9,6 +9,8 @@ from typing import Protocol
 
 from typing_extensions import Self
 
+from forebay.errors import SourceError
+from forebay.transport import Head, Outcome, Request
 from forebay.uri import MediaURI
 
 Buffer = bytes | bytearray | memoryview
@@ -25,6 +27,8 @@ class ObjectInfo:
         modified: its time of last modification, in seconds since the epoch.
         content_type: its media type.
         md5: its MD5 as 32 hexadecimal digits; ``None`` where the source does not give one.
+        checksum: another checksum of its bytes than MD5, to be compared with them: a name that
+            `forebay.sources.checksums` knows, and the value in base64.
         ranges: whether the source sends a part without the rest. Where it does not, `Source.read_range`
             still returns the right bytes, but transfers everything before them.
     """
@@ -36,6 +40,56 @@ class ObjectInfo:
     content_type: str | None = None
     md5: str | None = None
     ranges: bool = True
+    checksum: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """A question for one page of a listing.
+
+    Attributes:
+        prefix: of the keys.
+        token: where to go on, from the page before; empty for the beginning.
+        delimiter: keys that have it after the prefix are not listed; their common beginnings are. Empty
+            for none.
+        start_after: only keys that come after this one. Servers order keys by their UTF-8 bytes; not all do.
+        max_keys: keys and folders in a page at most; 0 for as many as the server likes to send.
+    """
+
+    prefix: str
+    token: str = ""
+    delimiter: str = ""
+    start_after: str = ""
+    max_keys: int = 0
+
+
+class Page(Protocol):
+    """One page.
+
+    Attributes:
+        keys: of its objects, exactly as they are.
+        folders: the common beginnings of keys that have the delimiter.
+        token: what the next page is asked for with; empty where this is the last one.
+    """
+
+    @property
+    def keys(self) -> Sequence[str]: ...
+
+    @property
+    def folders(self) -> Sequence[str]: ...
+
+    @property
+    def token(self) -> str: ...
+
+    def objects(self, root: str) -> list[ObjectInfo]:
+        """The metadata of its objects, in the order of `keys`; made anew with each call.
+
+        Args:
+            root: what a URI begins with, up to the key: ``s3://bucket/``.
+
+        Raises:
+            PageError: a size is no number; see `forebay.sources.listings`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +140,52 @@ class SourceLookup(Protocol):
 class Source(Protocol):
     """One kind of source. Safe to use from many threads, and in a process forked from one that used it.
 
-    Each call makes one attempt; the caller decides about another one (see `forebay.retry`). Every method
-    raises
+    The first four methods say how to ask, and what an answer means; bytes move through
+    `forebay.transport`. The rest asks and waits. Each call makes one attempt; the caller decides about
+    another one (see `forebay.retry`). Every method raises
 
     * `ObjectNotFoundError` when there is no such object or bucket,
     * `AccessDeniedError` when the credentials are missing, wrong or not sufficient,
     * `TransientSourceError` when another attempt may succeed,
     * `SourceError` for every other refusal.
     """
+
+    def request(
+        self,
+        uri: MediaURI,
+        *,
+        span: tuple[int, int] | None = None,
+        etag: str | None = None,
+        if_none_match: str | None = None,
+        if_modified_since: float | None = None,
+    ) -> Request:
+        """The GET for an object. May fetch credentials, so it is never called on a transport's thread.
+
+        Args:
+            span: asks only for the bytes from the first number up to, not including, the second. A
+                server may send the whole object nevertheless, with 200.
+            etag: the answer is 412 where the object's etag is no longer this one.
+            if_none_match: an etag; the answer is 304 where it is still the object's.
+            if_modified_since: seconds since the epoch; the answer is 304 where the object has not
+                changed since. Used only where there is no etag.
+        """
+
+    def describe(self, uri: MediaURI, head: Head) -> ObjectInfo:
+        """The metadata in an accepted answer (200, 206). Cheap; may be called on a transport's thread.
+
+        Raises:
+            SourceError: the answer cannot be used; also a part of an object that is stored encoded.
+        """
+
+    def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
+        """The request to send after an outcome that is not final; ``None`` where it is.
+
+        Follows redirects, to regions too, and renews credentials. Where a redirect may not be followed,
+        says so in ``outcome.error``. Never called on a transport's thread.
+        """
+
+    def failure(self, uri: MediaURI, outcome: Outcome) -> SourceError:
+        """The error that a failed outcome means. `NotModifiedError` for 304."""
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
@@ -125,6 +217,16 @@ class Source(Protocol):
         Args:
             recursive: if false, the objects in a deeper "folder" are not listed; instead that folder is,
                 once, as an `ObjectInfo` of which only the URI (with its final slash) is known.
+        """
+
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
+        """One page of a listing; see `forebay.sources.listings.walk`, which goes from page to page.
+
+        Args:
+            prefix: names the bucket; what to list is said by ``query``.
+
+        Raises:
+            PageError: the answer is no page of this listing.
         """
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:

@@ -1,35 +1,22 @@
-"""Reading, listing and signing with boto3: slower than obstore, and right in every case.
-
-boto3 works in a forked child, sends every key exactly as it is, and shows the headers that say
-whether an etag is an MD5.
-"""
+"""Signing and naming buckets with boto3, and what its exceptions mean."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
-
-from typing_extensions import Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from forebay.errors import AccessDeniedError, SourceError
 from forebay.sources import failures
-from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream
 from forebay.uri import MediaURI
 
 if TYPE_CHECKING:
-    from botocore.response import StreamingBody
-    from mypy_boto3_s3 import S3Client
-
     from forebay.sources.s3_access import S3Access
 
-# botocore is imported in the functions that need it: it takes 100 ms, and obstore mostly does without.
-_CHUNK_BYTES = 1 << 20
+# botocore is imported in the functions that need it: it takes 100 ms, and reading mostly does without.
+_SERVER = re.compile(r"(https?://)(?:[^/?#\s\"]*@)?([^/?#\s\"]+)")
 _MAX_SIGNATURE_SECONDS = 7 * 24 * 3600
 _SIGNED = {"GET": "get_object", "HEAD": "head_object", "PUT": "put_object", "DELETE": "delete_object"}
-_MD5 = re.compile(r'"([0-9a-f]{32})"')
 # Exceptions of botocore that another attempt may cure.
 _INTERRUPTIONS = {
     "ConnectTimeoutError": "timed out: cannot connect",
@@ -37,83 +24,22 @@ _INTERRUPTIONS = {
     "EndpointConnectionError": "cannot connect",
     "FlexibleChecksumError": "the bytes that arrived do not match the object's checksum",
     "IncompleteReadError": "the answer ended early",
+    "ProxyConnectionError": "the proxy cannot be reached or refuses",
     "HTTPClientError": "the connection was lost",
     "OSError": "the connection was lost",
 }
 
 
-class BotoReader:
-    """The objects that one boto3 client reaches."""
+class BotoClient:
+    """Signs and names buckets with the client of one S3 server.
 
-    def __init__(self, client: S3Client, access: S3Access) -> None:
-        self._client = client
+    Raises:
+        ConfigError: boto3 does not accept ``extra_client_kwargs``.
+    """
+
+    def __init__(self, access: S3Access) -> None:
+        self._client = access.client()
         self._access = access
-
-    def open(
-        self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
-    ) -> ObjectStream:
-        conditions: dict[str, Any] = {}
-        if if_none_match is not None:
-            conditions["IfNoneMatch"] = if_none_match
-        elif if_modified_since is not None:
-            conditions["IfModifiedSince"] = datetime.fromtimestamp(if_modified_since, timezone.utc)
-        answer = self._get(uri, conditions)
-        info = describe(uri, answer)
-        if if_none_match is not None and info.etag == if_none_match:
-            answer["Body"].close()
-            raise failures.refusal(uri, 304)
-        return _BotoStream(uri, info, answer["Body"], self._access.credential_provider.description)
-
-    def head(self, uri: MediaURI) -> ObjectInfo:
-        try:
-            return describe(uri, self._client.head_object(Bucket=uri.bucket, Key=uri.key))
-        except Exception as error:
-            raise self._failure(uri, error) from None
-
-    def read_range(self, uri: MediaURI, start: int, end: int, *, etag: str | None = None) -> Buffer:
-        if start >= end:
-            return b""
-        conditions: dict[str, Any] = {"Range": f"bytes={start}-{end - 1}"}
-        if etag is not None:
-            conditions["IfMatch"] = etag
-        try:
-            answer = self._get(uri, conditions)
-        except failures.RangeNotSatisfiableError:
-            return b""
-        with _BotoStream(
-            uri, describe(uri, answer), answer["Body"], self._access.credential_provider.description
-        ) as opened:
-            if etag is not None and opened.info.etag not in (None, etag):
-                raise failures.changed(uri)
-            if not answer.get("ContentRange", f"bytes {start}-").startswith(f"bytes {start}-"):
-                raise SourceError(uri.redacted, "the server sent another range than the one asked for")
-            return b"".join(opened)
-
-    def read_start(self, uri: MediaURI, size: int) -> Beginning:
-        try:
-            answer = self._get(uri, {"Range": f"bytes=0-{size - 1}"})
-        except failures.RangeNotSatisfiableError:
-            # Only an empty object has no first byte.
-            return Beginning(ObjectInfo(uri.raw, 0), b"")
-        with _BotoStream(
-            uri, describe(uri, answer), answer["Body"], self._access.credential_provider.description
-        ) as opened:
-            return Beginning(opened.info, b"".join(opened))
-
-    def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=prefix.bucket, Prefix=prefix.key, Delimiter="" if recursive else "/"
-        )
-        root = f"{prefix.scheme}://{prefix.bucket}/"
-        try:
-            for page in pages:
-                for item in page.get("Contents", ()):
-                    modified = item["LastModified"].timestamp()
-                    yield ObjectInfo(root + item["Key"], item["Size"], item.get("ETag"), modified)
-                for folder in page.get("CommonPrefixes", ()):
-                    yield ObjectInfo(root + folder["Prefix"])
-        except Exception as error:
-            raise self._failure(prefix, error, to="list") from None
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         if not 1 <= expires_seconds <= _MAX_SIGNATURE_SECONDS:
@@ -135,71 +61,8 @@ class BotoReader:
         except Exception as error:
             raise self._failure(MediaURI("", self._access.scheme, "", ""), error, to="list") from None
 
-    def region_of(self, bucket: str) -> str | None:
-        """The region that a bucket is in, which S3 tells even to those who may not read it."""
-        from botocore.exceptions import ClientError
-
-        answer: Any
-        try:
-            answer = self._client.head_bucket(Bucket=bucket)
-        except ClientError as error:
-            answer = error.response
-        region: str | None = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
-        return region
-
-    def _get(self, uri: MediaURI, conditions: dict[str, Any]) -> Any:
-        try:
-            return self._client.get_object(Bucket=uri.bucket, Key=uri.key, **conditions)
-        except Exception as error:
-            raise self._failure(uri, error) from None
-
     def _failure(self, uri: MediaURI, error: Exception, *, to: str = "read") -> SourceError:
-        return failure(uri, error, self._access.credential_provider.description, to=to)
-
-
-class _BotoStream:
-    """The body of an answer of boto3."""
-
-    def __init__(self, uri: MediaURI, info: ObjectInfo, body: StreamingBody, credentials: str) -> None:
-        self.info = info
-        self._uri = uri
-        self._body = body
-        self._credentials = credentials
-
-    def __iter__(self) -> Iterator[Buffer]:
-        try:
-            while piece := self._body.read(_CHUNK_BYTES):
-                yield piece
-        except Exception as error:
-            raise failure(self._uri, error, self._credentials) from None
-
-    def close(self) -> None:
-        self._body.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def describe(uri: MediaURI, answer: Any) -> ObjectInfo:
-    """An object's metadata, from an answer of boto3 to GET or HEAD."""
-    etag = answer.get("ETag")
-    # With keys of the customer's or of KMS, the etag is 32 digits too, but of something else.
-    plain = answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
-    md5 = _MD5.fullmatch(etag or "") if plain and "ContentRange" not in answer else None
-    whole = answer.get("ContentRange", "").rpartition("/")[2]
-    return ObjectInfo(
-        uri.raw,
-        int(whole) if whole.isdigit() else answer["ContentLength"],
-        etag,
-        answer["LastModified"].timestamp(),
-        content_type=answer.get("ContentType"),
-        md5=md5[1] if md5 else None,
-    )
+        return failure(uri, error, self._access.description, to=to)
 
 
 def failure(  # noqa: PLR0911 - one for each kind of exception
@@ -227,6 +90,10 @@ def failure(  # noqa: PLR0911 - one for each kind of exception
 
 
 def _in_words(uri: MediaURI, reason: str, text: str) -> str:
-    if not reason.endswith("cannot connect"):
+    there = _SERVER.search(text)
+    if there is None or not reason.startswith(("the proxy", "cannot", "timed out: cannot")):
         return reason
-    return reason + failures.at_server(uri, text)
+    server = f"{there[1]}{there[2]}".rstrip("/")
+    if reason.startswith("the proxy"):
+        return reason.replace("the proxy", f"the proxy {server}")
+    return f"{reason} to {server}"

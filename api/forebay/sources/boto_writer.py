@@ -1,15 +1,16 @@
-"""Writing, copying and deleting with boto3: large objects in parts, and everything in a forked child."""
+"""Writing, copying and deleting with boto3: large objects in parts."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from forebay.errors import SourceError
 from forebay.sources.base import ObjectInfo
-from forebay.sources.boto import describe, failure
+from forebay.sources.boto import failure
 from forebay.sources.per_process import PerProcess
 from forebay.sources.writing import check_arrived, content_type, damaged
 from forebay.uri import MediaURI
@@ -39,32 +40,42 @@ _KEPT = (
 
 
 class BotoWriter:
-    """Writes to the buckets that one way into S3 reaches."""
+    """Writes to the buckets of one S3 server, with clients that each process makes for itself.
 
-    def __init__(self, access: S3Access) -> None:
+    Args:
+        describe: gives an object's metadata, from the headers of an answer.
+    """
+
+    def __init__(
+        self, access: S3Access, describe: Callable[[MediaURI, Mapping[str, str]], ObjectInfo]
+    ) -> None:
         self._access = access
-        self._client = access.client()
+        self._describe = describe
+        self._clients = PerProcess(access.client)
         self._transfers = PerProcess(self._make_transfers)
 
-    def put_whole(self, uri: MediaURI, data: bytes, md5: str) -> ObjectInfo:
-        """Writes an object in one request.
-
-        Args:
-            md5: of the data; a server that receives something else refuses it.
-        """
+    def put(self, uri: MediaURI, file: BinaryIO, size: int) -> ObjectInfo:
+        if size > PART_BYTES:
+            return self._put_parts(uri, file, size)
+        file.seek(0)
+        data = file.read()
+        digest = hashlib.md5(data, usedforsecurity=False)
         try:
-            self._client.put_object(
+            self._clients.get().put_object(
                 Bucket=uri.bucket,
                 Key=uri.key,
                 Body=data,
                 ContentType=content_type(uri),
-                ContentMD5=base64.b64encode(bytes.fromhex(md5)).decode(),
+                # A server that receives something else refuses it.
+                ContentMD5=base64.b64encode(digest.digest()).decode(),
             )
         except Exception as error:
             raise self._failure(uri, error) from None
-        return self.head(uri)
+        info = self._info(uri, self._head(uri))
+        check_arrived(uri, info, size, digest.hexdigest())
+        return info
 
-    def put_parts(self, uri: MediaURI, file: BinaryIO, size: int) -> ObjectInfo:
+    def _put_parts(self, uri: MediaURI, file: BinaryIO, size: int) -> ObjectInfo:
         """Writes a large object in parts, several at a time; gives them up when one of them fails."""
         file.seek(0)
         try:
@@ -74,34 +85,31 @@ class BotoWriter:
         except Exception as error:
             raise self._failure(uri, error) from None
         answer = self._head(uri)
-        info = describe(uri, answer)
+        info = self._info(uri, answer)
         check_arrived(uri, info, size, None)
         _check_parts(uri, answer, file)
         return info
 
-    def head(self, uri: MediaURI) -> ObjectInfo:
-        return describe(uri, self._head(uri))
-
     def copy(self, source: MediaURI, target: MediaURI) -> ObjectInfo:
         answer = self._head(source)
-        original = describe(source, answer)
+        original = self._info(source, answer)
         where: Any = {"Bucket": source.bucket, "Key": source.key}
         try:
             if answer["ContentLength"] <= _COPY_PART_BYTES:
-                self._client.copy_object(Bucket=target.bucket, Key=target.key, CopySource=where)
+                self._clients.get().copy_object(Bucket=target.bucket, Key=target.key, CopySource=where)
             else:
                 # A copy in parts is a new object, which does not inherit the original's headers.
                 kept = {name: answer[name] for name in _KEPT if answer.get(name)}
                 self._transfers.get().copy(where, target.bucket, target.key, extra_args=kept).result()
         except Exception as error:
             raise self._failure(target, error) from None
-        info = self.head(target)
+        info = self._info(target, self._head(target))
         check_arrived(target, info, original.size, original.md5)
         return info
 
     def delete(self, uri: MediaURI) -> None:
         try:
-            self._client.delete_object(Bucket=uri.bucket, Key=uri.key)
+            self._clients.get().delete_object(Bucket=uri.bucket, Key=uri.key)
         except Exception as error:
             raise self._failure(uri, error, to="delete") from None
 
@@ -119,12 +127,15 @@ class BotoWriter:
 
     def _head(self, uri: MediaURI) -> Any:
         try:
-            return self._client.head_object(Bucket=uri.bucket, Key=uri.key)
+            return self._clients.get().head_object(Bucket=uri.bucket, Key=uri.key)
         except Exception as error:
             raise self._failure(uri, error, to="read") from None
 
+    def _info(self, uri: MediaURI, answer: Any) -> ObjectInfo:
+        return self._describe(uri, answer["ResponseMetadata"]["HTTPHeaders"])
+
     def _failure(self, uri: MediaURI, error: Exception, *, to: str = "write") -> SourceError:
-        return failure(uri, error, self._access.credential_provider.description, to=to)
+        return failure(uri, error, self._access.description, to=to)
 
 
 def _check_parts(uri: MediaURI, answer: Any, file: BinaryIO) -> None:

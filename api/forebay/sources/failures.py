@@ -15,8 +15,11 @@ from forebay.errors import (
     ObjectChangedError,
     ObjectNotFoundError,
     SourceError,
+    SourceNotAllowedError,
     TransientSourceError,
 )
+from forebay.transport import Kind, Outcome, TransportError
+from forebay.transport.requests import origin_of
 from forebay.uri import MediaURI
 
 # Codes that S3 servers send with a status that does not tell the cause (mostly 400); see "Error responses"
@@ -38,7 +41,9 @@ _REMEDIES = {
 # S3's answer to HEAD, which has no body: wrong keys look like missing permissions.
 _UNKNOWN = "the server does not say why: check that they are the right ones, and what they may do"
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
-_SERVER = re.compile(r"(https?://)(?:[^/?#\s\"]*@)?([^/?#\s\"]+)")
+# What looks like a pattern or a version to people is a part of the key to every server.
+_PATTERN = re.compile(r"[*\[\]]|\{[^/]*(\.\.|,)[^/]*\}")
+_VERSION = re.compile(r"\?versionId=[^/]*\Z")
 _CODE = re.compile(r"<Code>\s*(\w{1,64})\s*</Code>")
 
 
@@ -46,6 +51,41 @@ def error_code(body: str) -> str:
     """The code in the XML of an S3 or GCS error, or ``""``."""
     match = _CODE.search(body)
     return match[1] if match else ""
+
+
+def failure_of(  # noqa: PLR0911 - one for each kind of failure
+    uri: MediaURI, outcome: Outcome, *, credentials: str = "", to: str = "read"
+) -> SourceError:
+    """The error that a failed outcome means.
+
+    Args:
+        credentials, to: as for `refusal`.
+    """
+    error, head = outcome.error, outcome.head
+    if isinstance(error, SourceError):
+        return error
+    if not isinstance(error, TransportError):
+        return SourceError(uri.redacted, f"{type(error).__name__}: {error}")
+    if error.kind is Kind.REFUSED and head is not None:
+        if head.status == 416:
+            return beyond_end(uri)
+        code = error_code(outcome.refusal.decode("utf-8", "replace"))
+        return refusal(uri, head.status, code, credentials=credentials, to=to)
+    reason = error.reason
+    if error.kind is Kind.REFUSED_ADDRESS:
+        remedy = f"; if it should, add {origin_of(error.url)}/ to allowed_sources"
+        return SourceNotAllowedError(uri.redacted, reason.replace(", which is refused", remedy))
+    if error.url and not uri.is_url and error.kind is not Kind.REQUEST:
+        there = origin_of(error.url)
+        reason = (
+            reason.replace("cannot connect", f"cannot connect to {there}", 1)
+            if "cannot connect" in reason
+            else f"{reason} ({there})"
+        )
+    if not error.transient:
+        return SourceError(uri.redacted, reason)
+    kind = "truncated" if error.kind is Kind.TRUNCATED else "connection"
+    return TransientSourceError(uri.redacted, reason, kind)
 
 
 def refusal(
@@ -84,9 +124,11 @@ def _refusal(  # noqa: PLR0911 - one for each kind of answer
             where, f"access denied ({answer}) with {credentials or 'no credentials'}; {remedy}"
         )
     if status in (404, 410):
-        return ObjectNotFoundError(where, f"{_missing(uri, code)} ({answer})")
+        return ObjectNotFoundError(where, f"{_missing(uri, code)} ({answer}){_hint(uri)}")
     if status == 412:
         return changed(uri)
+    if status in (301, 307) and uri.scheme == "s3":
+        return SourceError(where, f"the bucket is in another region than the one configured ({answer})")
     return SourceError(where, f"the server refused ({answer})")
 
 
@@ -95,6 +137,16 @@ def _missing(uri: MediaURI, code: str) -> str:
         return f"no such bucket {uri.bucket!r}"
     # The answer to HEAD has no body that would tell.
     return "no such object" if code or uri.is_url else "no such object, or no such bucket"
+
+
+def _hint(uri: MediaURI) -> str:
+    if uri.is_url:
+        return ""
+    if _VERSION.search(uri.key):
+        return "; versions cannot be chosen: ?versionId= is taken for a part of the key"
+    if _PATTERN.search(uri.key):
+        return "; to choose by a pattern, name the folder, and give the pattern to --include"
+    return ""
 
 
 def changed(uri: MediaURI) -> ObjectChangedError:
@@ -113,13 +165,10 @@ def truncated(uri: MediaURI, received: int, expected: int | None) -> TransientSo
     return TransientSourceError(uri.redacted, f"the answer ended after {received:,} of {of}", "truncated")
 
 
-def at_server(uri: MediaURI, text: str) -> str:
-    """Words such as ``to http://host:port``, after a space, for the first URL in a text.
-
-    Empty where the text has none, or the URI itself tells it.
-    """
-    match = None if uri.is_url else _SERVER.search(text)
-    return f" to {match[1]}{match[2]}" if match else ""
+def damaged(uri: MediaURI) -> TransientSourceError:
+    """The error for bytes that are not those of the object."""
+    reason = "the bytes that arrived do not match the object's checksum"
+    return TransientSourceError(uri.redacted, reason, "truncated")
 
 
 class RangeNotSatisfiableError(SourceError):

@@ -16,14 +16,19 @@ service account. Where none are found at all, requests carry none, which is what
 from __future__ import annotations
 
 import os
-import threading
+import time
 import warnings
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from forebay.config import MediaCacheConfig
-from forebay.errors import ConfigError, SourceError
+from forebay.errors import AccessDeniedError, ConfigError, SourceError, TransientSourceError
+from forebay.sources.routes import checked_endpoint, limits_of
+from forebay.transport import Limits, forks
+from forebay.transport.proxies import Proxies, proxies_from
+from forebay.transport.tls import TLS, tls_from
+from forebay.uri import MediaURI
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -31,61 +36,88 @@ if TYPE_CHECKING:
 # google-auth is imported in the functions that need it, as it comes with an extra.
 _SCOPE = "https://www.googleapis.com/auth/devstorage."
 _OPTIONS = frozenset({"anonymous", "user_project", "client_options", "project"})
-# obstore asks for a new token when less than 5 minutes are left.
-_ENOUGH_LEFT = timedelta(minutes=6)
+# A token is renewed when less than this is left, as google-auth has it; the machine's own servers give
+# the same one again until then, so that it is not asked for with every request.
+_ENOUGH_LEFT = timedelta(minutes=3, seconds=45)
+_ASKING_SECONDS = 0.5
 
 
-@dataclass
+@dataclass(frozen=True)
 class GCSAccess:
     """The endpoint, credentials and options with which Google Cloud Storage is reached.
 
     Attributes:
-        credentials: ``None`` to send none.
+        tokens: what requests are authorized with.
         project: the project whose buckets can be listed; ``None`` where it is not known.
         headers: sent with each request.
-        credential_provider: gives obstore its tokens.
-        connect_timeout: in seconds.
-        read_timeout: in seconds; how long to wait for the next bytes.
     """
 
     endpoint: str
-    credentials: Credentials | None
+    tokens: Tokens
     project: str | None
     headers: dict[str, str]
-    credential_provider: GCSCredentialProvider
-    connect_timeout: float
-    read_timeout: float
+    tls: TLS
+    proxies: Proxies
+    limits: Limits
 
 
-class GCSCredentialProvider:
-    """Gives obstore the token that google-auth keeps fresh.
+class Tokens:
+    """The tokens that google-auth keeps fresh.
 
-    (`obstore.auth.google` would do, but needs Python 3.11.)
+    Attributes:
+        credentials: google-auth's; ``None`` to send none.
+        description: what they are, for error messages.
     """
 
     def __init__(self, credentials: Credentials | None, description: str) -> None:
+        self.credentials = credentials
         self.description = description
-        self.error: Exception | None = None
-        self._credentials = credentials
-        self._lock = threading.Lock()
+        self._asked = float("-inf")
 
-    def __call__(self) -> dict[str, Any]:
-        if self._credentials is None:
-            return {"token": "", "expires_at": None}
-        try:
-            return self._token(self._credentials)
-        except Exception as error:
-            self.error = error
-            raise
+    def current(self, uri: MediaURI) -> str:
+        """The value of the header Authorization; empty for none. May ask other servers.
 
-    def _token(self, credentials: Credentials) -> dict[str, Any]:
+        Raises:
+            AccessDeniedError: the credentials cannot be used, for ``uri``.
+            TransientSourceError: Google cannot be reached.
+        """
+        credentials = self.credentials
+        if credentials is None:
+            return ""
+        token = credentials.token
+        if not token or self._is_due(credentials):
+            # No fork happens meanwhile: a child would find locks held.
+            with forks.setting_up():
+                if not credentials.token or self._is_due(credentials):
+                    self._refresh(credentials, uri)
+                token = credentials.token
+        return f"Bearer {token}"
+
+    def expire(self, authorization: str | None) -> None:
+        """Has the next call renew the token that a server has refused, unless that has been done."""
+        with forks.setting_up():
+            if self.credentials is not None and authorization == f"Bearer {self.credentials.token}":
+                self.credentials.token = None
+
+    def _is_due(self, credentials: Credentials) -> bool:
+        expiry: datetime | None = credentials.expiry
+        if expiry is None or time.monotonic() < self._asked + _ASKING_SECONDS:
+            return False
+        # google-auth's moments are in UTC without saying so.
+        return expiry.replace(tzinfo=timezone.utc) < datetime.now(timezone.utc) + _ENOUGH_LEFT
+
+    def _refresh(self, credentials: Credentials, uri: MediaURI) -> None:
+        from google.auth.exceptions import TransportError
         from google.auth.transport.requests import Request
 
-        with self._lock:
-            expiry = _aware(credentials.expiry)
-            if not credentials.token or (expiry and expiry < datetime.now(timezone.utc) + _ENOUGH_LEFT):
-                credentials.refresh(Request())  # type: ignore[no-untyped-call]
-            return {"token": credentials.token, "expires_at": _aware(credentials.expiry)}
+        try:
+            credentials.refresh(Request())  # type: ignore[no-untyped-call]
+        except TransportError as error:
+            reason = f"{self.description} cannot be renewed: {error}"
+            raise TransientSourceError(uri.redacted, reason) from None
+        except Exception as error:
+            raise AccessDeniedError(uri.redacted, f"{self.description} cannot be used: {error}") from None
+        self._asked = time.monotonic()
 
 
 def gcs_access(config: MediaCacheConfig, *, write: bool = False) -> GCSAccess:
@@ -106,19 +138,27 @@ def gcs_access(config: MediaCacheConfig, *, write: bool = False) -> GCSAccess:
     if unknown := sorted(set(extra) - _OPTIONS):
         known = ", ".join(sorted(_OPTIONS))
         raise ConfigError(f"setting extra_client_kwargs: 'gs' has no {unknown[0]!r}; known are {known}")
-    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
-    endpoint = emulator or extra.get("client_options", {}).get("api_endpoint") or ""
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST", "").strip()
+    endpoint = emulator or str(extra.get("client_options", {}).get("api_endpoint") or "").strip()
     if endpoint and "://" not in endpoint:
         endpoint = f"http://{endpoint}" if emulator else f"https://{endpoint}"
+    where = (
+        "environment variable STORAGE_EMULATOR_HOST"
+        if emulator
+        else "setting extra_client_kwargs, 'gs': client_options.api_endpoint"
+    )
+    # Imported now, because no fork can happen meanwhile.
+    import google.auth.transport.requests
+
     credentials, project, description = _credentials(google.auth, config, extra, bool(emulator), write)
     return GCSAccess(
-        endpoint=endpoint.rstrip("/") or "https://storage.googleapis.com",
-        credentials=credentials,
+        endpoint=checked_endpoint(endpoint, where) or "https://storage.googleapis.com",
+        tokens=Tokens(credentials, description),
         project=extra.get("project") or os.environ.get("GOOGLE_CLOUD_PROJECT") or project,
         headers={"x-goog-user-project": extra["user_project"]} if extra.get("user_project") else {},
-        credential_provider=GCSCredentialProvider(credentials, description),
-        connect_timeout=config.connect_timeout_seconds,
-        read_timeout=config.read_timeout_seconds,
+        tls=tls_from(os.environ),
+        proxies=proxies_from(os.environ),
+        limits=limits_of(config),
     )
 
 
@@ -158,8 +198,3 @@ def _from_file(auth: Any, path: str, scopes: tuple[str, ...]) -> tuple[Credentia
             os.path.expanduser(path), scopes=scopes
         )
         return found
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    """google-auth's moments are in UTC without saying so."""
-    return moment.replace(tzinfo=timezone.utc) if moment is not None and moment.tzinfo is None else moment

@@ -7,39 +7,38 @@ import threading
 from typing import Any, BinaryIO
 
 from forebay.config import MediaCacheConfig
-from forebay.errors import AccessDeniedError, SourceError
-from forebay.sources import failures, web
+from forebay.errors import AccessDeniedError, SourceError, TransientSourceError
+from forebay.sources import failures
 from forebay.sources.base import ObjectInfo
-from forebay.sources.gcs import GoogleReader
+from forebay.sources.gcs import GCSSource
 from forebay.sources.gcs_access import GCSAccess, gcs_access
+from forebay.sources.routes import transport_of
 from forebay.sources.writing import check_arrived, content_type, damaged, md5_of
+from forebay.transport import Transport
 from forebay.uri import MediaURI
 
 # google's packages are imported in the functions that need them, as they come with an extra.
 
 
-def gcs_writer(config: MediaCacheConfig) -> GoogleWriter:
+def gcs_writer(config: MediaCacheConfig, transport: Transport | None = None) -> GoogleWriter:
     """The writer of ``gs://`` URIs.
 
     Raises:
         ConfigError: the credentials cannot be used.
         SourceError: google-cloud-storage is not installed.
     """
-    return GoogleWriter(gcs_access(config, write=True))
+    return GoogleWriter(gcs_access(config, write=True), transport or transport_of(config))
 
 
 class GoogleWriter:
-    """Writes to the buckets that one set of Google credentials reaches.
+    """Writes to the buckets that one set of Google credentials reaches."""
 
-    Not through obstore: it writes over the XML API, which no emulator speaks, so nothing could be shown.
-    """
-
-    def __init__(self, access: GCSAccess) -> None:
+    def __init__(self, access: GCSAccess, transport: Transport) -> None:
         # Imported here because no fork can happen meanwhile.
         import google.cloud.storage  # noqa: F401
 
         self._access = access
-        self._reader = GoogleReader(access)
+        self._reader = GCSSource(access, transport)
         self._clients = threading.local()
 
     def put(self, uri: MediaURI, file: BinaryIO, size: int) -> ObjectInfo:
@@ -89,7 +88,7 @@ class GoogleWriter:
 
     @property
     def _timeout(self) -> tuple[float, float]:
-        return self._access.connect_timeout, self._access.read_timeout
+        return self._access.limits.connect_seconds, self._access.limits.idle_seconds
 
     def _blob(self, uri: MediaURI) -> Any:
         payer = self._access.headers.get("x-goog-user-project")
@@ -103,7 +102,7 @@ class GoogleWriter:
 
             client = self._clients.client = storage.Client(
                 project="none",
-                credentials=self._access.credentials or AnonymousCredentials(),  # type: ignore[no-untyped-call]
+                credentials=self._access.tokens.credentials or AnonymousCredentials(),  # type: ignore[no-untyped-call]
                 client_options={"api_endpoint": self._access.endpoint},
             )
         return client
@@ -112,7 +111,7 @@ class GoogleWriter:
         from google.api_core.exceptions import GoogleAPICallError
         from google.auth.exceptions import GoogleAuthError, TransportError
 
-        description = self._access.credential_provider.description
+        description = self._access.tokens.description
         if isinstance(error, GoogleAPICallError):
             return failures.refusal(uri, int(error.code or 0), credentials=description, to=to)
         # The class has lived in several modules.
@@ -120,4 +119,6 @@ class GoogleWriter:
             return damaged(uri, "its MD5 is not the file's")
         if isinstance(error, GoogleAuthError) and not isinstance(error, TransportError):
             return AccessDeniedError(uri.redacted, f"{description} cannot be used: {error}")
-        return web.failure(uri, error)
+        if isinstance(error, (OSError, TransportError)):  # those of requests are OSErrors, too
+            return TransientSourceError(uri.redacted, "cannot connect, or the connection was lost")
+        return SourceError(uri.redacted, f"google-cloud-storage failed with {type(error).__name__}")

@@ -23,14 +23,9 @@ from collections.abc import Mapping
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
-from forebay.sources.s3_access import (
-    FixedAccessKeys,
-    NoCredentials,
-    S3Access,
-    S3CredentialProvider,
-    existing_file,
-    session_with,
-)
+from forebay.sources.keys import SigningKeys
+from forebay.sources.routes import checked_endpoint, one_line
+from forebay.sources.s3_access import S3Access, existing_file, new_session
 
 _VARIABLES = {
     "access_key": "MINIO_ACCESS_KEY",
@@ -46,23 +41,17 @@ def minio_access(config: MediaCacheConfig) -> S3Access:
     Raises:
         ConfigError: there is no endpoint, or the file or its section does not exist.
     """
-    values = _values(config, os.environ)
-    endpoint = values.get("endpoint_url")
-    if endpoint and not endpoint.startswith(("http://", "https://")):
-        raise ConfigError(f"MinIO's endpoint_url={endpoint!r} must begin with http:// or https://")
-    keys = FixedAccessKeys(values.get("access_key", ""), values.get("secret_access_key", ""))
-    found = S3Access(
-        make_session=session_with(keys),
-        endpoint=endpoint,
+    values = {name: one_line(text, f"MinIO's {name}") for name, text in _values(config, os.environ).items()}
+    access_key, secret_key = values.get("access_key"), values.get("secret_access_key") or ""
+    access = S3Access(
+        make_session=new_session,
+        endpoint=checked_endpoint(values.get("endpoint_url"), "MinIO's endpoint_url"),
         region=values.get("region") or "us-east-1",
         # The AWS credentials of this machine are never sent to MinIO.
-        credential_provider=S3CredentialProvider.of(keys, "the MinIO credentials")
-        if keys.access_key
-        else NoCredentials(),
+        keys=SigningKeys.fixed(access_key, secret_key, None, "the MinIO credentials") if access_key else None,
         path_style=True,
         scheme="minio",
-    )
-    access = found.with_settings(config, config.extra_client_kwargs.get("minio", {}))
+    ).with_settings(config)
     if access.endpoint is None:
         raise ConfigError(
             "minio:// needs the URL of a server; set endpoint_url in minio_config_file, or MINIO_ENDPOINT_URL"

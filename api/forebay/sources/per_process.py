@@ -1,26 +1,13 @@
-"""Values that each process makes for itself, because a forked child must not use its parent's clients.
-
-PyTorch's DataLoader, `multiprocessing` and Celery's prefork pool all fork. A child that goes on using
-its parent's sockets mixes up answers; a child that calls obstore after its parent did waits for
-threads that only the parent has, for ever; and a child that was forked while another thread imported a
-module waits for that import, for ever.
-"""
+"""Values that each process makes for itself, because a forked child must not use its parent's clients."""
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 - the first look-up of a host's name would import it otherwise
-import os
-import sys
-import threading
-import weakref
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from forebay.transport import forks
 
 T = TypeVar("T")
-
-# How long a fork waits for what other threads are setting up. Only a set-up that waits for the forking
-# thread takes that long.
-_MAX_FORK_WAIT_SECONDS = 10.0
 
 
 class PerProcess(Generic[T]):
@@ -30,72 +17,26 @@ class PerProcess(Generic[T]):
 
     Args:
         make: makes the value; called once in each process, by the first thread that needs it.
+
+    Attributes:
+        made: the value, if it has been made in this process.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._value: T | None = None
-        _all.add(self)
+        self.made: T | None = None
+        forks.forget_in_children(self)
 
     def get(self) -> T:
-        value = self._value
+        value = self.made
         if value is not None:
             return value
-        with _setting_up.lock:
-            if self._value is None:
-                self._value = self._make()
-            return self._value
+        with forks.setting_up():
+            if self.made is None:
+                self.made = self._make()
+            return self.made
 
-    def _forget(self) -> None:
-        # The parent's value is kept, unused: taking it apart here could close or wait for what
-        # belongs to the parent.
-        _inherited.append(self._value)
-        self._value = None
-
-
-def obstore_is_safe() -> bool:
-    """Whether obstore works in this process: not where a parent had it loaded before it forked."""
-    return not _obstore_was_inherited
-
-
-class _SettingUp:
-    """Its lock is held while something is set up, and while a process forks."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self._forking_thread: int | None = None
-
-    def before_fork(self) -> None:
-        if self.lock.acquire(timeout=_MAX_FORK_WAIT_SECONDS):
-            self._forking_thread = threading.get_ident()
-
-    def after_fork_in_parent(self) -> None:
-        if self._forking_thread == threading.get_ident():
-            self._forking_thread = None
-            self.lock.release()
-
-    def after_fork_in_child(self) -> None:
-        self.lock = threading.RLock()
-        self._forking_thread = None
-
-
-_setting_up = _SettingUp()
-_all: weakref.WeakSet[PerProcess[Any]] = weakref.WeakSet()
-_inherited: list[Any] = []
-_obstore_was_inherited = False
-
-
-def _start_afresh() -> None:
-    global _obstore_was_inherited  # noqa: PLW0603
-    _setting_up.after_fork_in_child()
-    # Its threads start at the first call of any code in the process, so loaded counts as used.
-    _obstore_was_inherited = _obstore_was_inherited or "obstore" in sys.modules
-    for value in list(_all):
-        value._forget()
-
-
-os.register_at_fork(
-    before=_setting_up.before_fork,
-    after_in_parent=_setting_up.after_fork_in_parent,
-    after_in_child=_start_afresh,
-)
+    def forget(self) -> object:
+        """Is called in a forked child: the parent's value is not the child's."""
+        value, self.made = self.made, None
+        return value

@@ -2,146 +2,270 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import quote, urlsplit
 
 from forebay.config import MediaCacheConfig
+from forebay.errors import AccessDeniedError, ForebayError, SourceError
+from forebay.sources import answers, checksums, failures
+from forebay.sources.asking import conditions, follow_redirect
 from forebay.sources.aws import aws_access
-from forebay.sources.boto import BotoReader
+from forebay.sources.base import ObjectInfo, Page, PageQuery
+from forebay.sources.boto import BotoClient
 from forebay.sources.boto_writer import BotoWriter
-from forebay.sources.bucket import BucketSource
-from forebay.sources.fast import FastReader, client_options
-from forebay.sources.fast_writer import FastWriter
+from forebay.sources.listings.asking import read_page
+from forebay.sources.listings.s3_pages import parse_page, query_string
 from forebay.sources.minio import minio_access
 from forebay.sources.per_process import PerProcess
-from forebay.sources.s3_access import S3Access, S3CredentialProvider
-from forebay.sources.s3_writer import S3Writer
+from forebay.sources.reader import WHOLE, WHOLE_OR_PART, Reader
+from forebay.sources.routes import Routes, transport_of
+from forebay.sources.s3_access import S3Access
+from forebay.transport import Credentials, Head, Outcome, Request, Transport
+from forebay.uri import MediaURI
 
-if TYPE_CHECKING:
-    from obstore.store import S3Store
-
-# obstore is imported in the function that needs it, which a forked child never calls; see `per_process`.
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _REGION = re.compile(r"<Region>\s*([a-z0-9-]{1,40})\s*</Region>")
+_REGION_NAME = re.compile(r"[a-z0-9-]{1,40}")
+_MD5 = re.compile(r'"([0-9a-f]{32})"')
+# A bucket has one region; a server that goes on naming others does not know it.
+_MOST_MOVES = 3
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"})
 
 
-def s3_source(config: MediaCacheConfig, *, obstore: bool = True) -> BucketSource:
+def s3_source(config: MediaCacheConfig, transport: Transport | None = None) -> S3Source:
     """The source of ``s3://`` URIs; configured as `forebay.sources.aws` describes.
 
     Args:
-        obstore: whether bytes may move through obstore.
+        transport: moves the bytes; by default one of its own.
 
     Raises:
         ConfigError: the AWS configuration cannot be used.
     """
-    return _source(config, lambda: aws_access(config), obstore)
+    return S3Source(aws_access(config), transport or transport_of(config))
 
 
-def minio_source(config: MediaCacheConfig, *, obstore: bool = True) -> BucketSource:
+def minio_source(config: MediaCacheConfig, transport: Transport | None = None) -> S3Source:
     """The source of ``minio://`` URIs; configured as `forebay.sources.minio` describes.
 
     Raises:
         ConfigError: the MinIO configuration cannot be used.
     """
-    return _source(config, lambda: minio_access(config), obstore)
+    return S3Source(minio_access(config), transport or transport_of(config))
 
 
-def _source(config: MediaCacheConfig, resolve: Callable[[], S3Access], obstore: bool) -> BucketSource:
-    access = PerProcess(resolve)
-    portable = PerProcess(lambda: BotoReader(access.get().client(), access.get()))
-
-    def fast() -> FastReader | None:
-        stores = _Stores(access.get(), portable.get)
-        if not obstore or stores.access.needs_boto:
-            return None
-        return FastReader(stores.make, stores.access.credential_provider, relocate=stores.relocate)
-
-    access.get()  # a configuration that cannot be used is reported now
-    return BucketSource(fast, portable.get, verify=config.verify_checksums)
-
-
-def s3_writer(config: MediaCacheConfig, *, obstore: bool = True) -> S3Writer:
+def s3_writer(config: MediaCacheConfig, transport: Transport | None = None) -> BotoWriter:
     """The writer of ``s3://`` URIs.
 
     Raises:
         ConfigError: the AWS configuration cannot be used.
     """
-    return _writer(lambda: aws_access(config), obstore)
+    return _writer(s3_source(config, transport))
 
 
-def minio_writer(config: MediaCacheConfig, *, obstore: bool = True) -> S3Writer:
+def minio_writer(config: MediaCacheConfig, transport: Transport | None = None) -> BotoWriter:
     """The writer of ``minio://`` URIs.
 
     Raises:
         ConfigError: the MinIO configuration cannot be used.
     """
-    return _writer(lambda: minio_access(config), obstore)
+    return _writer(minio_source(config, transport))
 
 
-def _writer(resolve: Callable[[], S3Access], obstore: bool) -> S3Writer:
-    access = PerProcess(resolve)
-    client = PerProcess(lambda: BotoReader(access.get().client(), access.get()))
-
-    def fast() -> FastWriter | None:
-        stores = _Stores(access.get(), client.get)
-        if not obstore or stores.access.needs_boto:
-            return None
-        return FastWriter(stores.make, stores.access.credential_provider, relocate=stores.relocate)
-
-    access.get()  # a configuration that cannot be used is reported now
-    return S3Writer(fast, lambda: BotoWriter(access.get()))
+def _writer(source: S3Source) -> BotoWriter:
+    return BotoWriter(source.access, describe_headers)
 
 
-class _Stores:
-    """Makes obstore's stores.
+class S3Source(Reader):
+    """Reads the buckets of one S3 server; boto3 signs URLs and names buckets."""
 
-    Args:
-        client: returns the boto3 reader; called only when it is needed, as making it takes 100 ms.
-    """
-
-    def __init__(self, access: S3Access, client: Callable[[], BotoReader]) -> None:
+    def __init__(self, access: S3Access, transport: Transport) -> None:
+        super().__init__(transport)
         self.access = access
-        self._client = client
+        self._routes = Routes(access.tls, access.proxies)
+        self._client = PerProcess(lambda: BotoClient(access))
+        # By bucket: its region, where it is another than the configured one, and the URL of its root.
+        self._regions: dict[str, str] = {}
+        self._roots: dict[str, str] = {}
+        self._agent = [("User-Agent", access.agent)] if access.agent else []
+        self._headers = list(self._agent)
+        if access.verify_checksums:
+            self._headers.append(("x-amz-checksum-mode", "ENABLED"))
 
-    def make(self, bucket: str) -> S3Store:
-        return self._make(bucket, self.access.region)
-
-    def relocate(self, bucket: str, answer: str) -> S3Store | None:
-        """The store of a bucket that turned out to be in another region."""
-        named = _REGION.search(answer)
-        region = named[1] if named else None
-        if region is None:
-            with contextlib.suppress(Exception):
-                region = self._client().region_of(bucket)
-        if region is None or region == self.access.region:
-            return None
-        return self._make(bucket, region)
-
-    def _make(self, bucket: str, region: str) -> S3Store:
-        from obstore.store import S3Store
-
-        access = self.access
-        endpoint, in_host = access.address(bucket, region)
-        # obstore reads AWS_* itself, differently from boto3: every value that boto3 decided is passed.
-        config: dict[str, Any] = {
-            "region": region,
-            "endpoint": endpoint,
-            "aws_endpoint_url_s3": endpoint,
-            "virtual_hosted_style_request": in_host,
-            "skip_signature": not access.is_signed,
-        }
-        return S3Store(
-            bucket,
-            config=config,  # type: ignore[arg-type]
-            client_options=client_options(  # type: ignore[arg-type]
-                connect_timeout=access.connect_timeout,
-                read_timeout=access.read_timeout,
-                http=endpoint.startswith("http://"),
-                verify=access.verify,
-            ),
-            retry_config={"max_retries": 0},
-            credential_provider=access.credential_provider
-            if isinstance(access.credential_provider, S3CredentialProvider)
-            else None,  # type: ignore[arg-type]
+    def request(
+        self,
+        uri: MediaURI,
+        *,
+        span: tuple[int, int] | None = None,
+        etag: str | None = None,
+        if_none_match: str | None = None,
+        if_modified_since: float | None = None,
+    ) -> Request:
+        url = self._url(uri)
+        headers = [*self._headers, *conditions(span, etag, if_none_match, if_modified_since)]
+        return Request(
+            url,
+            headers=headers,
+            credentials=self._credentials(uri),
+            route=self._routes.to(url, decode=not answers.keeps_encoding(uri)),
+            limits=self.access.limits,
+            accept=WHOLE if span is None else WHOLE_OR_PART,
         )
+
+    def describe(self, uri: MediaURI, head: Head) -> ObjectInfo:
+        info = describe(uri, head)
+        if self.access.verify_checksums and info.size is not None:
+            info = replace(info, checksum=checksums.announced(head))
+        return info
+
+    def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
+        return self._follow(uri, request, outcome, lambda: self._url(uri))
+
+    def _follow(
+        self, uri: MediaURI, request: Request, outcome: Outcome, url: Callable[[], str]
+    ) -> Request | None:
+        """See `follow`; ``url`` gives the URL in the region that the bucket turned out to be in."""
+        head = outcome.head
+        if head is None or head.status not in (301, 302, 303, 307, 308, 400, 401, 403):
+            return None
+        code = failures.error_code(outcome.refusal.decode("utf-8", "replace"))
+        if head.status in (301, 307) or code == "AuthorizationHeaderMalformed" or head.status == 400:
+            moved = self._moved(uri, request, outcome, code, url)
+            if moved is not None:
+                return moved
+        keys, used = self.access.keys, request.credentials
+        if code in _EXPIRED and keys is not None and used is not None:
+            try:
+                fresh = keys.renewed(used)
+            except Exception as error:
+                outcome.error = self._unusable(uri, error)
+                return None
+            return replace(request, credentials=fresh) if fresh is not None else None
+        return follow_redirect(uri, request, outcome, lambda url: self._routes.redirected(request, url))
+
+    def failure(self, uri: MediaURI, outcome: Outcome) -> SourceError:
+        return failures.failure_of(uri, outcome, credentials=self.access.description)
+
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
+        body = read_page(
+            self.transport,
+            self.page_request(prefix, query),
+            lambda request, outcome: self._follow(
+                prefix, request, outcome, lambda: self._page_url(prefix, query)
+            ),
+            lambda outcome: failures.failure_of(
+                prefix, outcome, credentials=self.access.description, to="list"
+            ),
+        )
+        return parse_page(body, query)
+
+    def page_request(self, prefix: MediaURI, query: PageQuery) -> Request:
+        """The request for a page of a listing. May fetch credentials."""
+        url = self._page_url(prefix, query)
+        return Request(
+            url,
+            headers=self._agent,
+            credentials=self._credentials(prefix),
+            route=self._routes.to(url, decode=True),
+            limits=self.access.limits,
+            accept=WHOLE,
+        )
+
+    def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
+        check_bucket(uri)
+        return self._client.get().sign(uri, expires_seconds=expires_seconds, method=method)
+
+    def containers(self) -> Sequence[str]:
+        return self._client.get().containers()
+
+    def _url(self, uri: MediaURI) -> str:
+        return self._root(uri) + quote(uri.key, safe="/~")
+
+    def _page_url(self, prefix: MediaURI, query: PageQuery) -> str:
+        return f"{self._bucket_url(prefix)}?{query_string(query)}"
+
+    def _bucket_url(self, uri: MediaURI) -> str:
+        """The URL of a bucket, without a final slash where the path has its name."""
+        root = self._root(uri)
+        return root if urlsplit(root).path == "/" else root[:-1]
+
+    def _root(self, uri: MediaURI) -> str:
+        root = self._roots.get(uri.bucket)
+        if root is None:
+            check_bucket(uri)
+            region = self._regions.get(uri.bucket, self.access.region)
+            try:
+                endpoint, in_host = self.access.address(uri.bucket, region)
+            except ForebayError:
+                raise
+            except Exception as error:  # botocore's, of options that do not go together
+                raise SourceError(uri.redacted, f"the AWS configuration cannot be used: {error}") from None
+            root = self._roots[uri.bucket] = f"{endpoint}/" if in_host else f"{endpoint}/{uri.bucket}/"
+        return root
+
+    def _credentials(self, uri: MediaURI) -> Credentials | None:
+        if self.access.keys is None:
+            return None
+        try:
+            return self.access.keys.current(self._regions.get(uri.bucket, self.access.region))
+        except Exception as error:
+            raise self._unusable(uri, error) from None
+
+    def _unusable(self, uri: MediaURI, error: Exception) -> SourceError:
+        return AccessDeniedError(uri.redacted, f"{self.access.description} cannot be used: {error}")
+
+    def _moved(
+        self, uri: MediaURI, request: Request, outcome: Outcome, code: str, url: Callable[[], str]
+    ) -> Request | None:
+        """The request to send to the region that an answer names, which is remembered."""
+        assert outcome.head is not None
+        region = outcome.head.headers.get("x-amz-bucket-region") or ""
+        if not region and (named := _REGION.search(outcome.refusal.decode("utf-8", "replace"))):
+            region = named[1]
+        if not region and code == "PermanentRedirect":
+            # S3 tells it even to those who may not read the bucket.
+            try:
+                bucket = replace(request, url=self._bucket_url(uri), method="HEAD", headers=self._headers)
+                asked = self.transport.call(bucket)
+                region = asked.head.headers.get("x-amz-bucket-region") or ""
+            except ForebayError:
+                return None
+        used = request.credentials.region if request.credentials else self._regions.get(uri.bucket, "")
+        if not _REGION_NAME.fullmatch(region) or region == used or request.hops >= _MOST_MOVES:
+            return None
+        self._regions[uri.bucket] = region
+        self._roots.pop(uri.bucket, None)
+        try:
+            return replace(request, url=url(), credentials=self._credentials(uri), hops=request.hops + 1)
+        except SourceError as error:
+            outcome.error = error
+            return None
+
+
+def check_bucket(uri: MediaURI) -> None:
+    """Raises `SourceError` for a bucket's name that no server allows, or one of a kind that needs more."""
+    if not _BUCKET.fullmatch(uri.bucket) or ".." in uri.bucket:
+        reason = f"{uri.bucket!r} is no name of a bucket: only letters, digits, dots, hyphens and underscores"
+        raise SourceError(uri.redacted, reason)
+    if uri.bucket.endswith("--x-s3"):
+        raise SourceError(
+            uri.redacted, "S3 Express directory buckets are not supported; use a general purpose bucket"
+        )
+
+
+def describe(uri: MediaURI, head: Head) -> ObjectInfo:
+    """An object's metadata, from an answer of an S3 server."""
+    headers = head.headers
+    md5 = _MD5.fullmatch(headers.get("etag") or "")
+    # With keys of the customer's or of KMS, the etag is 32 digits too, but of something else.
+    plain = headers.get("x-amz-server-side-encryption") in (None, "AES256")
+    if "x-amz-server-side-encryption-customer-algorithm" in headers:
+        plain = False
+    return answers.describe(uri, head, md5=md5[1] if md5 and plain else None)
+
+
+def describe_headers(uri: MediaURI, headers: Mapping[str, str]) -> ObjectInfo:
+    """An object's metadata, from the headers that boto3 received."""
+    lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
+    return describe(uri, Head(200, lines))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from forebay.config import MediaCacheConfig
 from forebay.errors import SourceError
 from forebay.sources.allowlist import Allowlist
 from forebay.sources.base import Source
 from forebay.sources.circuit_breaker import CircuitBreaker
 from forebay.sources.per_process import PerProcess
+from forebay.sources.routes import transport_of
 from forebay.sources.writing import Writer
+from forebay.transport import Transport
 from forebay.uri import MediaURI
 
 
@@ -25,6 +29,7 @@ class Sources:
         self._config = config
         self._allowlist = Allowlist(config.allowed_sources)
         self._circuit_breaker = CircuitBreaker()
+        self._transport = PerProcess(lambda: transport_of(config))
         makers = {"s3": self._s3, "minio": self._minio, "gs": self._gcs}
         self._sources = {scheme: PerProcess(make) for scheme, make in makers.items()}
         writers = {"s3": self._s3_writer, "minio": self._minio_writer, "gs": self._gcs_writer}
@@ -62,40 +67,54 @@ class Sources:
             )
         return self._writers[uri.scheme].get()
 
+    @property
+    def transport(self) -> Transport:
+        """The transport of all sources. Its threads start with the first request."""
+        return self._transport.get()
+
+    def close(self) -> None:
+        """Ends the transport's threads, connections and requests. What is asked afterwards begins anew."""
+        transport = self._transport.made
+        values: list[PerProcess[Any]] = [self._transport, *self._sources.values(), *self._writers.values()]
+        for value in values:
+            value.made = None
+        if transport is not None:
+            transport.close()
+
     # Imported in these functions: the packages of the clouds take 100 ms and more to import, and a program
     # mostly needs one of them.
 
     def _s3(self) -> Source:
         from forebay.sources.s3 import s3_source
 
-        return s3_source(self._config)
+        return s3_source(self._config, self.transport)
 
     def _minio(self) -> Source:
         from forebay.sources.s3 import minio_source
 
-        return minio_source(self._config)
+        return minio_source(self._config, self.transport)
 
     def _gcs(self) -> Source:
         from forebay.sources.gcs import gcs_source
 
-        return gcs_source(self._config)
+        return gcs_source(self._config, self.transport)
 
     def _s3_writer(self) -> Writer:
         from forebay.sources.s3 import s3_writer
 
-        return s3_writer(self._config)
+        return s3_writer(self._config, self.transport)
 
     def _minio_writer(self) -> Writer:
         from forebay.sources.s3 import minio_writer
 
-        return minio_writer(self._config)
+        return minio_writer(self._config, self.transport)
 
     def _gcs_writer(self) -> Writer:
         from forebay.sources.gcs_writer import gcs_writer
 
-        return gcs_writer(self._config)
+        return gcs_writer(self._config, self.transport)
 
     def _http(self) -> Source:
         from forebay.sources.http import HTTPSource
 
-        return HTTPSource(self._config, self._allowlist)
+        return HTTPSource(self._config, self._allowlist, self.transport)

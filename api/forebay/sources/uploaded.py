@@ -11,7 +11,9 @@ from typing import BinaryIO
 from typing_extensions import Self
 
 from forebay.errors import SourceError
-from forebay.sources.base import Beginning, Buffer, ObjectInfo
+from forebay.sources import failures
+from forebay.sources.base import Beginning, Buffer, ObjectInfo, Page, PageQuery
+from forebay.transport import Head, Outcome, Request
 from forebay.uri import MediaURI
 
 _CHUNK_BYTES = 1 << 20
@@ -35,6 +37,19 @@ class UploadedFile:
 
     def record(self, uri: MediaURI, error: Exception | None) -> None:
         """Does nothing: no server is asked."""
+
+    def request(self, uri: MediaURI, **conditions: object) -> Request:
+        """Raises `SourceError`: nothing is asked of a server; see `open`."""
+        raise SourceError(uri.redacted, "is a local file here, which no request is made for")
+
+    def describe(self, uri: MediaURI, head: Head) -> ObjectInfo:
+        return self.info
+
+    def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
+        return None
+
+    def failure(self, uri: MediaURI, outcome: Outcome) -> SourceError:
+        return failures.failure_of(uri, outcome)
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
@@ -73,6 +88,9 @@ class UploadedFile:
 
     def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:
         return iter([self.info])
+
+    def page(self, prefix: MediaURI, query: PageQuery) -> Page:
+        raise SourceError(prefix.redacted, "only its source can list objects")
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         raise SourceError(uri.redacted, "only its source can sign URLs")

@@ -92,6 +92,8 @@ def parse(uri: str) -> MediaURI:
     bucket, _, key = uri[match.end() :].partition("/")
     if not bucket:
         raise UriError(f"{uri!r} names no bucket; expected {scheme}://bucket/key")
+    if bucket.startswith("arn:"):
+        raise UriError(f"{redact(uri)!r} is an ARN; use the access point's alias as the bucket")
     if "@" in bucket or ":" in bucket:
         raise UriError(
             f"{redact(uri)!r} has '@' or ':' in its bucket's name, which no {scheme} server allows; "

@@ -43,6 +43,18 @@ class Reservation:
             self.size = size
         return None
 
+    def grow_at_once(self, size: int) -> bool:
+        """Reserves ``size`` bytes in all if this process has reserved enough already; never asks Redis.
+
+        Raises:
+            SessionLostError: as `grow`.
+        """
+        if size > self.size:
+            if not self._pool.take_held(size - self.size, self.token):
+                return False
+            self.size = size
+        return True
+
     def shrink(self, size: int) -> None:
         """Gives back all but ``size`` bytes."""
         if self.size > size:
@@ -90,6 +102,19 @@ class ReservationPool:
         with self._lock:
             self._session, self._held, self._used = session, 0, 0
 
+    def take_held(self, size: int, token: str) -> bool:
+        """Gives ``size`` bytes to a download, if so many are reserved and not in use.
+
+        Raises:
+            SessionLostError: the session of the token is gone.
+        """
+        with self._lock:
+            self._check(token)
+            if self._held - self._used < size:
+                return False
+            self._used += size
+            return True
+
     def take(self, size: int, token: str) -> Space | None:
         """Gives ``size`` bytes to the download that has the claim ``token``.
 
@@ -100,11 +125,8 @@ class ReservationPool:
             SessionLostError: the session of the token is gone.
         """
         self._before()
-        with self._lock:
-            self._check(token)
-            if self._held - self._used >= size:
-                self._used += size
-                return None
+        if self.take_held(size, token):
+            return None
         # The disk is looked at once for every block that is reserved, and without the lock.
         if self._is_disk_short(size):
             totals = self._index.entries.totals()

@@ -1,0 +1,53 @@
+"""The errors of objects that find no place, and whether an object is the one that is cached already."""
+
+from __future__ import annotations
+
+import errno
+
+from forebay.config.sizes import human
+from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError, SourceError
+from forebay.index import Entry
+from forebay.sources.base import ObjectInfo
+from forebay.uri import MediaURI
+
+
+def too_large(uri: MediaURI, size: int, limit: int) -> ObjectTooLargeError:
+    """The error for an object of ``size`` bytes in a cache of at most ``limit``."""
+    return ObjectTooLargeError(
+        f"{uri}: its {human(size)} are more than the whole cache of {human(limit)}; "
+        "raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES",
+        size=size,
+        limit=limit,
+    )
+
+
+def disk_error(uri: MediaURI, error: OSError, limit: int | None) -> CacheFullError:
+    """The error for an object that the disk does not take."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CacheFullError(
+            f"{uri}: the disk of the cache directory is full ({error.strerror}); free some space, "
+            "or raise FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES so that Forebay evicts before that happens",
+            limit=limit,
+        )
+    reason = error.strerror or str(error)
+    return CacheFullError(f"{uri}: cannot be written to the cache directory: {reason}", limit=limit)
+
+
+def as_forebay_error(uri: MediaURI, error: BaseException) -> ForebayError:
+    """The error of a sample, whatever raised it."""
+    if isinstance(error, ForebayError):
+        return error
+    return SourceError(uri.redacted, f"failed unexpectedly ({type(error).__name__}): {error}")
+
+
+def unchanged(info: ObjectInfo, entry: Entry, modified: float) -> bool:
+    """Whether what a source says is what is cached: by etag, else by size and time.
+
+    Args:
+        modified: the cached file's time of modification, in seconds since the epoch.
+    """
+    if info.etag and entry.etag:
+        return info.etag == entry.etag
+    if info.size is None or info.modified is None:
+        return False
+    return info.size == entry.size and abs(info.modified - modified) < 1.0

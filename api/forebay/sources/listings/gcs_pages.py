@@ -1,0 +1,80 @@
+"""Pages of Google Cloud Storage's JSON API."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from forebay.sources.base import ObjectInfo, PageQuery
+from forebay.sources.listings.pages import PageError, check, seconds_of, size_of
+
+_FIELDS = "items(name,size,md5Hash,updated,contentType),prefixes,nextPageToken"
+
+
+class GCSPage:
+    """One page; see `Page`."""
+
+    __slots__ = ("_items", "folders", "keys", "token")
+
+    def __init__(self, answer: Mapping[str, Any], query: PageQuery) -> None:
+        try:
+            self._items: Sequence[Mapping[str, Any]] = answer.get("items", ())
+            self.keys: list[str] = [item["name"] for item in self._items]
+            self.folders: list[str] = list(answer.get("prefixes", ()))
+            self.token: str = answer.get("nextPageToken", "")
+            check(self.keys, self.folders, query.prefix)
+        except (AttributeError, KeyError, TypeError):
+            raise PageError("the answer is no listing") from None
+        if not isinstance(self.token, str):
+            raise PageError("the listing's page token is no text")
+        if query.start_after and not query.token and self.keys[:1] == [query.start_after]:
+            # startOffset is where a listing begins, not what it begins after.
+            self._items, self.keys = self._items[1:], self.keys[1:]
+
+    def objects(self, root: str) -> list[ObjectInfo]:
+        return [
+            ObjectInfo(
+                root + key,
+                size_of(str(item["size"])) if "size" in item else None,
+                modified=seconds_of(item.get("updated")),
+                content_type=item.get("contentType"),
+                md5=_hexadecimal(item.get("md5Hash")),
+            )
+            for key, item in zip(self.keys, self._items, strict=True)
+        ]
+
+
+def query_string(query: PageQuery) -> str:
+    """The query of a page's URL, percent-encoded."""
+    parts = {"prefix": query.prefix, "fields": _FIELDS, "maxResults": str(query.max_keys or 1000)}
+    if query.delimiter:
+        parts["delimiter"] = query.delimiter
+    if query.start_after:
+        parts["startOffset"] = query.start_after
+    if query.token:
+        parts["pageToken"] = query.token
+    return "&".join(f"{name}={quote(text, safe='')}" for name, text in parts.items())
+
+
+def parse_page(body: bytes, query: PageQuery) -> GCSPage:
+    """Reads an answer.
+
+    Raises:
+        PageError: it is no page of this listing.
+    """
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        raise PageError("the listing is no valid JSON") from None
+    return GCSPage(answer, query)
+
+
+def _hexadecimal(md5: object) -> str | None:
+    try:
+        return base64.b64decode(str(md5), validate=True).hex() if md5 else None
+    except (binascii.Error, ValueError):
+        return None

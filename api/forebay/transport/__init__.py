@@ -1,0 +1,36 @@
+"""The HTTP engine: requests in flight, ranges, TLS, proxies, guards.
+
+It knows URLs, headers and bytes, and nothing of what they mean to a bucket or a cache. `Transport` sends
+`Request`s along a `Route`; a `Sink` takes what arrives; an `Outcome` says how it ended.
+"""
+
+from forebay.transport.answers import Head, Headers
+from forebay.transport.exchange import Exchange
+from forebay.transport.failures import Kind, TransportError
+from forebay.transport.requests import GOOD, Outcome, Request, Response, Route
+from forebay.transport.settings import Limits, TransportSettings
+from forebay.transport.signing import Credentials
+from forebay.transport.sinks import FULL, BytesSink, FileSink, PathSink, Sink
+from forebay.transport.transport import Transport
+
+__all__ = [
+    "FULL",
+    "GOOD",
+    "BytesSink",
+    "Credentials",
+    "Exchange",
+    "FileSink",
+    "Head",
+    "Headers",
+    "Kind",
+    "Limits",
+    "Outcome",
+    "PathSink",
+    "Request",
+    "Response",
+    "Route",
+    "Sink",
+    "Transport",
+    "TransportError",
+    "TransportSettings",
+]

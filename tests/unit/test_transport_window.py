@@ -1,0 +1,229 @@
+"""How many requests a host gets: against simulated hosts, on a clock that only the test moves."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+
+import pytest
+
+from forebay.transport import BytesSink, Exchange, Request, TransportSettings
+from forebay.transport.traffic import Traffic
+from forebay.transport.window import Window
+
+
+class Host:
+    """Answers after ``latency`` seconds, ``rate`` a second at most, and refuses above ``quota``."""
+
+    def __init__(self, *, latency: float = 0.03, rate: float = 1e9, quota: float | None = None) -> None:
+        self.latency, self.rate, self.quota = latency, rate, quota
+        self._free_at = 0.0
+        self._recent: deque[float] = deque()
+
+    def answer(self, now: float) -> tuple[float, bool]:
+        """When a request that arrives now is answered, and whether it is refused."""
+        while self._recent and self._recent[0] <= now - 0.1:
+            self._recent.popleft()
+        if self.quota is not None and len(self._recent) >= self.quota / 10:
+            return now + self.latency, True
+        self._recent.append(now)
+        self._free_at = max(self._free_at, now) + 1.0 / self.rate
+        return max(self._free_at, now + self.latency), False
+
+
+class Client:
+    """Asks a host as often as its window allows."""
+
+    def __init__(self, host: Host, *, first: int = 32, most: int = 256) -> None:
+        self.host, self.window = host, Window(0.0, first=first, most=most)
+        self.in_flight = self.good = self.bad = 0
+
+    def run(self, clock: float, until: float) -> float:
+        return run([self], clock, until)
+
+
+def run(clients: list[Client], clock: float, until: float) -> float:
+    """Lets clients ask from one time to another."""
+    events: list[tuple[float, float, int, bool, float]] = []
+    order = random.Random(1)
+    for client in clients:
+        client.in_flight = 0
+    while clock < until:
+        for client in order.sample(clients, len(clients)):
+            while client.window.allows(clock, client.in_flight):
+                client.window.started(clock)
+                client.in_flight += 1
+                end, refused = client.host.answer(clock)
+                heapq.heappush(events, (end, order.random(), clients.index(client), refused, clock))
+        times = [events[0][0]] if events else []
+        for client in clients:
+            wakeup = client.window.wakeup(clock, client.in_flight)
+            times.append(max(wakeup, clock + 1e-4))
+        clock = max(clock, min(times, default=until))
+        while events and events[0][0] <= clock:
+            _, _, number, refused, began = heapq.heappop(events)
+            client = clients[number]
+            client.in_flight -= 1
+            if refused:
+                client.bad += 1
+                client.window.refused(clock, began)
+            else:
+                client.good += 1
+                client.window.served(clock, 100_000)
+    return clock
+
+
+def test_it_grows_while_throughput_grows():
+    client = Client(Host(latency=0.03))
+
+    client.run(0.0, 1.0)
+
+    assert client.window.size == 256
+
+
+def test_it_does_not_grow_where_that_is_of_no_use():
+    client = Client(Host(latency=0.0005, rate=2000))
+
+    client.run(0.0, 1.9)
+
+    assert client.window.size <= 64
+
+
+def test_it_does_not_stay_grown_where_that_is_of_no_use():
+    client = Client(Host(latency=0.0005, rate=2000))
+
+    client.run(0.0, 30.0)
+
+    assert client.window.size <= 128
+
+
+@pytest.mark.parametrize("latency", [0.001, 0.03, 0.2])
+def test_a_host_that_allows_200_a_second_gives_nearly_200(latency: float):
+    client = Client(Host(latency=latency, quota=200))
+
+    client.run(0.0, 30.0)
+
+    assert client.good >= 0.9 * 200 * 30
+    assert client.bad <= 0.1 * client.good
+
+
+def test_once_the_limit_is_lifted_the_rate_grows_again():
+    client = Client(Host(latency=0.001, quota=200))
+    clock = client.run(0.0, 10.0)
+
+    client.host.quota = None
+    clock = client.run(clock, 25.0)
+    client.good = 0
+    client.run(clock, 26.0)
+
+    assert client.good >= 2000
+
+
+def test_eight_clients_share_a_limited_host():
+    host = Host(latency=0.001, quota=400)
+    clients = [Client(host) for _ in range(8)]
+
+    run(clients, 0.0, 40.0)
+
+    assert sum(client.good for client in clients) >= 0.9 * 400 * 40
+    assert min(client.good for client in clients) >= 0.3 * 400 * 40 / 8
+
+
+def test_retry_after_is_obeyed():
+    window = Window(0.0, first=32, most=256)
+
+    window.refused(1.0, 0.5, retry_after=5.0)
+
+    assert not window.allows(5.9, 0)
+    assert window.wakeup(1.0, 0) == pytest.approx(6.0, abs=2.1)
+    assert window.allows(window.wakeup(1.0, 0), 0)
+
+
+def test_one_burst_of_refusals_halves_it_once():
+    window = Window(0.0, first=32, most=256)
+
+    for _ in range(32):
+        window.refused(1.0, 0.5)
+    window.timed_out(1.1, 0.9)
+
+    assert window.size == 16
+    window.timed_out(1.2, 1.1)
+    assert window.size == 8
+
+
+def test_it_never_closes():
+    window = Window(0.0, first=32, most=256)
+
+    for second in range(100):
+        window.refused(float(second + 1), second + 0.5)
+
+    assert window.allows(window.wakeup(200.0, 0), 0)
+
+
+def exchange(url: str, holds: int = 0) -> Exchange:
+    return Exchange(Request(url), BytesSink(holds), lambda exchange: None)
+
+
+class TestTraffic:
+    def settings(self, **values: int) -> TransportSettings:
+        return TransportSettings(**values)
+
+    def taken(self, traffic: Traffic, loop_in_flight: int = 0) -> list[str]:
+        found = []
+        while (one := traffic.take(0.0, loop_in_flight + len(found))) is not None:
+            found.append(one.request.url)
+        return found
+
+    def test_hosts_take_turns(self):
+        traffic = Traffic(self.settings(), most=4, loops=1)
+        for number in range(3):
+            traffic.add(exchange(f"http://a/{number}"), 0.0)
+        traffic.add(exchange("http://b/0"), 0.0)
+
+        assert self.taken(traffic) == ["http://a/0", "http://b/0", "http://a/1", "http://a/2"]
+
+    def test_a_host_gets_no_more_than_its_window(self):
+        traffic = Traffic(self.settings(first_requests=2), most=256, loops=1)
+        for number in range(5):
+            traffic.add(exchange(f"http://a/{number}"), 0.0)
+
+        assert len(self.taken(traffic)) == 2
+
+    def test_all_get_no_more_than_the_bound(self):
+        traffic = Traffic(self.settings(), most=3, loops=1)
+        for number in range(5):
+            traffic.add(exchange(f"http://{number}/"), 0.0)
+
+        assert len(self.taken(traffic)) == 3
+
+    def test_memory_is_bounded(self):
+        traffic = Traffic(self.settings(memory_bytes=3 << 20), most=256, loops=1)
+        for number in range(5):
+            traffic.add(exchange(f"http://a/{number}", 1 << 20), 0.0)
+
+        assert len(self.taken(traffic)) == 2
+
+    def test_one_alone_may_exceed_it(self):
+        traffic = Traffic(self.settings(memory_bytes=1), most=256, loops=1)
+        traffic.add(exchange("http://a/", 1 << 30), 0.0)
+
+        assert len(self.taken(traffic)) == 1
+
+    def test_loops_share(self):
+        traffic = Traffic(self.settings(), most=256, loops=2)
+        for number in range(100):
+            traffic.add(exchange(f"http://a/{number}"), 0.0)
+
+        assert (len(self.taken(traffic)), len(self.taken(traffic))) == (16, 16)
+
+    def test_what_waits_can_be_withdrawn(self):
+        traffic = Traffic(self.settings(), most=256, loops=1)
+        first, second = exchange("http://a/0"), exchange("http://a/1")
+        traffic.add(first, 0.0)
+        traffic.add(second, 0.0)
+
+        assert traffic.withdraw(first)
+        assert not traffic.withdraw(first)
+        assert traffic.drain() == [second]
+        assert not traffic.is_waiting
