@@ -134,7 +134,10 @@ def test_every_block_of_a_page_runs(
         try:
             status = process.wait(_LONGEST_SECONDS)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"{name_of(page)} takes more than {_LONGEST_SECONDS} seconds\n{log.read_text()}", pytrace=False)
+            pytest.fail(
+                f"{name_of(page)} takes more than {_LONGEST_SECONDS} seconds\n{log.read_text()}",
+                pytrace=False,
+            )
     if status:
         pytest.fail(log.read_text().replace(f"{REPOSITORY}/", ""), pytrace=False)
 

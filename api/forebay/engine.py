@@ -283,6 +283,8 @@ class _Opened:
                 session = self.writable.session
                 session.end()
                 self.recovery.reap(session.id)
+                # Other threads may have claimed more meanwhile; from here on, they cannot.
+                self.recovery.reap(session.id)
         self.connection.close()
 
 

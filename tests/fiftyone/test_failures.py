@@ -252,7 +252,10 @@ def test_a_server_that_does_not_answer_is_not_waited_for_with_every_sample(
 
     [message] = summaries()
     assert message.startswith("200 of 200 media files could not be downloaded:\n")
-    assert f"http://127.0.0.1:{port}/0.jpg: cannot connect; check the host, the port and the network (sample " in message
+    assert (
+        f"http://127.0.0.1:{port}/0.jpg: cannot connect; check the host, the port and the network (sample "
+        in message
+    )
     with pytest.raises(ForebayError, match=r"not tried, as http://127\.0\.0\.1:\d+ has not answered for \d+"):
         assert dataset.last().local_path
 

@@ -227,3 +227,18 @@ class TestTraffic:
         assert not traffic.withdraw(first)
         assert traffic.drain() == [second]
         assert not traffic.is_waiting
+
+
+def test_a_pace_that_binds_no_longer_is_given_up_with_the_request_that_shows_it():
+    # Given a host that refused a request
+    window = Window(0.0, first=4, most=4)
+    window.started(1.0)
+    window.refused(1.2, 1.0)
+    assert window.pace is not None
+
+    # When it has been asked nothing for long
+    window.started(60.0)
+
+    # Then it may be asked at any rate
+    assert window.pace is None
+    assert window.allows(60.0, 0)

@@ -42,6 +42,11 @@ class Fetcher:
         self._counters = counters
         self._sources = sources
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether this process has closed the cache, which ends what is being fetched."""
+        return self._destination.session.is_ended
+
     def fetch(
         self,
         samples: Iterable[tuple[int, str]],

@@ -59,7 +59,8 @@ class LocalRunner:
         except Exception as error:
             # The process that waits for the job raises it; any process can resume the job.
             self.error = error
-            log.error("job %s stopped: %s", self._job, error)
+            if not self._fetcher.is_closed:
+                log.error("job %s stopped: %s", self._job, error)
         finally:
             self._ended.set()
 

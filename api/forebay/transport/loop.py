@@ -26,6 +26,7 @@ _SWEEP_SECONDS = 0.5
 _WANTED = {pycurl.POLL_IN: IN, pycurl.POLL_OUT: OUT, pycurl.POLL_INOUT: IN | OUT}
 _HAPPENED = {IN: pycurl.CSELECT_IN, OUT: pycurl.CSELECT_OUT, IN | OUT: pycurl.CSELECT_IN | pycurl.CSELECT_OUT}
 _OVERLOAD = frozenset({429, 503})
+_FAILED = "the transport failed; please report what the log says"
 
 
 class Loop:
@@ -107,7 +108,12 @@ class Loop:
             except Exception:
                 # A mistake in this code must not leave callers waiting for ever.
                 _log.exception("a transport's event loop failed; what was in flight is given up")
-                self._give_up_all(Kind.INTERNAL, "the transport failed; please report what the log says")
+                self._give_up_all(Kind.INTERNAL, _FAILED)
+                # What waits may be what it failed of.
+                for exchange in self._traffic.drain():
+                    error = TransportError(Kind.INTERNAL, exchange.request.url, _FAILED)
+                    exchange.outcome = Outcome(error=error)
+                    tell(exchange)
                 self._reopen()
         self._give_up_all(Kind.CLOSED, "the transport was closed")
         self._shut()

@@ -103,10 +103,11 @@ class Traffic:
                     continue
                 if self._has_its_share(host, loop_in_flight):
                     continue
+                # Before it is taken out: a request that is in no list would never end.
+                host.window.started(now)
                 host.waiting.popleft()
                 if not host.waiting:
                     del self._turns[origin]
-                host.window.started(now)
                 host.in_flight += 1
                 self._in_flight += 1
                 self._held += holds

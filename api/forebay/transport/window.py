@@ -80,6 +80,7 @@ class Window:
         """A request was sent."""
         if self.pace is not None:
             self._follow_curve(now)
+        if self.pace is not None:
             # What was not used is lost, but for the little that a busy loop comes too late.
             self._next_start = max(self._next_start, now - 0.05) + 1.0 / max(self.pace, _SLOWEST)
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from forebay.errors import ForebayError
 from forebay.index import Claimed, Download, Index, SessionLostError
 from forebay.processes import identity
 from forebay.volume.reservation import Reservation, ReservationPool
@@ -30,6 +31,9 @@ def clock() -> float:
 
 class Session:
     """A session of this process; safe to use from many threads.
+
+    Attributes:
+        is_ended: whether the process has closed the cache, and does not begin another session.
 
     Args:
         index: the volume's index.
@@ -50,6 +54,7 @@ class Session:
         self._index = index
         self._ttl = ttl
         self._lock = threading.Lock()
+        self.is_ended = False
         self._numbers = itertools.count(1)
         # The tokens of claims that threads of this process answer for.
         self._live: set[str] = set()
@@ -80,14 +85,22 @@ class Session:
             self.renew(session)
 
     def renew(self, lost: str) -> None:
-        """Begins another session in place of the ``lost`` one, unless that has been done."""
+        """Begins another session in place of the ``lost`` one, unless that has been done.
+
+        Raises:
+            ForebayError: the session was ended by this process.
+        """
         with self._lock:
+            if self.is_ended:
+                raise ForebayError("the cache was closed while it was in use; use it again to open it anew")
             if self.id == lost:
                 self._begin()
 
     def end(self) -> None:
         """Ends the session for this process: nothing that is still under way will be published."""
-        self.deadline = float("-inf")
+        with self._lock:
+            self.is_ended = True
+            self.deadline = float("-inf")
 
     # Claims
 
