@@ -36,6 +36,7 @@ from forebay.transport.loop import Loop
 from forebay.transport.proxies import proxies_from
 from forebay.transport.redirects import redirected
 from forebay.transport.tls import TLS, VARIABLES, tls_from
+from forebay.transport.window import Window
 from tests.servers import nginx
 from tests.servers.exact_s3 import exact_s3
 from tests.servers.http_server import HTTPServer
@@ -193,6 +194,29 @@ class TestRequests:
         assert gathering.wait() == []
         assert transport.call(Request(url)).body == b"body"
         assert "what was to be done after" in caplog.text
+
+    def test_a_mistake_in_the_loop_ends_what_waits(
+        self, http_server: HTTPServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ):
+        # Given a loop that fails over whatever it is to send next
+        url, gathering = http_server.put("/x", b"body"), Gathering(3)
+
+        def mistake(*_: object) -> None:
+            raise RuntimeError("a mistake")
+
+        with Transport(TransportSettings(threads=1)) as transport:
+            with monkeypatch.context() as patch:
+                patch.setattr(Window, "started", mistake)
+                for _ in range(3):
+                    transport.submit(Request(url), BytesSink(10), gathering)
+                errors = gathering.wait()
+
+            # Then each of them ends, and the loop goes on
+            assert [error.kind for error in errors if isinstance(error, TransportError)] == [
+                Kind.INTERNAL
+            ] * 3
+            assert transport.call(Request(url)).body == b"body"
+        assert "a mistake" in caplog.text
 
     def test_can_be_cancelled(self, transport: Transport, http_server: HTTPServer):
         url, gathering = http_server.put("/x", b"body" * 100), Gathering(1)
