@@ -1,4 +1,4 @@
-"""Running one function in several threads."""
+"""Calling one function for many items, in several threads."""
 
 from __future__ import annotations
 
@@ -9,33 +9,6 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-
-
-def run_in_threads(function: Callable[[], None], count: int, name: str) -> None:
-    """Runs ``function`` in ``count`` threads, the caller's among them, and waits for all of them.
-
-    The threads are daemons, so that a program whose main thread ends does not wait for downloads, as it
-    would with the executors of the standard library.
-
-    Raises:
-        BaseException: the first that one of them raised.
-    """
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            function()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [_thread(run, f"{name}-{n}") for n in range(1, count)]
-    for thread in threads:
-        thread.start()
-    run()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
 
 
 def map_in_threads(function: Callable[[_T], _R], items: Sequence[_T], count: int, name: str) -> list[_R]:

@@ -20,11 +20,6 @@ from forebay.config import mask_url
 if TYPE_CHECKING:
     from forebay.config import MediaCacheConfig
 
-Concurrency = Annotated[
-    int | None,
-    typer.Option("--concurrency", "-c", metavar="N", help="Downloads at a time; by default one per CPU."),
-]
-
 
 class Pool(str, Enum):
     """The pools of Celery that a worker may use."""

@@ -194,11 +194,6 @@ class Transfer:
         return self._end(YieldedError())
 
     @property
-    def is_settled(self) -> bool:
-        """Whether no thread of the transport writes for it any more."""
-        return self._exchange is None or self._exchange.outcome is not None
-
-    @property
     def is_begun(self) -> bool:
         """Whether anything of it was sent."""
         return self._exchange is None or self._exchange.began > 0.0
