@@ -12,17 +12,19 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "CONTRIBUTING.md").read_text()
 WALKS = dict(re.findall(r"^\*\*(.+)\*\*\n\n((?:(?:\d+\. |   ).+\n)+)", PAGE, re.MULTILINE))
-STEP = re.compile(r"\d+\. `([\w/.]+)`, `([\w.]+)`")
+PLACE = re.compile(r"`([\w/]+\.py)`, `([\w.]+)`")
 
 
 def steps(walk: str) -> list[tuple[Path, str]]:
     """The files and functions of a walk; files are named from the package's folder or the repository's."""
     found = []
     for line in WALKS[walk].replace("\n   ", " ").splitlines():
-        match = STEP.match(line)
-        assert match, f"this step names no file and function: {line}"
-        below = REPOSITORY / ("" if match[1].startswith("worker/") else "api/forebay")
-        found.append((below / match[1], match[2]))
+        places = PLACE.findall(line)
+        assert places, f"this step names no file and function: {line}"
+        assert line.count(".py`") == len(places), f"this step names a file without its function: {line}"
+        for file, function in places:
+            below = REPOSITORY / ("" if file.startswith("worker/") else "api/forebay")
+            found.append((below / file, function))
     return found
 
 
