@@ -161,6 +161,76 @@ def test_it_never_closes():
     assert window.allows(window.wakeup(200.0, 0), 0)
 
 
+def test_a_pace_that_binds_no_longer_is_given_up_with_the_request_that_shows_it():
+    # Given a host that refused a request
+    window = Window(0.0, first=4, most=4)
+    window.started(1.0)
+    window.refused(1.2, 1.0)
+    assert window.pace is not None
+
+    # When it has been asked nothing for long
+    window.started(60.0)
+
+    # Then it may be asked at any rate
+    assert window.pace is None
+    assert window.allows(60.0, 0)
+
+
+def test_a_pace_is_kept_between_two_requests():
+    window = Window(0.0, first=4, most=4)
+    window.started(1.0)
+    window.refused(1.2, 1.0)
+
+    now = window.wakeup(1.2, 0)
+    window.started(now)
+
+    assert not window.allows(now, 1)
+    assert window.wakeup(now, 1) > now
+
+
+class TestRounds:
+    """A round: as many answers as the window is large."""
+
+    def window(self) -> Window:
+        """One that has grown from 4 to 8."""
+        window = Window(0.0, first=4, most=64)
+        self.round(window, 0.0, 4)
+        assert window.size == 8
+        return window
+
+    def round(self, window: Window, began: float, answers: int) -> None:
+        """Answers that come within 0.1 s while more requests would be sent."""
+        window.allows(began, int(window.size))
+        for number in range(answers):
+            window.served(began + 0.1 * (number + 1) / answers, 0)
+
+    def test_one_slow_round_does_not_end_its_growth(self):
+        window = self.window()
+
+        self.round(window, 0.1, 8)
+        size = window.size
+        window.allows(0.2, int(size))
+        for _ in range(int(size)):
+            window.served(9.0, 0)
+        self.round(window, 9.0, 64)
+
+        assert window.size > size
+
+    def test_two_that_are_no_faster_end_it_for_a_while(self):
+        window = self.window()
+
+        for number in range(2):
+            window.allows(0.2 * (number + 1), 8)
+            for _ in range(8):
+                window.served(0.2 * (number + 2), 0)
+        assert window.size == 4
+
+        self.round(window, 0.7, 4)
+        assert window.size == 4
+        self.round(window, 2.0, 4)
+        assert window.size == 8
+
+
 def exchange(url: str, holds: int = 0) -> Exchange:
     return Exchange(Request(url), BytesSink(holds), lambda exchange: None)
 
@@ -228,17 +298,47 @@ class TestTraffic:
         assert traffic.drain() == [second]
         assert not traffic.is_waiting
 
+    def test_another_hosts_request_is_not_withdrawn(self):
+        traffic = Traffic(self.settings(), most=256, loops=1)
+        traffic.add(exchange("http://a/0"), 0.0)
 
-def test_a_pace_that_binds_no_longer_is_given_up_with_the_request_that_shows_it():
-    # Given a host that refused a request
-    window = Window(0.0, first=4, most=4)
-    window.started(1.0)
-    window.refused(1.2, 1.0)
-    assert window.pace is not None
+        assert not traffic.withdraw(exchange("http://a/0"))
+        assert not traffic.withdraw(exchange("http://b/0"))
+        assert traffic.is_waiting
 
-    # When it has been asked nothing for long
-    window.started(60.0)
+    @pytest.mark.parametrize(
+        ("ending", "size"),
+        [
+            ({"refused": True}, 16),
+            ({"refused": False, "unreachable": True}, 16),
+            ({"refused": False}, 32),
+            ({"refused": False, "answered": False}, 32),
+        ],
+    )
+    def test_a_hosts_window_learns_how_a_request_ended(self, ending: dict[str, bool], size: int):
+        traffic = Traffic(self.settings(), most=256, loops=1)
+        traffic.add(exchange("http://a/0"), 1.0)
+        taken = traffic.take(1.0, 0)
+        assert taken is not None
 
-    # Then it may be asked at any rate
-    assert window.pace is None
-    assert window.allows(60.0, 0)
+        traffic.ended(taken, 1.1, received=0, **ending)
+
+        window = traffic.window_of(taken.origin)
+        assert window is not None
+        assert window.size == size
+        assert traffic.in_flight == 0
+
+    @pytest.mark.parametrize(("answered", "size"), [(True, 2), (False, 1)])
+    def test_only_answers_let_a_window_grow(self, answered: bool, size: int):
+        traffic = Traffic(self.settings(first_requests=1), most=256, loops=1)
+        traffic.add(exchange("http://a/0"), 1.0)
+        traffic.add(exchange("http://a/1"), 1.0)
+        (taken, none) = (traffic.take(1.0, 0), traffic.take(1.0, 1))
+        assert taken is not None
+        assert none is None
+
+        traffic.ended(taken, 1.1, received=0, refused=False, answered=answered)
+
+        window = traffic.window_of(taken.origin)
+        assert window is not None
+        assert window.size == size

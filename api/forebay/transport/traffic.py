@@ -73,8 +73,7 @@ class Traffic:
                 host = self._hosts[origin] = _Host(window)
                 self._drop_idle()
             host.waiting.append(exchange)
-            if len(host.waiting) == 1:
-                self._turns[origin] = host
+            self._turns[origin] = host
 
     def take(self, now: float, loop_in_flight: int) -> Exchange | None:
         """The request to send now; ``None`` if there is none, or it would be too much.
