@@ -306,6 +306,25 @@ class TestTraffic:
         assert not traffic.withdraw(exchange("http://b/0"))
         assert traffic.is_waiting
 
+    def test_the_last_one_withdrawn_leaves_nothing_to_take(self):
+        traffic = Traffic(self.settings(), most=256, loops=1)
+        only = exchange("http://a/0")
+        traffic.add(only, 0.0)
+
+        assert traffic.withdraw(only)
+
+        assert traffic.take(0.0, 0) is None
+        assert not traffic.is_waiting
+
+    def test_what_was_drained_is_not_taken(self):
+        traffic = Traffic(self.settings(), most=256, loops=1)
+        traffic.add(exchange("http://a/0"), 0.0)
+
+        traffic.drain()
+        traffic.add(exchange("http://a/1"), 0.0)
+
+        assert self.taken(traffic) == ["http://a/1"]
+
     @pytest.mark.parametrize(
         ("ending", "size"),
         [
