@@ -258,6 +258,9 @@ class CvatResponseError(CvatError):
         self.status = status
         self.detail = detail
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.status, self.detail), self.__dict__.copy()
+
 
 # Tracebacks and `repr` name the errors as programs do: ``forebay.ObjectNotFoundError``. Pickle finds them
 # there, too. Types without such a need keep their module's name, by which `typing.get_type_hints` and

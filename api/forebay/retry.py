@@ -15,6 +15,11 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
+def retry_pauses() -> Backoff:
+    """Pauses between attempts at one source: 0.05 to 0.2 s, then up to twice as long each, at most 15 s."""
+    return Backoff(0.2, 15.0, factor=2.0, jitter=0.75)
+
+
 def retry_transient(
     attempt: Callable[[], _T],
     max_attempts: int,
@@ -24,7 +29,7 @@ def retry_transient(
 ) -> _T:
     """Repeats an attempt that fails with `TransientSourceError`, after growing and random pauses.
 
-    The first pause is 0.05 to 0.2 s; each may be twice as long as the one before, up to 15 s.
+    The pauses are those of `retry_pauses`.
 
     Args:
         attempt: makes one attempt.
@@ -35,7 +40,7 @@ def retry_transient(
     Raises:
         SourceError: the last attempt's; its ``attempts`` tells how many were made.
     """
-    backoff = Backoff(0.2, 15.0, factor=2.0, jitter=0.75)
+    backoff = retry_pauses()
     attempts = 1
     while True:
         try:

@@ -9,6 +9,7 @@ import pytest
 from forebay import errors
 from forebay.errors import (
     CacheFullError,
+    CvatResponseError,
     DownloadError,
     Failure,
     ForebayError,
@@ -27,6 +28,7 @@ from forebay.uri import parse
 FAILURE = Failure("s3://b/a.jpg", "no such object", 1)
 ERRORS: list[tuple[ForebayError, dict[str, object]]] = [
     (CacheFullError("full", needed=10, limit=100, held=95), {"needed": 10, "limit": 100, "held": 95}),
+    (CvatResponseError("refused", 400, "no"), {"status": 400, "detail": "no"}),
     (CacheFullError("full"), {"needed": None, "limit": None, "held": None}),
     (ObjectTooLargeError("large", size=9, limit=5), {"size": 9, "needed": 9, "limit": 5, "held": None}),
     (JobNotFoundError("unknown", job="1f"), {"job": "1f"}),
@@ -56,6 +58,15 @@ def test_data_and_text_survive_the_way_to_another_process(
     for name, value in data.items():
         assert getattr(error, name) == value
         assert getattr(copy, name) == value
+
+
+def test_every_error_with_more_than_a_text_is_in_that_test() -> None:
+    kinds = [value for value in vars(errors).values() if isinstance(value, type)]
+    with_more = {kind for kind in kinds if issubclass(kind, ForebayError) and "__init__" in vars(kind)}
+
+    tested = {kind for error, _ in ERRORS for kind in type(error).__mro__}
+
+    assert {kind.__name__ for kind in with_more - tested} == set()
 
 
 def test_every_kind_is_one_that_failures_are_counted_by() -> None:

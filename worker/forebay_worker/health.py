@@ -10,7 +10,6 @@ healthy. Redis has a check of its own.
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 
@@ -19,6 +18,7 @@ from forebay.config import MediaCacheConfig
 from forebay.errors import IndexUnavailableError
 from forebay.index.workers import ALIVE_SECONDS, Worker
 from forebay.jobs.dispatcher import STUCK_SECONDS
+from forebay.processes import host_name
 
 
 def problem(workers: list[Worker], messages: int, now: float) -> str | None:
@@ -56,7 +56,7 @@ def main() -> int:
     """Asks Redis, prints what it found, and returns the exit status."""
     # Local: this process looks on, and is no part of the fleet.
     cache = MediaCache(MediaCacheConfig(dispatch="local"))
-    host = socket.gethostname()
+    host = host_name()
     try:
         workers = [one for one in cache.engine.open_index().workers.all() if one.name.endswith(f"@{host}")]
         messages = cache.engine.open_dispatcher().queue_length()

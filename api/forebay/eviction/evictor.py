@@ -20,7 +20,6 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from forebay.backoff import Backoff
 from forebay.index import Index, LockLostError, batches
 from forebay.volume.counters import Counters
 from forebay.volume.files import Files
@@ -30,6 +29,7 @@ from forebay.volume.session import Session
 from forebay.volume.unread import UnreadPrefetches
 
 LOCK_SECONDS = 15.0
+_POLL_SECONDS = 0.01
 _ROUND = 256
 # A download is marked a moment before the index is told of it.
 _SAME_TIME = 1e-3
@@ -113,7 +113,6 @@ class Evictor:
         end_expired_leases(self._index)
         total, changed = Evicted(), time.monotonic()
         patience = self._grace + LOCK_SECONDS
-        pause = Backoff(0.01, 0.01)
         while (excess := self._index.entries.totals().published - size) > 0:
             done = self.evict(excess)
             total.freed += done.freed
@@ -123,7 +122,7 @@ class Evictor:
             elif (done.wait_until is None and not done.locked) or time.monotonic() - changed > patience:
                 break
             else:
-                time.sleep(pause.next())
+                time.sleep(_POLL_SECONDS)
         return total
 
     def evict_unread(self, wanted: int) -> int:

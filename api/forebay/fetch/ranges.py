@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import deque
 from collections.abc import Callable
 
+from forebay.backoff import Backoff
 from forebay.config import MediaCacheConfig
 from forebay.errors import TransientSourceError
 from forebay.fetch.partial_file import PartialFile
 from forebay.fetch.work import Item
+from forebay.retry import retry_pauses
 from forebay.sources.base import ObjectInfo, Source
 from forebay.transport import Exchange, FileSink, Kind, Request, Transport, TransportError
 
@@ -54,6 +55,7 @@ class Ranges:
         self._left = deque((start, min(start + part, size)) for start in range(0, size, part))
         self._delayed: list[tuple[float, Span]] = []
         self._attempts: dict[Span, int] = {}
+        self._pauses: dict[Span, Backoff] = {}
         self._flying: dict[Exchange, tuple[Span, Request]] = {}
         self._file: PartialFile | None = None
 
@@ -138,6 +140,7 @@ class Ranges:
             failure.exhausted = True
             raise failure
         self._item.retries.append(failure.kind)
-        at = time.monotonic() + min(random.uniform(0.05, 0.2) * 2 ** (tries - 1), 15.0)
+        pauses = self._pauses.setdefault(span, retry_pauses())
+        at = time.monotonic() + pauses.next()
         self._delayed.append((at, span))
         self.try_at = min(at for at, _ in self._delayed)

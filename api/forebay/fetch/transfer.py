@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import time
 from enum import Enum
 from typing import Protocol
@@ -26,11 +25,9 @@ from forebay.fetch.ranges import Ranges
 from forebay.fetch.refusals import disk_error, too_large, unchanged
 from forebay.fetch.work import Item
 from forebay.index import Download, Entry, SessionLostError
+from forebay.retry import retry_pauses
 from forebay.sources.base import ObjectInfo, Source, SourceLookup
 from forebay.transport import Exchange, Head, Kind, Outcome, Request, Transport, TransportError
-
-_RETRY_SECONDS = (0.05, 0.2)
-_MAX_RETRY_SECONDS = 15.0
 
 
 class YieldedError(Exception):
@@ -108,6 +105,7 @@ class Transfer:
         # Of an object whose size its source does not tell: what it has turned out to have at least.
         self._min_size = 0
         self._in_ranges = True
+        self._pauses = retry_pauses()
         self._is_cancelled = False
 
     # The fetcher's side
@@ -297,9 +295,7 @@ class Transfer:
             and self.item.attempts < self._config.max_attempts
         ):
             self.item.retries.append(error.kind)
-            first, longest = _RETRY_SECONDS
-            pause = random.uniform(first, longest) * 2 ** min(self.item.attempts - 1, 8)
-            self.try_at = time.monotonic() + min(pause, _MAX_RETRY_SECONDS)
+            self.try_at = time.monotonic() + self._pauses.next()
             return Step.PAUSE
         return self._end(error)
 
