@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -315,3 +316,45 @@ class TestTheGracePeriod:
 
         # Then that file is still there.
         assert Path(kept).read_bytes() == body(0)
+
+
+class TestACacheOfTwoFiles:
+    @pytest.mark.parametrize("batch_size", [None, 20, 1])
+    @pytest.mark.parametrize("is_read_at_once", [True, False], ids=["reading", "path"])
+    def test_a_loop_comes_to_its_end(
+        self, web: Any, objects: Objects, batch_size: int | None, is_read_at_once: bool
+    ) -> None:
+        # Given batches that hold many times more than the cache, which two files fill
+        cache, uris = web(cache_size_bytes=2500, grace_seconds=0.01), objects(40)
+        ahead = look_ahead(cache, uris, batch_size=batch_size)
+
+        # When a loop goes through them, what it is at has the room, and what comes later gives way.
+        for number, uri in enumerate(uris):
+            if is_read_at_once:
+                with ahead.reading(number, uri) as path:
+                    assert Path(path).read_bytes() == body(number)
+            else:
+                assert Path(ahead.path(number, uri)).read_bytes() == body(number)
+        ahead.close()
+        assert leases(cache) == []
+
+    def test_batches_are_as_large_as_what_was_cached_of_the_first_one_says(
+        self, web: Any, objects: Objects
+    ) -> None:
+        # Given a loop of whose first samples most are not there, and a cache of nine files
+        uris = objects(60)
+        uris[1:14] = [f"{uri}.missing" for uri in uris[1:14]]
+        cache = web(cache_size_bytes=9000)
+        ahead = look_ahead(cache, uris)
+
+        # When it has come to what follows
+        sizes = []
+        for number, uri in enumerate(uris):
+            with contextlib.suppress(ObjectNotFoundError):
+                ahead.path(number, uri)
+            if number >= 16:
+                sizes += [entries for _, _, entries in cache.engine.open_index().leases.all()]
+        ahead.close()
+
+        # Then a batch has no more samples than a third of the cache holds.
+        assert 1 < max(sizes) <= 3

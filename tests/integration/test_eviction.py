@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from forebay.cache import MediaCache
+from forebay.fetch.outcome import SampleOutcome
 from forebay.uri import entry_of
 from forebay.volume.leases import end_expired_leases
 from tests.caches import MakeCache
@@ -167,6 +168,35 @@ def test_a_request_waits_for_downloads_under_way(
     busy.trim()
     request.join()
     assert cached(cache, [uri]) == [0]
+
+
+def test_a_fetch_that_is_cancelled_waits_for_no_room(
+    make_cache: MakeCache, s3_server: S3Server, s3_bucket: str
+) -> None:
+    # Given another process that has reserved the whole cache,
+    uris = s3_server.put_many(s3_bucket, {f"{n}.bin": b"y" * 9000 for n in range(2)})
+    busy = make_cache(cache_size_bytes=10_000).engine.open_session()
+    reservation = busy.reservation(f"{busy.id}.1")
+    assert reservation.grow(9000) is None
+
+    # and a fetch whose downloads have begun, and wait for room,
+    cache = make_cache(cache_size_bytes=10_000)
+    has_begun, is_cancelled = threading.Event(), threading.Event()
+    outcomes: list[SampleOutcome] = []
+    fetch = threading.Thread(
+        target=cache.engine.open_fetcher().fetch,
+        args=(enumerate(uris), outcomes.extend),
+        kwargs={"begun": has_begun.set, "cancelled": is_cancelled.is_set},
+    )
+    fetch.start()
+    assert has_begun.wait(30)
+
+    # when it is cancelled, then it ends while the other goes on, and has nothing to report.
+    is_cancelled.set()
+    fetch.join(30)
+    assert not fetch.is_alive()
+    assert outcomes == []
+    assert reservation.size == 9000
 
 
 def test_evict_frees_what_it_is_asked_for_oldest_first(full: tuple[MediaCache, list[str]]) -> None:

@@ -64,11 +64,12 @@ def fetch_message(cache: MediaCache, presence: Presence, job: str, number: int) 
     tally = Tally(len(message.samples))
 
     def report(outcomes: list[SampleOutcome]) -> None:
-        record(records, job, outcomes)
-        tally.add(outcomes)
+        # Before it is recorded: who waits for the job finds all its failures in the log then.
         for outcome in outcomes:
             if outcome.error is not None:
                 log.warning("%s", outcome.error, extra={"sample": redact(outcome.uri)})
+        record(records, job, outcomes)
+        tally.add(outcomes)
 
     with presence.working_on(job):
         for samples in _portions(records, job, message, report):

@@ -41,7 +41,7 @@ def worker(
     ctx: typer.Context,
     concurrency: Annotated[
         int | None,
-        typer.Option("--concurrency", "-c", metavar="N", help="Downloads at a time; by default one per CPU."),
+        typer.Option("--concurrency", "-c", metavar="N", help="Messages at a time; by default one per CPU."),
     ] = None,
     pool: Annotated[Pool, typer.Option("--pool", help="What runs the downloads.")] = Pool.threads,
     name: Annotated[
@@ -93,7 +93,7 @@ def _supervise(state: State, config: MediaCacheConfig, processes: str, name: str
     names = [f"{name}.{number}" for number in range(1, capacity.parse(processes) + 1)]
     os.environ.update(state.environment())
     say(
-        f"{count(len(names), 'worker')} of volume {config.volume}, {count(config.num_workers, 'download')} "
+        f"{count(len(names), 'worker')} of volume {config.volume}, {count(config.num_workers, 'message')} "
         f"at a time each; process {os.getpid()} supervises, SIGHUP restarts them one by one, Ctrl-C ends them"
     )
     metrics.serve(config)
@@ -108,7 +108,7 @@ def _tell_when_ready(config: MediaCacheConfig, how_to_end: str) -> None:
         where = "the embedded index" if config.redis_url is None else mask_url(config.redis_url)
         say(
             f"{sender.hostname} is ready: volume {config.volume} at {config.cache_dir}, {where}, "
-            f"{count(config.num_workers, 'download')} at a time{how_to_end}"
+            f"{count(config.num_workers, 'message')} at a time{how_to_end}"
         )
 
     signals.worker_ready.connect(ready, weak=False)
@@ -142,7 +142,7 @@ def up(
     ctx: typer.Context,
     concurrency: Annotated[
         int | None,
-        typer.Option("--concurrency", "-c", metavar="N", help="Downloads at a time; by default one per CPU."),
+        typer.Option("--concurrency", "-c", metavar="N", help="Messages at a time; by default one per CPU."),
     ] = None,
     flower: Annotated[
         bool, typer.Option("--flower/--no-flower", metavar="", help="Start Flower, too, if it is installed.")

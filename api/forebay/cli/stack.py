@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay import embedded
 from forebay.cli.flower import check_port
-from forebay.cli.output import complain, emit, say, warn
+from forebay.cli.output import complain, count, emit, say, warn
 from forebay.config import mask_url
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Stack:
             sys.stdout.flush()
         say(f"cache   {config.cache_dir} (volume {config.volume})")
         say(f"index   {mask_url(index.connection.url)}")
-        say(f"worker  process {worker.process.pid}, {config.num_workers} downloads at a time")
+        say(f"worker  process {worker.process.pid}, {count(config.num_workers, 'message')} at a time")
         if flower:
             say(f"Flower  {flower}")
         say("Ctrl-C stops it all")

@@ -65,7 +65,9 @@ _OPTIONS: dict[str, Callable[[bool], Any]] = {
         metavar="NAME",
         text="The volume's name; prefetch, jobs, lease ls and metrics also take a,b or all.",
     ),
-    "num_workers": _option("--num-workers", metavar="N", kind=int, text="Download threads of this process."),
+    "num_workers": _option(
+        "--num-workers", metavar="N", kind=int, text="Threads of this process that move bytes."
+    ),
     "log_format": _option("--log-format", metavar="text|json", text="How messages on stderr are written."),
     "dispatch": _option("--dispatch", metavar="auto|local|fleet", text="Who downloads: threads, or workers."),
 }

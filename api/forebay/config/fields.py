@@ -49,7 +49,7 @@ class MediaCacheConfig(BaseSettings):
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         le=1024,
-        description="Download threads of one process.",
+        description="Threads of one process that move bytes, and messages that a worker has at a time.",
     )
     cache_app_images: bool = Field(
         default=False, description="Whether looking at images in the App caches them."

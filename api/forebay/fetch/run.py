@@ -248,14 +248,13 @@ class Run:
         while self._short_of_room and self._short_of_room[0][1].try_at <= time.monotonic():
             transfer, request = self._short_of_room[0]
             try:
-                if request.reservation.grow(request.size) is not None:
-                    # What is finished can be evicted once it is published, and not before; what is to be
-                    # updated, only without a claim on it.
-                    self._flush()
-                    self._release_claimed()
-                    if not self._try_for_room(transfer, request):
-                        return
-                step = transfer.proceed()
+                if self._try_for_room(transfer, request):
+                    step = transfer.proceed()
+                elif self._is_stopping:
+                    # The canceller may have the very room that is missing.
+                    step = transfer.give_way()
+                else:
+                    return
             except IndexUnavailableError:
                 raise
             except (ForebayError, SessionLostError) as error:
@@ -266,6 +265,12 @@ class Run:
 
     def _try_for_room(self, transfer: Transfer, request: RoomRequest) -> bool:
         """Makes room, if need be with what the other transfers of this fetch have; false to wait for it."""
+        if request.reservation.grow(request.size) is None:
+            return True
+        # What is finished can be evicted once it is published, and not before; what is to be updated, only
+        # without a claim on it.
+        self._flush()
+        self._release_claimed()
         try:
             if self._room.attempt(request):
                 return True

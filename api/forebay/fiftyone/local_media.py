@@ -12,7 +12,7 @@ from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ObjectTooLargeError
 from forebay.fiftyone import active_plans
 from forebay.fiftyone.media_uris import is_remote
-from forebay.lookahead.window import take_from_parent
+from forebay.lookahead.parent_leases import take_from_parent
 
 # Long enough for ffmpeg, or an upload to CVAT, to read all of its files.
 _LEASE_SECONDS = 3600.0

@@ -58,10 +58,11 @@ def fetch_batch(
     )
 
 
-def cached_size(engine: Engine, batch: Batch) -> int:
-    """How many bytes of a batch are cached."""
-    values = engine.open_index().entries.values([entry_of(uri) for uri in batch.uris])
-    return sum(value.size for value in values if value is not None)
+def cached_size(engine: Engine, batch: Batch) -> tuple[float, int]:
+    """How many samples of a batch are cached, those in part counted in part; and their bytes."""
+    entries = [entry_of(uri) for uri in batch.uris]
+    sizes = [value.size for value in engine.open_index().entries.values(entries) if value is not None]
+    return (batch.end - batch.first) * len(sizes) / len(entries), sum(sizes)
 
 
 def _fetch_by_fleet(engine: Engine, batch: Batch, failures: dict[str, str], update: bool) -> None:

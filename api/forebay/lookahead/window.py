@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import threading
@@ -16,18 +15,16 @@ from numbers import Integral, Real
 from forebay.config.sizes import in_bytes
 from forebay.engine import Engine
 from forebay.errors import ConfigError, ForebayError
-from forebay.index import Index
 from forebay.lookahead.batch import Batch, Phase, is_fetchable
 from forebay.lookahead.fetching import cached_size, fetch_batch
 from forebay.lookahead.finding import LEASE_SECONDS, Finder
-from forebay.processes import pid_scope
+from forebay.lookahead.parent_leases import parent_lease_name
 from forebay.uri import entry_of
 from forebay.volume.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
 
 _RENEW_SECONDS = 30.0
-_numbers = itertools.count(1)
 # The first batch is small, so that the loop begins soon and the size of a sample becomes known.
 _FIRST_BATCH = 16
 _MAX_BATCH = 5000
@@ -96,13 +93,16 @@ class LookAhead:
         self._next = 0
         self._ahead: deque[Batch] = deque()
         self._unsettled: set[Batch] = set()
+        # Threads of the loop for whose samples batches were given up: until they have them, the room is
+        # theirs, and no batch begins.
+        self._short_of_room: set[int] = set()
         # Settling the same batch twice at a time would end its lease before what is read is marked.
         self._settling = threading.Lock()
         # What was asked for although the loop had left it.
         self._behind: list[int] = []
         self._threads: list[threading.Thread] = []
-        # Samples that were fetched, and their bytes.
-        self._sizes = (0, 0)
+        # Samples that were cached after they were fetched, and their bytes.
+        self._sizes = (0.0, 0)
         self._closed = threading.Event()
         self._heartbeat: Heartbeat | None = None
         # Neither the threads nor a lock's owner come along to a forked child.
@@ -123,7 +123,7 @@ class LookAhead:
         Raises:
             ForebayError: as `MediaCache.local_path`.
         """
-        return self._find(self._seek(number), uri)
+        return self._find(number, self._seek(number), uri)
 
     @contextmanager
     def reading(self, number: int, uri: str) -> Iterator[str]:
@@ -143,13 +143,13 @@ class LookAhead:
         """
         batch = self._seek(number)
         if batch is None or self.for_children or not is_fetchable(uri):
-            yield self._find(batch, uri)
+            yield self._find(number, batch, uri)
             return
         entry = entry_of(uri)
         batch.begin_reading(entry)
         try:
             with ExitStack() as held:
-                yield self._find(batch, uri, held)
+                yield self._find(number, batch, uri, held)
         finally:
             batch.end_reading(entry)
 
@@ -185,8 +185,12 @@ class LookAhead:
         if self._finder.out_of_turn:
             self._engine.open_clearing().clear([entry_of(uri) for uri in self._finder.out_of_turn])
 
-    def _find(self, batch: Batch | None, uri: str, held: ExitStack | None = None) -> str:
-        path = self._finder.find(batch, uri, held)
+    def _find(self, number: int, batch: Batch | None, uri: str, held: ExitStack | None = None) -> str:
+        try:
+            path = self._finder.find(batch, uri, held)
+        finally:
+            if self._short_of_room:
+                self._go_on_from(number)
         if self.failures:
             self.failures.pop(uri, None)
         return path
@@ -276,16 +280,26 @@ class LookAhead:
                 batch = next(iter(self._unsettled))
             else:
                 return False
+            self._short_of_room.add(threading.get_ident())
         self._leave(batch)
         batch.wait_for(Phase.SETTLED)
         return True
+
+    def _go_on_from(self, number: int) -> None:
+        """Looks ahead again, after the calling thread has got its sample or failed to."""
+        with self._lock:
+            if threading.get_ident() in self._short_of_room:
+                self._short_of_room.remove(threading.get_ident())
+                if not self._ahead:
+                    self._next = max(self._next, number)
+                self._fill()
 
     # Fetching a batch
 
     def _fill(self) -> None:
         """Sends the next batches on their way. Called with the lock."""
         while self._next < len(self._samples) and len(self._ahead) <= self._lookahead:
-            if self._closed.is_set():
+            if self._closed.is_set() or self._short_of_room:
                 return
             if self._ahead and self._ahead[-1].phase < Phase.LAST_BEGUN:
                 # What is needed first comes first.
@@ -312,13 +326,15 @@ class LookAhead:
         count, size = self._sizes
         if not count:
             return _FIRST_BATCH
-        return max(1, min(_MAX_BATCH, self._target * count // max(1, size)))
+        return max(1, min(_MAX_BATCH, int(self._target * count / max(1, size))))
 
     def _fetch(self, batch: Batch) -> None:
         try:
             if batch.uris and not batch.left:
                 entries = [entry_of(uri) for uri in batch.uris]
-                batch.keep(self._engine.lease(self._lease_name(), entries, LEASE_SECONDS))
+                # Without children any name will do, and needs no session.
+                name = parent_lease_name(self._engine) if self.for_children else None
+                batch.keep(self._engine.lease(name, entries, LEASE_SECONDS))
                 fetch_batch(
                     self._engine,
                     batch,
@@ -326,10 +342,10 @@ class LookAhead:
                     update=self._update,
                     begun=lambda: self._advance(batch, Phase.LAST_BEGUN),
                 )
-                size = cached_size(self._engine, batch)
+                samples, size = cached_size(self._engine, batch)
                 with self._lock:
                     count, before = self._sizes
-                    self._sizes = (count + batch.end - batch.first, before + size)
+                    self._sizes = (count + samples, before + size)
         except ForebayError as error:
             # What is missing is tried again when its turn comes, and then says why.
             log.warning("fetching ahead failed: %s", error)
@@ -341,12 +357,6 @@ class LookAhead:
         with self._lock:
             batch.advance(phase)
             self._fill()
-
-    def _lease_name(self) -> str | None:
-        """A name by which children find the lease; without children any will do, and needs no session."""
-        if not self.for_children:
-            return None
-        return f"ahead-{self._engine.open_session().id}.{next(_numbers):09}"
 
     def _renew_leases(self) -> None:
         """Renews the leases of the batches at hand; called regularly by a thread of this object.
@@ -378,17 +388,3 @@ def _lease_heartbeat(ahead: LookAhead) -> Heartbeat:
         "forebay-ahead-leases", _RENEW_SECONDS, (renew,), "renewing the leases of a look-ahead"
     )
     return heartbeat
-
-
-def take_from_parent(index: Index) -> bool:
-    """Ends the last lease on what the parent process has fetched ahead, for a child that needs its room now.
-
-    Returns:
-        false when there is none.
-    """
-    parents = f"ahead-{pid_scope()}-{os.getppid()}-"
-    names = [name for name, _, _ in index.leases.all() if name.startswith(parents)]
-    if not names:
-        return False
-    index.leases.end(max(names))
-    return True

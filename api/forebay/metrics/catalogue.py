@@ -156,7 +156,7 @@ WORKER_SLOTS = Metric(
     "forebay_worker_concurrency",
     "gauge",
     ("worker",),
-    "Downloads that a living worker runs at a time.",
+    "Messages that a living worker has at a time.",
 )
 WORKER_SAMPLES = Metric("forebay_worker_samples", "counter", ("worker",), "Samples that a worker has ended.")
 WORKER_SEEN = Metric(

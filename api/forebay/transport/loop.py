@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import pycurl  # type: ignore[import-untyped]
@@ -61,7 +62,8 @@ class Loop:
         self._idle_count = 0
         self._timer: float | None = None
         self._swept_at = 0.0
-        self._asked: list[tuple[Exchange, bool]] = []
+        # A list that one thread exchanges while another one appends to it would lose what was appended.
+        self._asked: deque[tuple[Exchange, bool]] = deque()
         self._thread = threading.Thread(target=self._run, name=f"forebay-transport-{number}", daemon=True)
         self._open()
 
@@ -266,7 +268,9 @@ class Loop:
                 self._unload(slot, 42, "")
 
     def _obey(self) -> None:
-        asked, self._asked = self._asked, []
+        asked = []
+        while self._asked:
+            asked.append(self._asked.popleft())
         for slot in list(self._active.values()):
             if (slot.exchange, False) in asked:
                 slot.fail(Kind.CANCELLED, "cancelled")

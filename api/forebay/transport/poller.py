@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import selectors
+import threading
 from collections.abc import Sequence
 
 IN, OUT = 1, 2
@@ -88,7 +89,9 @@ class Bell:
     """Wakes a thread that waits in `Poller.wait`; may be rung from any thread."""
 
     def __init__(self) -> None:
-        self._send = -1
+        # Once it is closed, the numbers of its descriptors may be those of other files.
+        self._lock = threading.RLock()
+        self._is_closed = False
         if hasattr(os, "eventfd"):
             self.descriptor = self._send = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         else:
@@ -97,9 +100,11 @@ class Bell:
             os.set_blocking(self._send, False)
 
     def ring(self) -> None:
-        # A full pipe is rung already, and a closed one has nobody left to wake.
-        with contextlib.suppress(OSError):
-            os.write(self._send, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        """Wakes the thread; does nothing once the bell is closed."""
+        # A full pipe is rung already.
+        with self._lock, contextlib.suppress(OSError):
+            if not self._is_closed:
+                os.write(self._send, b"\x01\x00\x00\x00\x00\x00\x00\x00")
 
     def clear(self) -> None:
         """Makes it quiet until it is rung again."""
@@ -107,5 +112,8 @@ class Bell:
             os.read(self.descriptor, 4096)
 
     def close(self) -> None:
-        for descriptor in {self.descriptor, self._send}:
-            os.close(descriptor)
+        """Releases the descriptors."""
+        with self._lock:
+            self._is_closed = True
+            for descriptor in {self.descriptor, self._send}:
+                os.close(descriptor)

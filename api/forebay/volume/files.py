@@ -90,7 +90,11 @@ class Files:
 
     def take_touched(self) -> dict[str, float]:
         """Entries that were used since the last call, with the times in seconds since the epoch."""
-        touched, self._touched = self._touched, {}
+        # One by one: another thread may be adding to it, and what it adds must not be lost.
+        touched = {}
+        while self._touched:
+            entry, at = self._touched.popitem()
+            touched[entry] = at
         return touched
 
     # Changing

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from forebay.index import Download, Index, SessionLostError, Space
 
 _MAX_BLOCK = 32 << 20
+_LOCK_SECONDS = 0.005
 
 
 class Reservation:
@@ -103,17 +104,22 @@ class ReservationPool:
             self._session, self._held, self._used = session, 0, 0
 
     def take_held(self, size: int, token: str) -> bool:
-        """Gives ``size`` bytes to a download, if so many are reserved and not in use.
+        """Gives ``size`` bytes to a download, if so many are reserved and not in use. Never waits for Redis.
 
         Raises:
             SessionLostError: the session of the token is gone.
         """
-        with self._lock:
+        # Another thread may be asking Redis for more, with the lock.
+        if not self._lock.acquire(timeout=_LOCK_SECONDS):
+            return False
+        try:
             self._check(token)
             if self._held - self._used < size:
                 return False
             self._used += size
             return True
+        finally:
+            self._lock.release()
 
     def take(self, size: int, token: str) -> Space | None:
         """Gives ``size`` bytes to the download that has the claim ``token``.
