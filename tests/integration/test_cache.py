@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from forebay.errors import (
     ObjectTooLargeError,
     UriError,
 )
+from forebay.fetch.outcome import SampleOutcome
 from tests.caches import MakeCache
+from tests.servers.embedded import eventually
 from tests.servers.proxy import Fault, Proxy
 from tests.servers.seaweedfs import S3Server
 
@@ -237,6 +240,28 @@ class TestDownloadMedia:
         job.retry()
         assert job.status().state == "done"
         assert cache.stats()["current_count"] == 300
+
+    def test_what_pauses_between_attempts_is_not_tried_again_by_a_cancelled_job(
+        self, make_cache: MakeCache, proxied: Proxy, s3_server: S3Server, s3_bucket: str
+    ) -> None:
+        # Given a job whose samples failed for now, and may be tried a hundred times
+        proxied.fault(None, Fault(status=500))
+        cache = make_cache(max_attempts=100)
+        uris, is_cancelled = objects(s3_server, s3_bucket, 3), threading.Event()
+        outcomes: list[SampleOutcome] = []
+        fetch = threading.Thread(
+            target=cache.engine.open_fetcher().fetch,
+            args=(enumerate(uris), outcomes.extend),
+            kwargs={"cancelled": is_cancelled.is_set},
+        )
+        fetch.start()
+        eventually(lambda: proxied.count("GET") >= 6)
+
+        # When it is cancelled, then it ends, and none of them has failed.
+        is_cancelled.set()
+        fetch.join(20)
+        assert not fetch.is_alive()
+        assert outcomes == []
 
 
 class TestGetLocalPaths:

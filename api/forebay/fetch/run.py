@@ -236,6 +236,8 @@ class Run:
             self._flying.discard(transfer)
             self._short_of_room = deque(pair for pair in self._short_of_room if pair[0] is not transfer)
             self._ended(transfer)
+        elif step is Step.PAUSE and self._is_stopping:
+            self._next(transfer, transfer.give_way())
         elif step is Step.PAUSE:
             heapq.heappush(self._delayed, (transfer.try_at, next(self._numbers), transfer))
         elif step is Step.ROOM:
@@ -366,11 +368,13 @@ class Run:
             self._claimed.clear()
 
     def _give_back(self) -> None:
-        """Gives back everything that has not been begun; downloads under way are finished."""
+        """Gives back everything that has not been begun, or pauses; downloads under way are finished."""
         self._release_claimed()
         self._pending.clear()
         self._waiting.clear()
-        for transfer in [transfer for transfer in self._flying if not transfer.is_begun]:
+        paused = {transfer for _, _, transfer in self._delayed}
+        self._delayed.clear()
+        for transfer in [one for one in self._flying if one in paused or not one.is_begun]:
             self._next(transfer, transfer.give_way())
 
     def _give_up(self) -> None:
