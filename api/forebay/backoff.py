@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Pauses that grow from ``first`` to ``longest``. Does not sleep: the caller waits as it needs to.
+    """Pauses that grow from ``first`` to ``max_pause``. Does not sleep: the caller waits as it needs to.
 
     Example::
 
@@ -20,7 +20,7 @@ class Backoff:
 
     Args:
         first: the first pause, in seconds.
-        longest: the pause at which growth ends, in seconds.
+        max_pause: the pause at which growth ends, in seconds.
         factor: by which each pause is longer than the one before it.
         jitter: which share of a pause is random, from 0 (none) to 1 (all of it), so that processes that
             failed together do not try again together.
@@ -30,14 +30,14 @@ class Backoff:
     def __init__(
         self,
         first: float,
-        longest: float,
+        max_pause: float,
         factor: float = 1.5,
         jitter: float = 0.0,
         *,
         uniform: Callable[[], float] = random.random,
     ) -> None:
-        self._first = min(first, longest)
-        self._longest = longest
+        self._first = min(first, max_pause)
+        self._max_pause = max_pause
         self._factor = factor
         self._jitter = jitter
         self._uniform = uniform
@@ -46,7 +46,7 @@ class Backoff:
     def next(self) -> float:
         """The pause to make now, in seconds; the next one will be longer."""
         pause = self._following
-        self._following = min(pause * self._factor, self._longest)
+        self._following = min(pause * self._factor, self._max_pause)
         return pause * (1.0 - self._jitter * self._uniform()) if self._jitter else pause
 
     def reset(self) -> None:

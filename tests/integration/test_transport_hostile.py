@@ -25,9 +25,9 @@ from forebay.transport import (
 
 BODY = bytes(range(256)) * 40
 MOST = 64 << 10
-QUICK = Limits(connect_seconds=5, idle_seconds=30, least_rate=1000, least_rate_seconds=1.0, total_seconds=30)
-IDLE = replace(QUICK, idle_seconds=1.0, least_rate=0)
-BRIEF = replace(QUICK, least_rate=0, total_seconds=1.0)
+QUICK = Limits(connect_seconds=5, idle_seconds=30, min_rate=1000, min_rate_seconds=1.0, total_seconds=30)
+IDLE = replace(QUICK, idle_seconds=1.0, min_rate=0)
+BRIEF = replace(QUICK, min_rate=0, total_seconds=1.0)
 
 Script = Callable[[socket.socket, threading.Event], object]
 
@@ -264,7 +264,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def transport() -> Iterator[Transport]:
-    with Transport(TransportSettings(threads=2, most_refusal_bytes=4096)) as transport:
+    with Transport(TransportSettings(threads=2, max_refusal_bytes=4096)) as transport:
         yield transport
 
 

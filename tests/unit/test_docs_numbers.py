@@ -69,7 +69,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"Calls are repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
     ],
     "docs/sources.md": [
-        (r"follows up to (\S+) redirects", "forebay.transport.redirects:MOST", 1),
+        (r"follows up to (\S+) redirects", "forebay.transport.redirects:MAX_REDIRECTS", 1),
         (r"2 × `range_size_bytes` \((\S+) MiB\)", "setting:range_size_bytes", MIB / 2),
         (r"a segment of more than (\S+) bytes", "forebay.uri.entry:MAX_SEGMENT_BYTES", 1),
         (r"a key of more than (\S+) escaped bytes", "forebay.uri.entry:_MAX_KEY_BYTES", 1),
@@ -84,7 +84,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"kills those that still run after (\S+) s", "forebay_worker.line:STOP_SECONDS", 1),
         (r"at (\S+) MiB for each process", "forebay_worker.capacity:WORKER_BYTES", MIB),
         (r"starts it again after (\S+) s", "forebay_worker.place:FIRST_PAUSE_SECONDS", 1),
-        (r"and so on, up to (\S+) s", "forebay_worker.place:LONGEST_PAUSE_SECONDS", 1),
+        (r"and so on, up to (\S+) s", "forebay_worker.place:MAX_PAUSE_SECONDS", 1),
         (r"After (\S+) s of work", "forebay_worker.place:STEADY_SECONDS", 1),
         (r"a worker ends (\S+) times in a row", "forebay_worker.supervisor:MAX_FAILED_STARTS", 1),
         (r"enqueues its samples again after (\S+) s", "forebay.jobs.monitor:STALL_SECONDS", 1),

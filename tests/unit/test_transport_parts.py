@@ -123,7 +123,7 @@ class TestHeads:
     def test_servers_ask_to_be_left_alone(self, value: str, seconds: float | None):
         now = parse_date("Sun, 06 Nov 1994 08:49:30 GMT")
 
-        assert retry_after(head(f"Retry-After: {value}").headers, now=now, longest=60.0) == seconds
+        assert retry_after(head(f"Retry-After: {value}").headers, now=now, max_seconds=60.0) == seconds
 
     def test_the_last_of_several_heads_counts(self):
         lines = b"HTTP/1.1 103 Early Hints|link: a||HTTP/1.1 206 Partial|HTTP/1.1: x|etag: b||x-trailer: c||"

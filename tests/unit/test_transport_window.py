@@ -36,7 +36,7 @@ class Client:
     """Asks a host as often as its window allows."""
 
     def __init__(self, host: Host, *, first: int = 32, most: int = 256) -> None:
-        self.host, self.window = host, Window(0.0, first=first, most=most)
+        self.host, self.window = host, Window(0.0, first=first, max_size=most)
         self.in_flight = self.good = self.bad = 0
 
     def run(self, clock: float, until: float) -> float:
@@ -131,7 +131,7 @@ def test_eight_clients_share_a_limited_host():
 
 
 def test_retry_after_is_obeyed():
-    window = Window(0.0, first=32, most=256)
+    window = Window(0.0, first=32, max_size=256)
 
     window.refused(1.0, 0.5, retry_after=5.0)
 
@@ -141,7 +141,7 @@ def test_retry_after_is_obeyed():
 
 
 def test_one_burst_of_refusals_halves_it_once():
-    window = Window(0.0, first=32, most=256)
+    window = Window(0.0, first=32, max_size=256)
 
     for _ in range(32):
         window.refused(1.0, 0.5)
@@ -153,7 +153,7 @@ def test_one_burst_of_refusals_halves_it_once():
 
 
 def test_it_never_closes():
-    window = Window(0.0, first=32, most=256)
+    window = Window(0.0, first=32, max_size=256)
 
     for second in range(100):
         window.refused(float(second + 1), second + 0.5)
@@ -163,7 +163,7 @@ def test_it_never_closes():
 
 def test_a_pace_that_binds_no_longer_is_given_up_with_the_request_that_shows_it():
     # Given a host that refused a request
-    window = Window(0.0, first=4, most=4)
+    window = Window(0.0, first=4, max_size=4)
     window.started(1.0)
     window.refused(1.2, 1.0)
     assert window.pace is not None
@@ -177,7 +177,7 @@ def test_a_pace_that_binds_no_longer_is_given_up_with_the_request_that_shows_it(
 
 
 def test_a_pace_is_kept_between_two_requests():
-    window = Window(0.0, first=4, most=4)
+    window = Window(0.0, first=4, max_size=4)
     window.started(1.0)
     window.refused(1.2, 1.0)
 
@@ -193,7 +193,7 @@ class TestRounds:
 
     def window(self) -> Window:
         """One that has grown from 4 to 8."""
-        window = Window(0.0, first=4, most=64)
+        window = Window(0.0, first=4, max_size=64)
         self.round(window, 0.0, 4)
         assert window.size == 8
         return window
@@ -246,7 +246,7 @@ class TestTraffic:
         return found
 
     def test_hosts_take_turns(self):
-        traffic = Traffic(self.settings(), most=4, loops=1)
+        traffic = Traffic(self.settings(), max_requests=4, loops=1)
         for number in range(3):
             traffic.add(exchange(f"http://a/{number}"), 0.0)
         traffic.add(exchange("http://b/0"), 0.0)
@@ -254,41 +254,41 @@ class TestTraffic:
         assert self.taken(traffic) == ["http://a/0", "http://b/0", "http://a/1", "http://a/2"]
 
     def test_a_host_gets_no_more_than_its_window(self):
-        traffic = Traffic(self.settings(first_requests=2), most=256, loops=1)
+        traffic = Traffic(self.settings(first_requests=2), max_requests=256, loops=1)
         for number in range(5):
             traffic.add(exchange(f"http://a/{number}"), 0.0)
 
         assert len(self.taken(traffic)) == 2
 
     def test_all_get_no_more_than_the_bound(self):
-        traffic = Traffic(self.settings(), most=3, loops=1)
+        traffic = Traffic(self.settings(), max_requests=3, loops=1)
         for number in range(5):
             traffic.add(exchange(f"http://{number}/"), 0.0)
 
         assert len(self.taken(traffic)) == 3
 
     def test_memory_is_bounded(self):
-        traffic = Traffic(self.settings(memory_bytes=3 << 20), most=256, loops=1)
+        traffic = Traffic(self.settings(memory_bytes=3 << 20), max_requests=256, loops=1)
         for number in range(5):
             traffic.add(exchange(f"http://a/{number}", 1 << 20), 0.0)
 
         assert len(self.taken(traffic)) == 2
 
     def test_one_alone_may_exceed_it(self):
-        traffic = Traffic(self.settings(memory_bytes=1), most=256, loops=1)
+        traffic = Traffic(self.settings(memory_bytes=1), max_requests=256, loops=1)
         traffic.add(exchange("http://a/", 1 << 30), 0.0)
 
         assert len(self.taken(traffic)) == 1
 
     def test_loops_share(self):
-        traffic = Traffic(self.settings(), most=256, loops=2)
+        traffic = Traffic(self.settings(), max_requests=256, loops=2)
         for number in range(100):
             traffic.add(exchange(f"http://a/{number}"), 0.0)
 
         assert (len(self.taken(traffic)), len(self.taken(traffic))) == (16, 16)
 
     def test_what_waits_can_be_withdrawn(self):
-        traffic = Traffic(self.settings(), most=256, loops=1)
+        traffic = Traffic(self.settings(), max_requests=256, loops=1)
         first, second = exchange("http://a/0"), exchange("http://a/1")
         traffic.add(first, 0.0)
         traffic.add(second, 0.0)
@@ -299,7 +299,7 @@ class TestTraffic:
         assert not traffic.is_waiting
 
     def test_another_hosts_request_is_not_withdrawn(self):
-        traffic = Traffic(self.settings(), most=256, loops=1)
+        traffic = Traffic(self.settings(), max_requests=256, loops=1)
         traffic.add(exchange("http://a/0"), 0.0)
 
         assert not traffic.withdraw(exchange("http://a/0"))
@@ -307,7 +307,7 @@ class TestTraffic:
         assert traffic.is_waiting
 
     def test_the_last_one_withdrawn_leaves_nothing_to_take(self):
-        traffic = Traffic(self.settings(), most=256, loops=1)
+        traffic = Traffic(self.settings(), max_requests=256, loops=1)
         only = exchange("http://a/0")
         traffic.add(only, 0.0)
 
@@ -317,7 +317,7 @@ class TestTraffic:
         assert not traffic.is_waiting
 
     def test_what_was_drained_is_not_taken(self):
-        traffic = Traffic(self.settings(), most=256, loops=1)
+        traffic = Traffic(self.settings(), max_requests=256, loops=1)
         traffic.add(exchange("http://a/0"), 0.0)
 
         traffic.drain()
@@ -335,7 +335,7 @@ class TestTraffic:
         ],
     )
     def test_a_hosts_window_learns_how_a_request_ended(self, ending: dict[str, bool], size: int):
-        traffic = Traffic(self.settings(), most=256, loops=1)
+        traffic = Traffic(self.settings(), max_requests=256, loops=1)
         traffic.add(exchange("http://a/0"), 1.0)
         taken = traffic.take(1.0, 0)
         assert taken is not None
@@ -349,7 +349,7 @@ class TestTraffic:
 
     @pytest.mark.parametrize(("answered", "size"), [(True, 2), (False, 1)])
     def test_only_answers_let_a_window_grow(self, answered: bool, size: int):
-        traffic = Traffic(self.settings(first_requests=1), most=256, loops=1)
+        traffic = Traffic(self.settings(first_requests=1), max_requests=256, loops=1)
         traffic.add(exchange("http://a/0"), 1.0)
         traffic.add(exchange("http://a/1"), 1.0)
         (taken, none) = (traffic.take(1.0, 0), traffic.take(1.0, 1))

@@ -17,13 +17,13 @@ from forebay_worker.line import STOP_SECONDS, VARIABLE
 
 NEVER = float("inf")
 FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 60.0
+MAX_PAUSE_SECONDS = 60.0
 # A worker that has worked for so long is started again after the first pause.
 STEADY_SECONDS = 60.0
 
 
 def _backoff() -> Backoff:
-    return Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, factor=2.0)
+    return Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, factor=2.0)
 
 
 @dataclass(eq=False)

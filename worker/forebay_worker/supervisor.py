@@ -164,14 +164,14 @@ class Supervisor:
     def _has_failed(self, worker: Place, text: str, status: int) -> None:
         worker.failed_starts = 0 if worker.ready else worker.failed_starts + 1
         # An error before any worker was ever ready is one of the settings: the worker has told it.
-        most = MAX_FAILED_STARTS if self._was_ready or status < 0 else 1
+        max_failed = MAX_FAILED_STARTS if self._was_ready or status < 0 else 1
         if self._stopping:
             log.warning("%s %s", worker.name, text)
-        elif worker.failed_starts >= most:
+        elif worker.failed_starts >= max_failed:
             end = (
                 "the workers are not started again"
-                if most == 1
-                else f"{most} times in a row, all workers end"
+                if max_failed == 1
+                else f"{max_failed} times in a row, all workers end"
             )
             log.error("%s %s before it was ready; %s", worker.name, text, end)
             self._stop(_exit_status(status))

@@ -95,7 +95,7 @@ def report(
     """
     status = job.status()
     failures = job.failures() if status.failed else []
-    stopped = job.abandoned
+    stopped = job.is_abandoned()
     if json:
         emit(describe(job, status, failures) | {"abandoned": stopped})
     else:

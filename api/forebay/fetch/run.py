@@ -63,7 +63,7 @@ class Run:
         self._room = room
         self._counters = counters
         self._sources = sources
-        self._transport = sources.transport
+        self._transport = sources.open_transport()
         self._report = report
         self._max_flying = destination.config.max_requests
         # Events of transfers, from the transport's threads.

@@ -50,7 +50,6 @@ class VolumeRecord:
         """Whether no process has used the volume for a while."""
         return time.time() - self.seen > STALE_SECONDS
 
-    @property
     def is_here(self) -> bool:
         """Whether this machine has the directory."""
         return self.host == host_name() and os.path.isdir(self.directory)

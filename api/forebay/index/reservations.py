@@ -9,8 +9,8 @@ from forebay.index.records import Space
 class Reservations(Part):
     """The reserved bytes of one volume's sessions."""
 
-    def set(self, session: str, least: int, most: int, limit: int | None) -> Space:
-        """Sets the session's reservation to between ``least`` and ``most`` bytes in all.
+    def set(self, session: str, min_size: int, max_size: int, limit: int | None) -> Space:
+        """Sets the session's reservation to between ``min_size`` and ``max_size`` bytes in all.
 
         Args:
             limit: the most that the volume may hold, in bytes; ``None`` for no limit.
@@ -22,6 +22,6 @@ class Reservations(Part):
         answer = self._script(
             "reserve",
             [k.meta, k.reserved, k.sessions],
-            [session, least, most, -1 if limit is None else limit],
+            [session, min_size, max_size, -1 if limit is None else limit],
         )
         return Space(*map(int, answer))

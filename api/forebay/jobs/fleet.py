@@ -22,6 +22,7 @@ from forebay.config import MediaCacheConfig, mask_url
 from forebay.errors import IndexUnavailableError
 from forebay.index.connection import Connection
 from forebay.index.jobs import MessageSummary
+from forebay.index.queues import oldest_message
 from forebay.jobs.celery_app import KEY_PREFIX, queue_name
 from forebay.uri import redact
 
@@ -63,10 +64,8 @@ def _arguments_shown(message: MessageSummary, source: str) -> str:
 
 def queue_age(app: Celery, config: MediaCacheConfig) -> float | None:
     """The seconds that the oldest message has waited; ``None`` if none waits or its age is unknown."""
-    with _reaching(app), app.connection_for_read() as connection, connection.channel() as channel:
-        # Kombu puts the prefix before the keys of the commands that it uses itself; this is none of them.
-        key = KEY_PREFIX + queue_name(config)
-        oldest = channel.client.execute_command("LINDEX", key, -1)
+    with closing(Connection(str(app.conf.broker_url), patience=0.0, queue=True)) as connection:
+        oldest = oldest_message(connection, KEY_PREFIX + queue_name(config))
     enqueued = json.loads(oldest).get("headers", {}).get(ENQUEUED) if oldest else None
     return None if enqueued is None else max(0.0, time.time() - float(enqueued))
 

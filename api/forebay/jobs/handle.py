@@ -140,8 +140,7 @@ class Job:
         """The name of the lease on its samples; ``None`` if it was created without one."""
         return self._latest().lease
 
-    @property
-    def abandoned(self) -> bool:
+    def is_abandoned(self) -> bool:
         """Whether it is a local job that has not ended although its process has."""
         return self.id in abandoned(self._index, [self.id])
 

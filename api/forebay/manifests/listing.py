@@ -15,7 +15,7 @@ from forebay.sources.listings import Start, objects_of, walk
 from forebay.uri import MediaURI, entry_of, parse, redact
 
 _STORE = re.compile(r"(s3|gs|minio)://[^/]*(/|\Z)", re.IGNORECASE)
-_MOST_IN_FLIGHT = 16
+_MAX_IN_FLIGHT = 16
 
 
 def is_prefix(target: str) -> bool:
@@ -160,7 +160,7 @@ def _pages(
         )
         roots.append(f"{uri.scheme}://{uri.bucket}/")
     empty = set(range(len(prefixes)))
-    for number, page in walk(starts, in_flight=_MOST_IN_FLIGHT):
+    for number, page in walk(starts, in_flight=_MAX_IN_FLIGHT):
         uris = _admitted(roots[number], page, wanted)
         if uris:
             empty.discard(number)

@@ -16,9 +16,9 @@ from forebay.uri import MediaURI
 _PACKED = (".gz", ".gzip", ".tgz", ".svgz", ".z", ".br", ".zst", ".tzst")
 _GOOGLE_MD5 = re.compile(r"\bmd5=([A-Za-z0-9+/]{22}==)")
 # Of an ETag or a media type; longer ones are not stored.
-_MOST_CHARACTERS = 512
+_MAX_CHARACTERS = 512
 # Later dates than in the year 2242 are mistakes, and file systems do not take all of them.
-_MOST_SECONDS = float(1 << 33)
+_MAX_SECONDS = float(1 << 33)
 
 
 class EncodedPartError(SourceError):
@@ -59,7 +59,7 @@ def describe(
         uri.raw,
         None if encoded else size,
         _text(head, "etag"),
-        modified if modified is not None and 0 <= modified < _MOST_SECONDS else None,
+        modified if modified is not None and 0 <= modified < _MAX_SECONDS else None,
         content_type=_text(head, "content-type"),
         md5=None if encoded or head.status != 200 else md5,
         ranges=ranges and size is not None and not encoded,
@@ -69,7 +69,7 @@ def describe(
 def _text(head: Head, name: str) -> str | None:
     """A header's value, if it can be stored and sent back."""
     value = head.headers.get(name)
-    if not value or len(value) > _MOST_CHARACTERS or not (value.isascii() and value.isprintable()):
+    if not value or len(value) > _MAX_CHARACTERS or not (value.isascii() and value.isprintable()):
         return None
     return value
 

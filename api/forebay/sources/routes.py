@@ -20,7 +20,7 @@ def limits_of(config: MediaCacheConfig) -> Limits:
     return Limits(
         connect_seconds=config.connect_timeout_seconds,
         idle_seconds=config.read_timeout_seconds,
-        least_rate=config.min_rate_bytes,
+        min_rate=config.min_rate_bytes,
         total_seconds=config.total_timeout_seconds,
     )
 

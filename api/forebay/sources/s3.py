@@ -30,7 +30,7 @@ _REGION = re.compile(r"<Region>\s*([a-z0-9-]{1,40})\s*</Region>")
 _REGION_NAME = re.compile(r"[a-z0-9-]{1,40}")
 _MD5 = re.compile(r'"([0-9a-f]{32})"')
 # A bucket has one region; a server that goes on naming others does not know it.
-_MOST_MOVES = 3
+_MAX_MOVES = 3
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"})
 
 
@@ -232,7 +232,7 @@ class S3Source(Reader):
             except ForebayError:
                 return None
         used = request.credentials.region if request.credentials else self._regions.get(uri.bucket, "")
-        if not _REGION_NAME.fullmatch(region) or region == used or request.hops >= _MOST_MOVES:
+        if not _REGION_NAME.fullmatch(region) or region == used or request.hops >= _MAX_MOVES:
             return None
         self._regions[uri.bucket] = region
         self._roots.pop(uri.bucket, None)

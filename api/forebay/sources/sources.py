@@ -67,9 +67,8 @@ class Sources:
             )
         return self._writers[uri.scheme].get()
 
-    @property
-    def transport(self) -> Transport:
-        """The transport of all sources. Its threads start with the first request."""
+    def open_transport(self) -> Transport:
+        """The transport of all sources, made for this process. Its threads start with the first request."""
         return self._transport.get()
 
     def close(self) -> None:
@@ -87,34 +86,34 @@ class Sources:
     def _s3(self) -> Source:
         from forebay.sources.s3 import s3_source
 
-        return s3_source(self._config, self.transport)
+        return s3_source(self._config, self.open_transport())
 
     def _minio(self) -> Source:
         from forebay.sources.s3 import minio_source
 
-        return minio_source(self._config, self.transport)
+        return minio_source(self._config, self.open_transport())
 
     def _gcs(self) -> Source:
         from forebay.sources.gcs import gcs_source
 
-        return gcs_source(self._config, self.transport)
+        return gcs_source(self._config, self.open_transport())
 
     def _s3_writer(self) -> Writer:
         from forebay.sources.s3 import s3_writer
 
-        return s3_writer(self._config, self.transport)
+        return s3_writer(self._config, self.open_transport())
 
     def _minio_writer(self) -> Writer:
         from forebay.sources.s3 import minio_writer
 
-        return minio_writer(self._config, self.transport)
+        return minio_writer(self._config, self.open_transport())
 
     def _gcs_writer(self) -> Writer:
         from forebay.sources.gcs_writer import gcs_writer
 
-        return gcs_writer(self._config, self.transport)
+        return gcs_writer(self._config, self.open_transport())
 
     def _http(self) -> Source:
         from forebay.sources.http import HTTPSource
 
-        return HTTPSource(self._config, self._allowlist, self.transport)
+        return HTTPSource(self._config, self._allowlist, self.open_transport())

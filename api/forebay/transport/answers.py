@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 # Larger numbers than this are no sizes of anything.
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 _MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[n : n + 3]: n // 3 + 1 for n in range(0, 36, 3)}
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _BLANK = (b"\r\n", b"\n")
@@ -57,7 +57,7 @@ class Headers:
         """The value as a whole number that is not negative; ``None`` if it is none, or absurdly large."""
         values = self.all(name)
         text = values[0] if values else ""
-        if any(value != text for value in values) or not 0 < len(text) <= _MOST_DIGITS:
+        if any(value != text for value in values) or not 0 < len(text) <= _MAX_DIGITS:
             return None
         return int(text) if text.isascii() and text.isdigit() else None
 
@@ -203,21 +203,21 @@ def parse_date(text: str) -> float | None:
         return None
 
 
-def retry_after(headers: Headers, *, now: float | None = None, longest: float) -> float | None:
+def retry_after(headers: Headers, *, now: float | None = None, max_seconds: float) -> float | None:
     """For how many seconds a server asks to be left alone; ``None`` if it does not say.
 
     Args:
         now: the time in seconds since the epoch; by default this moment.
-        longest: what is obeyed at most.
+        max_seconds: what is obeyed at most.
     """
     text = (headers.get("retry-after") or "").split(",")[0].strip()
     if text.isascii() and text.isdigit():
-        return min(float(text[:_MOST_DIGITS]), longest)
+        return min(float(text[:_MAX_DIGITS]), max_seconds)
     date = parse_date(headers.get("retry-after") or "")
     if date is None:
         return None
-    return min(max(date - (time.time() if now is None else now), 0.0), longest)
+    return min(max(date - (time.time() if now is None else now), 0.0), max_seconds)
 
 
 def _number(text: str) -> int | None:
-    return int(text) if 0 < len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit() else None
+    return int(text) if 0 < len(text) <= _MAX_DIGITS and text.isascii() and text.isdigit() else None

@@ -246,7 +246,7 @@ class Loop:
         refused = head is not None and head.status in _OVERLOAD
         pause = None
         if refused and head is not None:
-            pause = retry_after(head.headers, longest=self._settings.longest_pause_seconds)
+            pause = retry_after(head.headers, max_seconds=self._settings.max_pause_seconds)
         self._traffic.ended(
             exchange,
             now,

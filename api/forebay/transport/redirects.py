@@ -11,7 +11,7 @@ from forebay.transport.failures import Kind, TransportError
 from forebay.transport.requests import Request, Route, origin_of
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
-MOST = 10
+MAX_REDIRECTS = 10
 _SECRET = frozenset({"authorization", "cookie", "x-amz-security-token", "proxy-authorization"})
 # What may stand in a Location as it is; servers send blanks and unicode, too.
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
@@ -32,8 +32,8 @@ def redirected(request: Request, head: Head, check: Callable[[str], Route | None
     location = head.headers.all("location")
     if head.status not in STATUSES or not location:
         return None
-    if request.hops >= MOST:
-        raise TransportError(Kind.REDIRECT, request.url, f"more than {MOST} redirects")
+    if request.hops >= MAX_REDIRECTS:
+        raise TransportError(Kind.REDIRECT, request.url, f"more than {MAX_REDIRECTS} redirects")
     target = quote(location[0].encode("latin-1"), safe=_SAFE)
     try:
         url = urljoin(request.url, target).partition("#")[0]

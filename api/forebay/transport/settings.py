@@ -12,16 +12,16 @@ class Limits:
     Attributes:
         connect_seconds: until the connection stands, TLS and proxies included.
         idle_seconds: during which nothing at all arrives; the server's time to think counts.
-        least_rate: bytes per second, header lines included, that must arrive on average over
-            ``least_rate_seconds``. It ends answers that drip a byte now and then, so it is low: many
+        min_rate: bytes per second, header lines included, that must arrive on average over
+            ``min_rate_seconds``. It ends answers that drip a byte now and then, so it is low: many
             requests may share a slow line.
         total_seconds: for the whole exchange, from the moment that it is sent.
     """
 
     connect_seconds: float = 10.0
     idle_seconds: float = 60.0
-    least_rate: int = 50
-    least_rate_seconds: float = 60.0
+    min_rate: int = 50
+    min_rate_seconds: float = 60.0
     total_seconds: float = 6 * 3600.0
 
 
@@ -35,8 +35,8 @@ class TransportSettings:
         first_requests: how many requests a host gets at once before anything is known about it.
         memory_bytes: the most bytes that the sinks of all requests in flight may hold in memory.
         limits: of requests that bring none of their own.
-        most_refusal_bytes: how much is kept of the body of an answer that was not accepted.
-        longest_pause_seconds: the longest that a server's Retry-After is obeyed.
+        max_refusal_bytes: how much is kept of the body of an answer that was not accepted.
+        max_pause_seconds: the longest that a server's Retry-After is obeyed.
         user_agent: sent with requests that name none.
     """
 
@@ -45,6 +45,6 @@ class TransportSettings:
     first_requests: int = 32
     memory_bytes: int = 256 << 20
     limits: Limits = field(default_factory=Limits)
-    most_refusal_bytes: int = 64 << 10
-    longest_pause_seconds: float = 60.0
+    max_refusal_bytes: int = 64 << 10
+    max_pause_seconds: float = 60.0
     user_agent: str = "forebay"

@@ -16,7 +16,7 @@ from forebay.transport.failures import Kind, TransportError
 FULL = object()
 
 # Beyond this, chunks are no longer kept apart: one write takes no more than 1,024 of them.
-_MOST_CHUNKS = 512
+_MAX_CHUNKS = 512
 
 
 class Sink(Protocol):
@@ -50,12 +50,12 @@ class BytesSink:
     """Keeps the body in memory.
 
     Args:
-        most: the longest body that is taken, in bytes.
+        max_bytes: the longest body that is taken, in bytes.
         truncate: whether to take the beginning of a longer body instead of failing.
     """
 
-    def __init__(self, most: int, *, truncate: bool = False) -> None:
-        self.holds = most
+    def __init__(self, max_bytes: int, *, truncate: bool = False) -> None:
+        self.holds = max_bytes
         self.data = bytearray()
         self._truncate = truncate
 
@@ -87,7 +87,7 @@ class FileSink:
         descriptor: of the file; stays open.
         offset: where the first byte goes.
         size: how many bytes must come, if that is known.
-        most: the longest body that is taken, where the size is not known.
+        max_bytes: the longest body that is taken, where the size is not known.
         ranged: whether the request had the header ``Range`` for ``offset`` and ``size``. Then a server
             that sends anything else is refused (`Kind.RANGE`).
         holds: how many bytes are gathered before they are written.
@@ -96,7 +96,7 @@ class FileSink:
     __slots__ = (
         "_chunks",
         "_gathered",
-        "_most",
+        "_max_bytes",
         "_offset",
         "_ranged",
         "_size",
@@ -111,7 +111,7 @@ class FileSink:
         *,
         offset: int = 0,
         size: int | None = None,
-        most: int | None = None,
+        max_bytes: int | None = None,
         ranged: bool = False,
         holds: int = 256 << 10,
     ) -> None:
@@ -120,7 +120,7 @@ class FileSink:
         self.written = 0
         self._offset = offset
         self._size = size
-        self._most = size if size is not None else most
+        self._max_bytes = size if size is not None else max_bytes
         self._ranged = ranged
         self._chunks: list[bytes] = []
         self._gathered = 0
@@ -128,15 +128,15 @@ class FileSink:
     def begin(self, head: Head) -> None:
         if self._ranged:
             check_range(head, self._offset, None if self._size is None else self._offset + self._size)
-        if self._most is not None and not head.encoding:
-            refuse_larger(head, self._most)
+        if self._max_bytes is not None and not head.encoding:
+            refuse_larger(head, self._max_bytes)
 
     def write(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
         self._gathered += len(chunk)
-        if self._most is not None and self.written + self._gathered > self._most:
-            raise too_large(self._most)
-        if self._gathered > self.holds or len(self._chunks) > _MOST_CHUNKS:
+        if self._max_bytes is not None and self.written + self._gathered > self._max_bytes:
+            raise too_large(self._max_bytes)
+        if self._gathered > self.holds or len(self._chunks) > _MAX_CHUNKS:
             self._flush()
 
     def end(self) -> None:
@@ -169,15 +169,15 @@ class PathSink(FileSink):
 
     Args:
         path: of the file; one that is there is overwritten.
-        size, most, holds: as for `FileSink`.
+        size, max_bytes, holds: as for `FileSink`.
     """
 
     __slots__ = ("path",)
 
     def __init__(
-        self, path: str, *, size: int | None = None, most: int | None = None, holds: int = 256 << 10
+        self, path: str, *, size: int | None = None, max_bytes: int | None = None, holds: int = 256 << 10
     ) -> None:
-        super().__init__(-1, size=size, most=most, holds=holds)
+        super().__init__(-1, size=size, max_bytes=max_bytes, holds=holds)
         self.path = path
 
     def begin(self, head: Head) -> None:
@@ -199,16 +199,16 @@ class PathSink(FileSink):
         os.close(descriptor)
 
 
-def refuse_larger(head: Head, most: int) -> None:
-    """Raises `TransportError` when an answer announces more than ``most`` bytes."""
+def refuse_larger(head: Head, max_bytes: int) -> None:
+    """Raises `TransportError` when an answer announces more than ``max_bytes`` bytes."""
     size = head.size
-    if size is not None and size > most:
-        raise too_large(most)
+    if size is not None and size > max_bytes:
+        raise too_large(max_bytes)
 
 
-def too_large(most: int) -> TransportError:
+def too_large(max_bytes: int) -> TransportError:
     """The error for a body that does not fit."""
-    return TransportError(Kind.TOO_LARGE, "", f"the answer is larger than the {most:,} bytes allowed")
+    return TransportError(Kind.TOO_LARGE, "", f"the answer is larger than the {max_bytes:,} bytes allowed")
 
 
 def check_range(head: Head, start: int, end: int | None) -> None:

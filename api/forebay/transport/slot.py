@@ -148,10 +148,10 @@ class Slot:
             self.fail(Kind.TIMEOUT, f"timed out: nothing arrived for {limits.idle_seconds:g} s")
             return True
         elapsed = now - self._marked_at
-        if elapsed >= limits.least_rate_seconds:
+        if elapsed >= limits.min_rate_seconds:
             # Until the first byte the server thinks, which has a limit of its own.
-            if arrived and arrived - self._marked_bytes < limits.least_rate * elapsed:
-                rate = f"fewer than {limits.least_rate} bytes a second arrived"
+            if arrived and arrived - self._marked_bytes < limits.min_rate * elapsed:
+                rate = f"fewer than {limits.min_rate} bytes a second arrived"
                 self.fail(Kind.TOO_SLOW, f"too slow: {rate}")
                 return True
             self._marked_at, self._marked_bytes = now, arrived
@@ -194,7 +194,7 @@ class Slot:
         self._first_byte = time.monotonic() - self._began
         head = self._head = head_of(self._lines)
         if head.status not in self.exchange.request.accept:
-            self._sink = self._refusal = BytesSink(self._settings.most_refusal_bytes, truncate=True)
+            self._sink = self._refusal = BytesSink(self._settings.max_refusal_bytes, truncate=True)
             self._write = self._keep
             return
         if self.exchange.request.route.decode and head.encoding in UNDONE:
@@ -204,7 +204,7 @@ class Slot:
 
     def _keep(self, chunk: bytes) -> None:
         self._sink.write(chunk)
-        if self.received >= self._settings.most_refusal_bytes:
+        if self.received >= self._settings.max_refusal_bytes:
             assert self._head is not None
             raise refusal(self._url, self._head.status)
 

@@ -15,7 +15,7 @@ from forebay.transport.window import Window
 
 # What a request in flight takes besides what its sink holds: buffers of TLS and of libcurl.
 _OVERHEAD_BYTES = 32 << 10
-_MOST_IDLE_HOSTS = 1000
+_MAX_IDLE_HOSTS = 1000
 
 
 class _Host:
@@ -32,7 +32,7 @@ class Traffic:
     """The requests that wait and those in flight, of all loops of one process. Safe for threads.
 
     Args:
-        most: requests in flight at most.
+        max_requests: requests in flight at most.
         loops: how many event loops share them.
 
     Attributes:
@@ -40,9 +40,9 @@ class Traffic:
             is a matter of answers, not of time.
     """
 
-    def __init__(self, settings: TransportSettings, *, most: int, loops: int) -> None:
+    def __init__(self, settings: TransportSettings, *, max_requests: int, loops: int) -> None:
         self._settings = settings
-        self._most = most
+        self._max_requests = max_requests
         self._loops = loops
         self._lock = threading.Lock()
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
@@ -69,7 +69,7 @@ class Traffic:
             host = self._hosts.get(origin)
             if host is None:
                 settings = self._settings
-                window = Window(now, first=settings.first_requests, most=self._most)
+                window = Window(now, first=settings.first_requests, max_size=self._max_requests)
                 host = self._hosts[origin] = _Host(window)
                 self._drop_idle()
             host.waiting.append(exchange)
@@ -86,7 +86,7 @@ class Traffic:
             return None
         with self._lock:
             self.take_at = math.inf
-            if self._in_flight >= self._most:
+            if self._in_flight >= self._max_requests:
                 return None
             for _ in range(len(self._turns)):
                 origin, host = next(iter(self._turns.items()))
@@ -184,13 +184,13 @@ class Traffic:
         """Whether the asking loop leaves the rest to the others, which then run beside it."""
         if self._loops == 1:
             return False
-        allowed = min(self._most, max(int(host.window.size), self._in_flight + 1))
+        allowed = min(self._max_requests, max(int(host.window.size), self._in_flight + 1))
         return loop_in_flight >= -(-allowed // self._loops)
 
     def _drop_idle(self) -> None:
         """Forgets the hosts that have not been asked anything for the longest time."""
-        if len(self._hosts) <= _MOST_IDLE_HOSTS:
+        if len(self._hosts) <= _MAX_IDLE_HOSTS:
             return
-        for origin, host in list(self._hosts.items())[: _MOST_IDLE_HOSTS // 2]:
+        for origin, host in list(self._hosts.items())[: _MAX_IDLE_HOSTS // 2]:
             if not host.in_flight and not host.waiting and not host.paused:
                 del self._hosts[origin]

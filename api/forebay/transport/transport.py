@@ -56,11 +56,11 @@ class Transport:
         self._run().submit(exchange)
         return exchange
 
-    def call(self, request: Request, *, most: int = 16 << 20) -> Response:
+    def call(self, request: Request, *, max_bytes: int = 16 << 20) -> Response:
         """Sends a request and waits for its answer, of whatever status.
 
         Args:
-            most: the longest body that is taken, in bytes. Of an answer whose status is not accepted,
+            max_bytes: the longest body that is taken, in bytes. Of an answer whose status is not accepted,
                 the beginning is taken.
 
         Raises:
@@ -71,7 +71,7 @@ class Transport:
             raise TransportError(
                 Kind.INTERNAL, request.url, "a thread that moves bytes must not wait for some"
             )
-        sink, ended = BytesSink(most), threading.Event()
+        sink, ended = BytesSink(max_bytes), threading.Event()
         exchange = self.submit(request, sink, lambda exchange: ended.set())
         try:
             ended.wait()
@@ -153,9 +153,9 @@ class _Running:
 
     def __init__(self, settings: TransportSettings) -> None:
         threads = max(1, settings.threads)
-        most = max(1, min(settings.max_requests, _room_for_requests()))
-        self.traffic = Traffic(settings, most=most, loops=threads)
-        share = -(-most // threads)
+        max_requests = max(1, min(settings.max_requests, _room_for_requests()))
+        self.traffic = Traffic(settings, max_requests=max_requests, loops=threads)
+        share = -(-max_requests // threads)
         self._loops = [
             Loop(number, settings, self.traffic, share, self._relieved) for number in range(threads)
         ]

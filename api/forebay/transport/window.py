@@ -34,17 +34,17 @@ class Window:
 
     Args:
         first: requests at a time before anything is known.
-        most: requests at a time at most.
+        max_size: requests at a time at most.
 
     Attributes:
         size: how many requests may be in flight now; at least 1.
         pace: how many requests may start each second; ``None`` for any number.
     """
 
-    def __init__(self, now: float, *, first: int, most: int) -> None:
-        self.size = float(min(first, most))
+    def __init__(self, now: float, *, first: int, max_size: int) -> None:
+        self.size = float(min(first, max_size))
         self.pace: float | None = None
-        self._most = most
+        self._max_size = max_size
         self._paused_until = 0.0
         self._next_start = 0.0
         self._served: deque[float] = deque(maxlen=4096)
@@ -165,13 +165,13 @@ class Window:
         if not was_full:
             return
         if not self._growing:
-            if now - self._settled_at >= _STEADY_SECONDS and self.size < self._most:
+            if now - self._settled_at >= _STEADY_SECONDS and self.size < self._max_size:
                 self._growing, self._last_rate, self._failures = True, rate, 1
                 self._grow()
             return
         if rate > _WORTHWHILE * self._last_rate:
             self._last_rate, self._failures = rate, 0
-            if self.size < self._most:
+            if self.size < self._max_size:
                 self._grow()
             else:
                 self._settle(now)
@@ -184,4 +184,4 @@ class Window:
 
     def _grow(self) -> None:
         self._former_size = self.size
-        self.size = min(self.size * _GROWTH, float(self._most))
+        self.size = min(self.size * _GROWTH, float(self._max_size))

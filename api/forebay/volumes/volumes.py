@@ -165,7 +165,7 @@ class Volumes:
             return chosen, skipped
         for record in self._registry().all():
             try:
-                if record.stale and not (self.config.dispatch == "local" and record.is_here):
+                if record.stale and not (self.config.dispatch == "local" and record.is_here()):
                     raise NoWorkersError(
                         "none of its processes sent a heartbeat for more than a minute; if it is gone for "
                         f"good: forebay volumes --forget {record.name}"
@@ -293,7 +293,7 @@ class Volumes:
         if record is None and index_id is None:
             raise VolumeError(self._unknown(name))
         place = record.place if record is not None else str(place)
-        if record is not None and record.is_here and self._local(name):
+        if record is not None and record.is_here() and self._local(name):
             here = {"volume": name, "cache_dir": record.directory, "cache_size_bytes": record.limit}
             return MediaCache(config.model_copy(update=here))
         if config.dispatch == "local":

@@ -11,7 +11,7 @@ from forebay.sources.listings.walk import Start, walk
 from forebay.transport import Kind, Outcome, Request, Transport, TransportError
 from forebay.uri import MediaURI
 
-_MOST_PAGE_BYTES = 32 << 20
+_MAX_PAGE_BYTES = 32 << 20
 
 
 def read_page(
@@ -31,7 +31,7 @@ def read_page(
     """
     while True:
         try:
-            response = transport.call(request, most=_MOST_PAGE_BYTES)
+            response = transport.call(request, max_bytes=_MAX_PAGE_BYTES)
         except TransportError as error:
             outcome = Outcome(error=error)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from forebay.sources.base import Page
 from forebay.sources.listings.pages import PageError
 
-_MOST_EMPTY_PAGES = 10_000
+_MAX_EMPTY_PAGES = 10_000
 
 
 class LoopGuard:
@@ -28,8 +28,8 @@ class LoopGuard:
         """
         ends = (*page.keys[:1], *page.keys[-1:], "/", *page.folders[:1], *page.folders[-1:])
         self._empty = 0 if len(ends) > 1 else self._empty + 1
-        if self._empty > _MOST_EMPTY_PAGES:
-            raise PageError(f"the listing has had nothing but empty pages {_MOST_EMPTY_PAGES:,} times")
+        if self._empty > _MAX_EMPTY_PAGES:
+            raise PageError(f"the listing has had nothing but empty pages {_MAX_EMPTY_PAGES:,} times")
         if self._kept is not None:
             token, kept = self._kept
             if page.token and page.token == token:

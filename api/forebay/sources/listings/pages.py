@@ -9,7 +9,7 @@ from forebay.errors import SourceError
 from forebay.sources.base import ObjectInfo, Page
 
 # Larger numbers than this are no sizes of anything.
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 
 
 class PageError(ValueError):
@@ -43,7 +43,7 @@ def size_of(text: str) -> int:
     Raises:
         PageError: it is no whole number, or absurdly large.
     """
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise PageError(f"the listing gives the size {text[:40]!r}")
     return int(text)
 

@@ -19,8 +19,8 @@ Ask = Callable[[PageQuery], Page]
 # A listing is taken apart by its folders where a folder seems to hold more keys than this, so that no more
 # than a few requests are added, and where there are no more folders than that.
 _LEAST_KEYS_IN_FOLDER = 250
-_MOST_FOLDERS = 200
-_LONGEST_PREFIX = 4096
+_MAX_FOLDERS = 200
+_MAX_PREFIX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ class _Crew:
     attempt, a redirect to follow, or credentials to renew, each of which waits.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_busy: int) -> None:
+        self._max_busy = max_busy
         self._changed = threading.Condition()
         self._tasks: list[_Task] = []
         self._pages: deque[tuple[int, Page]] = deque()
@@ -99,7 +99,7 @@ class _Crew:
         """Adds what is to be done next."""
         with self._changed:
             self._tasks += reversed(tasks)
-            wanted = min(self._most, self._busy + len(self._tasks))
+            wanted = min(self._max_busy, self._busy + len(self._tasks))
             starting, self._threads = wanted - self._threads, max(wanted, self._threads)
             self._changed.notify_all()
         for _ in range(starting):
@@ -161,7 +161,7 @@ class _Crew:
         page = ask(query)
         if task.start.by_folder and page.token and _has_large_folders(page, query.prefix):
             top = ask(replace(query, delimiter="/"))
-            if not top.token and 0 < len(top.folders) <= _MOST_FOLDERS:
+            if not top.token and 0 < len(top.folders) <= _MAX_FOLDERS:
                 self._put(task.number, top)
                 self.add(_below(task, top))
                 return
@@ -176,7 +176,7 @@ class _Crew:
 
     def _put(self, number: int, page: Page) -> None:
         with self._changed:
-            while len(self._pages) >= self._most and not self._ended:
+            while len(self._pages) >= self._max_busy and not self._ended:
                 self._changed.wait()
             if self._ended:
                 raise _StoppedError
@@ -194,8 +194,7 @@ def _has_large_folders(page: Page, prefix: str) -> bool:
 def _below(task: _Task, top: Page) -> list[_Task]:
     query, folders = task.start.query, top.folders
     if len(set(folders)) != len(folders) or any(
-        not len(query.prefix) < len(folder) <= _LONGEST_PREFIX or not folder.endswith("/")
-        for folder in folders
+        not len(query.prefix) < len(folder) <= _MAX_PREFIX or not folder.endswith("/") for folder in folders
     ):
         raise PageError("the listing names folders that are none")
     starts = [replace(task.start, query=replace(query, prefix=folder)) for folder in folders]
