@@ -25,7 +25,7 @@ from bench.place import scratch
 from bench.server import ENVIRONMENT, serving
 from bench.settings import forget_settings
 from forebay.config import MediaCacheConfig
-from forebay.volumes.volumes import Volumes
+from forebay.volumes.known_volumes import Volumes
 from tests.servers.process import free_ports, running
 from tests.servers.valkey import valkey
 

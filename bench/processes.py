@@ -25,7 +25,7 @@ from bench.place import scratch
 from bench.process import cpu_seconds
 from bench.server import ENVIRONMENT, serving
 from forebay.config import MediaCacheConfig
-from forebay.volumes.volumes import Volumes
+from forebay.volumes.known_volumes import Volumes
 from tests.servers.process import running
 from tests.servers.valkey import valkey
 

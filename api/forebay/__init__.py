@@ -112,7 +112,7 @@ if TYPE_CHECKING:
     from forebay.volume.leases import Lease, LeaseStatus
     from forebay.volume.stats import CacheStats
     from forebay.volumes.broadcast import Broadcast
-    from forebay.volumes.volumes import VolumeNames, Volumes, VolumeStatus
+    from forebay.volumes.known_volumes import VolumeNames, Volumes, VolumeStatus
 
     media_cache = MediaCache()
     clear = media_cache.clear
@@ -147,9 +147,9 @@ _HOMES = {
     "MediaCacheConfig": "forebay.config",
     "MessageSize": "forebay.jobs.creation",
     "ProgressOption": "forebay.jobs.progress",
-    "VolumeNames": "forebay.volumes.volumes",
-    "VolumeStatus": "forebay.volumes.volumes",
-    "Volumes": "forebay.volumes.volumes",
+    "VolumeNames": "forebay.volumes.known_volumes",
+    "VolumeStatus": "forebay.volumes.known_volumes",
+    "Volumes": "forebay.volumes.known_volumes",
     **{name: "forebay.errors" for name in __all__ if name.endswith("Error")},
 }
 # Every public method of MediaCache, except `close`, which nothing needs here, and `jobs`, which is also the

@@ -17,7 +17,7 @@ from forebay.cache import MediaCache
 from forebay.errors import CacheFullError, ObjectNotFoundError
 from forebay.retry import retry_transient
 from forebay.sources.base import Buffer, ObjectInfo
-from forebay.sources.listings.asking import holds_any
+from forebay.sources.listings.page_requests import holds_any
 from forebay.uri import MediaURI, entry_of, parse, parse_object, redact
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import requests
 
 from forebay.cache import MediaCache
 from forebay.cli import following
-from forebay.cli.state import State
+from forebay.cli.shared_options import State
 from forebay.errors import IndexUnavailableError
 from tests.caches import MakeCache
 from tests.commands import Forebay, ended

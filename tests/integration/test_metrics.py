@@ -11,7 +11,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from forebay.cache import MediaCache
-from forebay.index.jobs import MessageSummary
+from forebay.index.job_records import MessageSummary
 from forebay.index.workers import GONE_SECONDS
 from forebay.jobs import fleet
 from forebay.metrics import catalogue

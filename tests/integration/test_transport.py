@@ -32,11 +32,11 @@ from forebay.transport import (
     TransportError,
     TransportSettings,
 )
+from forebay.transport.host_window import Window
 from forebay.transport.loop import Loop
 from forebay.transport.proxies import proxies_from
 from forebay.transport.redirects import redirected
 from forebay.transport.tls import TLS, VARIABLES, tls_from
-from forebay.transport.window import Window
 from tests.servers import nginx
 from tests.servers.exact_s3 import exact_s3
 from tests.servers.http_server import HTTPServer

@@ -19,7 +19,7 @@ from forebay.errors import ConfigError, DownloadError, NoWorkersError, VolumeErr
 from forebay.index.registry import KEY
 from forebay.uri import entry_of
 from forebay.volume.files import AbsentFiles
-from forebay.volumes.volumes import Volumes
+from forebay.volumes.known_volumes import Volumes
 from tests.caches import MakeCache
 from tests.commands import Forebay, ended
 from tests.servers.embedded import eventually

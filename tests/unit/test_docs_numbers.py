@@ -61,7 +61,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
     "docs/index-keys-and-scripts.md": [
         (r"blocks of up to (\S+) MiB", "forebay.volume.reservation:_MAX_BLOCK", MIB),
         (r"handles up to (\S+) entries", "forebay.index.records:BATCH", 1),
-        (r"entries \(leases: (\S+)\) in a call", "forebay.index.leases:_BATCH", 1),
+        (r"entries \(leases: (\S+)\) in a call", "forebay.index.lease_records:_BATCH", 1),
     ],
     "docs/embedded-and-shared-redis.md": [
         (r"no process has been connected for (\S+) s", "forebay.embedded._start:IDLE_SECONDS", 1),

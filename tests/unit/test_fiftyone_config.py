@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.cli import fiftyone as cli
+from forebay.cli import fiftyone_commands as cli
 from forebay.cli.main import run
 from forebay.config import fiftyone_config
 from forebay.errors import ConfigError

@@ -164,6 +164,11 @@ def test_the_check_sees_imports_wherever_they_stand(tmp_path: Path) -> None:
     assert circles(known) == [["high", "low", "middle"]]
 
 
+def test_no_two_modules_share_a_name() -> None:
+    names = [name.rpartition(".")[2] for name, file in ALL.items() if file.name != "__init__.py"]
+    assert {name for name in names if names.count(name) > 1} == set()
+
+
 WATCH = """
 import json, sys
 events = []

@@ -18,7 +18,7 @@ import pytest
 from forebay.errors import SourceError, TransientSourceError
 from forebay.sources.base import ObjectInfo
 from forebay.sources.listings import Page, PageQuery, Start, walk
-from forebay.sources.listings.asking import holds_any, list_in_order, read_page
+from forebay.sources.listings.page_requests import holds_any, list_in_order, read_page
 from forebay.sources.listings.s3_pages import parse_page, query_string
 from forebay.transport import Outcome, Request, Transport
 from forebay.uri import parse

@@ -29,12 +29,12 @@ from forebay.transport import (
     Request,
     TransportError,
 )
-from forebay.transport.answers import head_of, parse_date, retry_after
 from forebay.transport.decoding import Decoded
-from forebay.transport.failures import failure_of, redacted
+from forebay.transport.heads import head_of, parse_date, retry_after
 from forebay.transport.redirects import redirected
 from forebay.transport.requests import origin_of
 from forebay.transport.signing import has_dot_segments, sign
+from forebay.transport.transport_errors import failure_of, redacted
 
 
 def head(*lines: str, status: int = 200) -> Head:

@@ -9,8 +9,8 @@ from collections import deque
 import pytest
 
 from forebay.transport import BytesSink, Exchange, Request, TransportSettings
+from forebay.transport.host_window import Window
 from forebay.transport.traffic import Traffic
-from forebay.transport.window import Window
 
 
 class Host:

@@ -12,7 +12,7 @@ from typing import Any
 from forebay import logs
 from forebay.cache import MediaCache
 from forebay.jobs.celery_app import DRAIN_SECONDS
-from forebay_worker import line, metrics
+from forebay_worker import line, worker_metrics
 from forebay_worker.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -33,9 +33,9 @@ def register(cache: MediaCache, presence: Presence) -> None:
         presence.begin(int(sender.pool.limit or 1))
         _end_tasks_first(DRAIN_SECONDS)
         if supervised is None:
-            metrics.serve(cache)
+            worker_metrics.serve(cache)
         else:
-            supervised.ready(metrics.page(cache))
+            supervised.ready(worker_metrics.page(cache))
 
     def init(sender: Any, **_: Any) -> None:
         presence.name(str(sender))

@@ -12,7 +12,7 @@ from celery import Celery
 from forebay.cache import MediaCache
 from forebay.errors import SourceError
 from forebay.fetch.outcome import SampleOutcome
-from forebay.index.jobs import JobRecords, Message
+from forebay.index.job_records import JobRecords, Message
 from forebay.jobs.fleet import TASK
 from forebay.jobs.ledger import Cancellation, record
 from forebay.uri import redact

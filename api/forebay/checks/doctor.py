@@ -20,7 +20,7 @@ from forebay.jobs.dispatcher import STUCK_SECONDS
 from forebay.manifests.listing import is_prefix
 from forebay.uri import is_local, parse
 from forebay.volume.files import AbsentFiles
-from forebay.volumes.volumes import Volumes
+from forebay.volumes.known_volumes import Volumes
 
 CheckState = Literal["ok", "warning", "wrong"]
 

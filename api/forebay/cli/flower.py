@@ -12,7 +12,7 @@ from forebay.cli.output import say
 from forebay.errors import ConfigError
 
 if TYPE_CHECKING:
-    from forebay.cli.state import State
+    from forebay.cli.shared_options import State
 
 _PASSWORD = "FIFTYONE_MEDIA_CACHE_FLOWER_BASIC_AUTH"
 # The columns answer: which job and samples, which result and why, which worker and when.

@@ -15,7 +15,7 @@ from forebay.manifests.listing import looks_like_prefix
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
-    from forebay.cli.state import State
+    from forebay.cli.shared_options import State
     from forebay.jobs.handle import Job
     from forebay.jobs.status import JobStatus
 

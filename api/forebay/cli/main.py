@@ -20,7 +20,7 @@ from forebay._version import __version__
 from forebay.cli.commands import COMMANDS
 from forebay.cli.lazy import LazyGroup
 from forebay.cli.output import complain, say, write_as
-from forebay.cli.state import LOG_FORMAT, State, settings
+from forebay.cli.shared_options import LOG_FORMAT, State, settings
 from forebay.errors import ForebayError
 
 # The base class of Typer's usage errors; its module depends on Typer's version.

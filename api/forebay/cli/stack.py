@@ -22,7 +22,7 @@ from forebay.config import mask_url
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
-    from forebay.cli.state import State
+    from forebay.cli.shared_options import State
 
 _FLOWER_ADDRESS = "127.0.0.1"
 _FLOWER_PORT = 5555

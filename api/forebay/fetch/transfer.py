@@ -19,9 +19,9 @@ from forebay.errors import (
     TransientSourceError,
 )
 from forebay.fetch.destination import Destination
+from forebay.fetch.object_ranges import Ranges
 from forebay.fetch.object_sink import InRanges, ObjectSink
 from forebay.fetch.partial_file import PartialFile
-from forebay.fetch.ranges import Ranges
 from forebay.fetch.refusals import disk_error, too_large, unchanged
 from forebay.fetch.work import Item
 from forebay.index import Download, Entry, SessionLostError

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from forebay.index.claims import Claims
 from forebay.index.connection import Connection
-from forebay.index.counters import CounterTotals
+from forebay.index.counter_totals import CounterTotals
 from forebay.index.entries import Entries
-from forebay.index.jobs import JobRecords
+from forebay.index.job_records import JobRecords
 from forebay.index.keys import Keys
-from forebay.index.leases import Leases
+from forebay.index.lease_records import Leases
 from forebay.index.locks import Locks
 from forebay.index.overview import Overview, Overviews
 from forebay.index.registry import VolumeRegistry
 from forebay.index.reservations import Reservations
 from forebay.index.sessions import Sessions
-from forebay.index.state import VolumeState
 from forebay.index.victims import Victims
+from forebay.index.volume_state import VolumeState
 from forebay.index.workers import Workers
 
 

@@ -21,7 +21,7 @@ from redis import RedisError
 from forebay.config import MediaCacheConfig, mask_url
 from forebay.errors import IndexUnavailableError
 from forebay.index.connection import Connection
-from forebay.index.jobs import MessageSummary
+from forebay.index.job_records import MessageSummary
 from forebay.index.queues import oldest_message
 from forebay.jobs.celery_app import KEY_PREFIX, queue_name
 from forebay.uri import redact

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from forebay.errors import ForebayError
 from forebay.fetch.outcome import SampleOutcome
 from forebay.index import Index
-from forebay.index.jobs import JobRecords
+from forebay.index.job_records import JobRecords
 from forebay.jobs.status import JobStatus
 from forebay.processes import is_identity_alive
 from forebay.uri import redact

@@ -11,7 +11,7 @@ from forebay import logs
 from forebay.backoff import Backoff
 from forebay.fetch.fetcher import Fetcher
 from forebay.fetch.outcome import SampleOutcome
-from forebay.index.jobs import JobRecords
+from forebay.index.job_records import JobRecords
 from forebay.jobs.ledger import Cancellation, record
 
 log = logging.getLogger(__name__)

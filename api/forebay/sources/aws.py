@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
-from forebay.sources.keys import SigningKeys
 from forebay.sources.routes import checked_endpoint, one_line
 from forebay.sources.s3_access import S3Access, existing_file, new_session
+from forebay.sources.signing_keys import SigningKeys
 
 if TYPE_CHECKING:
     from botocore.session import Session

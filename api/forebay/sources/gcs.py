@@ -16,8 +16,8 @@ from forebay.sources import answers, failures, gcs_client
 from forebay.sources.asking import conditions, follow_redirect
 from forebay.sources.base import ObjectInfo, Page, PageQuery
 from forebay.sources.gcs_access import GCSAccess, gcs_access
-from forebay.sources.listings.asking import read_page
 from forebay.sources.listings.gcs_pages import parse_page, query_string
+from forebay.sources.listings.page_requests import read_page
 from forebay.sources.reader import WHOLE, WHOLE_OR_PART, Reader
 from forebay.sources.routes import Routes, transport_of
 from forebay.transport import Head, Outcome, Request, Transport

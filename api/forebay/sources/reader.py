@@ -11,7 +11,7 @@ from forebay.errors import SourceError
 from forebay.sources import answers, failures
 from forebay.sources.base import Beginning, Buffer, ObjectInfo, ObjectStream, Page, PageQuery
 from forebay.sources.bodies import Body, EnoughError, PartBody, Stream, StreamBody
-from forebay.sources.listings.asking import list_in_order
+from forebay.sources.listings.page_requests import list_in_order
 from forebay.transport import Exchange, Head, Outcome, Request, Transport, TransportError
 from forebay.uri import MediaURI
 

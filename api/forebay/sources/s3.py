@@ -15,7 +15,7 @@ from forebay.sources.aws import aws_access
 from forebay.sources.base import ObjectInfo, Page, PageQuery
 from forebay.sources.boto import BotoClient
 from forebay.sources.boto_writer import BotoWriter
-from forebay.sources.listings.asking import read_page
+from forebay.sources.listings.page_requests import read_page
 from forebay.sources.listings.s3_pages import parse_page, query_string
 from forebay.sources.minio import minio_access
 from forebay.sources.per_process import PerProcess

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
-from forebay.sources.keys import SigningKeys
 from forebay.sources.routes import checked_endpoint, limits_of, one_line
+from forebay.sources.signing_keys import SigningKeys
 from forebay.transport import Limits
 from forebay.transport.guard import literal_address
 from forebay.transport.proxies import Proxies, proxies_from

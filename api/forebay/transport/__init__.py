@@ -4,14 +4,14 @@ It knows URLs, headers and bytes, and nothing of what they mean to a bucket or a
 `Request`s along a `Route`; a `Sink` takes what arrives; an `Outcome` says how it ended.
 """
 
-from forebay.transport.answers import Head, Headers
 from forebay.transport.exchange import Exchange
-from forebay.transport.failures import Kind, TransportError
+from forebay.transport.heads import Head, Headers
 from forebay.transport.requests import GOOD, Outcome, Request, Response, Route
 from forebay.transport.settings import Limits, TransportSettings
 from forebay.transport.signing import Credentials
 from forebay.transport.sinks import FULL, BytesSink, FileSink, PathSink, Sink
 from forebay.transport.transport import Transport
+from forebay.transport.transport_errors import Kind, TransportError
 
 __all__ = [
     "FULL",

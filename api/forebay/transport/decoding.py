@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from forebay.transport.answers import Head
-from forebay.transport.failures import Kind, TransportError
+from forebay.transport.heads import Head
 from forebay.transport.sinks import FULL, Sink
+from forebay.transport.transport_errors import Kind, TransportError
 
 #: The values of Content-Encoding that are undone.
 UNDONE = frozenset({"gzip", "x-gzip", "deflate"})

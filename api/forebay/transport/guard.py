@@ -8,8 +8,8 @@ from typing import Any
 
 import pycurl  # type: ignore[import-untyped]
 
-from forebay.transport.failures import Kind, TransportError
 from forebay.transport.requests import Guard, origin_of
+from forebay.transport.transport_errors import Kind, TransportError
 
 
 def socket_opener(guard: Guard, refuse: Callable[[str], None]) -> Callable[..., Any]:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pycurl  # type: ignore[import-untyped]
 
-from forebay.transport.failures import Kind, TransportError
 from forebay.transport.guard import connection_checker, socket_opener
 from forebay.transport.requests import Request, Route
 from forebay.transport.settings import TransportSettings
 from forebay.transport.signing import has_dot_segments
+from forebay.transport.transport_errors import Kind, TransportError
 
 #: What a prepared handle is good for: the route, and what libcurl signs for; empty where it does not.
 Profile = tuple[Route, str]

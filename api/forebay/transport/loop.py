@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 
 import pycurl  # type: ignore[import-untyped]
 
-from forebay.transport.answers import retry_after
 from forebay.transport.exchange import Exchange
-from forebay.transport.failures import Kind, TransportError
 from forebay.transport.handles import Profile, profile_of
+from forebay.transport.heads import retry_after
 from forebay.transport.poller import IN, OUT, Bell, Poller
 from forebay.transport.requests import Outcome
 from forebay.transport.settings import TransportSettings
 from forebay.transport.slot import Slot
 from forebay.transport.traffic import Traffic
+from forebay.transport.transport_errors import Kind, TransportError
 
 _log = logging.getLogger(__name__)
 _SWEEP_SECONDS = 0.5

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import quote, urljoin, urlsplit
 
-from forebay.transport.answers import Head
-from forebay.transport.failures import Kind, TransportError
+from forebay.transport.heads import Head
 from forebay.transport.requests import Request, Route, origin_of
+from forebay.transport.transport_errors import Kind, TransportError
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 10

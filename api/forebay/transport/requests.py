@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
-from forebay.transport.answers import Head
-from forebay.transport.failures import Kind, TransportError, redacted
+from forebay.transport.heads import Head
 from forebay.transport.proxies import Proxy
 from forebay.transport.settings import Limits
 from forebay.transport.signing import Credentials
 from forebay.transport.tls import TLS
+from forebay.transport.transport_errors import Kind, TransportError, redacted
 
 #: Whether an IP address may be connected to.
 Guard = Callable[[str], bool]

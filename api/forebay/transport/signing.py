@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from forebay.transport.failures import Kind, TransportError
+from forebay.transport.transport_errors import Kind, TransportError
 
 _DOTTED = re.compile(r"/(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)
 _UNSIGNED = "UNSIGNED-PAYLOAD"

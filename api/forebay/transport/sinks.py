@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
-from forebay.transport.answers import Head
-from forebay.transport.failures import Kind, TransportError
+from forebay.transport.heads import Head
+from forebay.transport.transport_errors import Kind, TransportError
 
 #: What a sink gives for bytes that it cannot take now.
 FULL = object()

@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 import pycurl  # type: ignore[import-untyped]
 
-from forebay.transport.answers import Head, ends_head, head_of
 from forebay.transport.decoding import UNDONE, Decoded
 from forebay.transport.exchange import Exchange
-from forebay.transport.failures import Kind, TransportError, failure_of, refusing_proxy
 from forebay.transport.guard import check_literal, refused
 from forebay.transport.handles import Profile, header_line, prepare, refusal, set_method
+from forebay.transport.heads import Head, ends_head, head_of
 from forebay.transport.requests import Outcome, Request
 from forebay.transport.settings import TransportSettings
 from forebay.transport.signing import Credentials, sign
 from forebay.transport.sinks import FULL, BytesSink, Sink
+from forebay.transport.transport_errors import Kind, TransportError, failure_of, refusing_proxy
 
 
 class Slot:

@@ -10,8 +10,8 @@ import threading
 from collections import OrderedDict, deque
 
 from forebay.transport.exchange import Exchange
+from forebay.transport.host_window import Window
 from forebay.transport.settings import TransportSettings
-from forebay.transport.window import Window
 
 # What a request in flight takes besides what its sink holds: buffers of TLS and of libcurl.
 _OVERHEAD_BYTES = 32 << 10

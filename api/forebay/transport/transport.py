@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 from forebay.transport import forks
 from forebay.transport.exchange import Exchange
-from forebay.transport.failures import Kind, TransportError
 from forebay.transport.loop import Loop, tell
 from forebay.transport.requests import Outcome, Request, Response
 from forebay.transport.settings import TransportSettings
 from forebay.transport.sinks import BytesSink, Sink
 from forebay.transport.traffic import Traffic
+from forebay.transport.transport_errors import Kind, TransportError
 
 # Descriptors for everything but connections and the files that they fill.
 _SPARE_DESCRIPTORS = 256

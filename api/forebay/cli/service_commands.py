@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forebay.cli.flower import run as run_flower
-from forebay.cli.logs import log_supervisor, log_worker
+from forebay.cli.log_lines import log_supervisor, log_worker
 from forebay.cli.output import Json, count, say
+from forebay.cli.shared_options import State, settings
 from forebay.cli.stack import Stack
-from forebay.cli.state import State, settings
 from forebay.config import mask_url
 
 if TYPE_CHECKING:

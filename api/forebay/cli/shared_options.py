@@ -155,10 +155,10 @@ class State:
 
         Raises:
             ConfigError: a setting is not allowed.
-            VolumeError: as `forebay.volumes.volumes.Volumes.check_known`.
+            VolumeError: as `forebay.volumes.known_volumes.Volumes.check_known`.
         """
         from forebay.cache import MediaCache
-        from forebay.volumes.volumes import Volumes
+        from forebay.volumes.known_volumes import Volumes
 
         config = self.config()
         with contextlib.closing(Volumes(config)) as volumes:
@@ -173,9 +173,9 @@ class State:
 
         Raises:
             ConfigError: a setting is not allowed.
-            VolumeError: as `forebay.volumes.volumes.Volumes.cache`, or `check_known`.
+            VolumeError: as `forebay.volumes.known_volumes.Volumes.cache`, or `check_known`.
         """
-        from forebay.volumes.volumes import Volumes
+        from forebay.volumes.known_volumes import Volumes
 
         volumes = Volumes(self.config())
         if known:
@@ -186,9 +186,9 @@ class State:
         """The caches by volume name if ``--volume`` names several (see `volumes`), else ``None``.
 
         Raises:
-            ConfigError, VolumeError: as `forebay.volumes.volumes.Volumes.look`.
+            ConfigError, VolumeError: as `forebay.volumes.known_volumes.Volumes.look`.
         """
-        from forebay.volumes.volumes import Volumes
+        from forebay.volumes.known_volumes import Volumes
 
         names = self.volumes()
         return None if names is None else Volumes(self.config()).look(names)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from forebay.cli.output import Json, emit, say, table
-from forebay.cli.state import State, settings
+from forebay.cli.shared_options import State, settings
 from forebay.config import config_path
 
 _COLORS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "wrong": typer.colors.RED}

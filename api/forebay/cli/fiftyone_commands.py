@@ -9,7 +9,7 @@ from typing import Literal
 import typer
 
 from forebay.cli.output import Json, emit, put, say, warn
-from forebay.cli.state import settings
+from forebay.cli.shared_options import settings
 from forebay.config import fiftyone_config
 
 _HELP = "Let FiftyOne use cloud media: enable, disable, status."

@@ -9,7 +9,7 @@ import typer
 
 from forebay.cli import targets
 from forebay.cli.output import Json, count, emit, put, say, span, table
-from forebay.cli.state import State, settings
+from forebay.cli.shared_options import State, settings
 from forebay.config.sizes import parse_duration
 from forebay.volume.leases import Lease, find_lease
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from forebay import logs
-from forebay.cli import following, targets, volumes
+from forebay.cli import following, targets, volume_commands
 from forebay.cli.output import Json, count, emit, put, say, warn
-from forebay.cli.state import State, settings
+from forebay.cli.shared_options import State, settings
 from forebay.config.sizes import human, parse_duration
 from forebay.errors import ObjectNotFoundError, UriError
 from forebay.manifests.listing import Listing, is_prefix
@@ -117,17 +117,17 @@ def _several(
 ) -> int:
     # Imported here: a prefetch into one volume does without Celery.
     from forebay.volumes import broadcast
-    from forebay.volumes.volumes import Volumes
+    from forebay.volumes.known_volumes import Volumes
 
     caches, skipped = Volumes(state.config()).choose(names)
     # Sources are the same for all of them; listing needs no volume.
     listing = targets.expand_targets(next(iter(caches.values())), wanted, include, exclude)
     jobs = broadcast.create(caches, listing.uris, update=update, lease=lease, skipped=skipped)
-    volumes.introduce(jobs)
+    volume_commands.introduce(jobs)
     if not wait:
-        return volumes.leave(state, jobs, json)
+        return volume_commands.leave(state, jobs, json)
     jobs.start()
-    return volumes.follow(state, jobs, json)
+    return volume_commands.follow(state, jobs, json)
 
 
 def _dry_run(cache: MediaCache, listing: Listing, update: bool, json: bool) -> int:

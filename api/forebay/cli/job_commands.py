@@ -9,7 +9,7 @@ import typer
 from forebay import logs
 from forebay.cli import following
 from forebay.cli.output import Json, ago, emit, put, say, table
-from forebay.cli.state import State, settings
+from forebay.cli.shared_options import State, settings
 from forebay.config.sizes import human
 
 

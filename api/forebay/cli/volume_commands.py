@@ -11,12 +11,12 @@ import typer
 from forebay import logs
 from forebay.cli import following
 from forebay.cli.output import Json, ago, count, emit, put, say, table, warn, writes_json
-from forebay.cli.state import State, settings
+from forebay.cli.shared_options import State, settings
 from forebay.config.sizes import human
 
 if TYPE_CHECKING:
     from forebay.volumes.broadcast import Broadcast
-    from forebay.volumes.volumes import VolumeStatus
+    from forebay.volumes.known_volumes import VolumeStatus
 
 _EPILOG = """
 [bold]Examples[/]
@@ -48,7 +48,7 @@ def volumes(
 ) -> int:
     """List the volumes of the Redis: size, use, workers alive, rate of the last minute, and place."""
     # Imported here, so that --help and the other commands of this module start without it.
-    from forebay.volumes.volumes import Volumes
+    from forebay.volumes.known_volumes import Volumes
 
     known = Volumes(State.of(ctx).config())
     if forget is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from forebay.cli.output import Json, emit, put, say
-from forebay.cli.state import State, settings
+from forebay.cli.shared_options import State, settings
 
 _EPILOG = """
 [bold]Examples[/]

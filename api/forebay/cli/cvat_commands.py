@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from forebay.cli.output import Json, count, emit, put, say, warn
-from forebay.cli.state import State, settings
+from forebay.cli.shared_options import State, settings
 from forebay.cli.targets import Column, Counter, read_targets
 
 _HELP = "Annotate media in a bucket with CVAT: manifest, attach."

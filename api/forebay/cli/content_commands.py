@@ -12,7 +12,7 @@ import typer
 
 from forebay.cli import targets
 from forebay.cli.output import Json, clock, count, emit, put, say, warn
-from forebay.cli.state import State, settings
+from forebay.cli.shared_options import State, settings
 from forebay.config.sizes import human, parse_size
 from forebay.manifests.listing import is_prefix
 from forebay.uri import entry_of, is_local, uri_of
