@@ -48,7 +48,7 @@ class _Service:
         return f"the {self.name} has ended with status {self.process.returncode}"
 
 
-class _StoppedError(Exception):
+class _ServiceEndedError(Exception):
     """A part of the stack has ended by itself."""
 
 
@@ -90,7 +90,7 @@ class Stack:
             self._watch()
         except _AskedToStop:
             say("stopping …")
-        except _StoppedError as error:
+        except _ServiceEndedError as error:
             complain(str(error))
             return 1
         finally:
@@ -157,9 +157,9 @@ class Stack:
         deadline = time.monotonic() + _START_SECONDS
         while not ready():
             if service.ended:
-                raise _StoppedError(service.end)
+                raise _ServiceEndedError(service.end)
             if time.monotonic() > deadline:
-                raise _StoppedError(f"the {service.name} is not ready after {_START_SECONDS:.0f} s")
+                raise _ServiceEndedError(f"the {service.name} is not ready after {_START_SECONDS:.0f} s")
             self._pause()
 
     def _watch(self) -> None:
@@ -167,7 +167,7 @@ class Stack:
             self._pause()
             for service in [service for service in self._services if service.ended]:
                 if service.name == "worker":
-                    raise _StoppedError(service.end)
+                    raise _ServiceEndedError(service.end)
                 warn(service.end)
                 self._services.remove(service)
 
@@ -213,7 +213,7 @@ def _free_port(wanted: int) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((_FLOWER_ADDRESS, port))
             return int(probe.getsockname()[1])
-    raise _StoppedError("no port is free for Flower")
+    raise _ServiceEndedError("no port is free for Flower")
 
 
 def _listens(port: int) -> bool:

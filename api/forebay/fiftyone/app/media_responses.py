@@ -15,7 +15,7 @@ from forebay.errors import (
     TransientSourceError,
     UriError,
 )
-from forebay.fiftyone.app.response_bodies import Body
+from forebay.fiftyone.app.response_bodies import ResponseBody
 from forebay.sources.base import Buffer
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
@@ -49,7 +49,7 @@ class MediaResponse:
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     pieces: Iterator[Buffer] = field(default_factory=lambda: iter(()))
-    body: Body | None = None
+    body: ResponseBody | None = None
 
     def close(self) -> None:
         """Stops reading."""
@@ -67,7 +67,7 @@ def requested_start(headers: Mapping[str, str]) -> int | None:
     return 0 if match is None else int(match[1]) if match[1] else None
 
 
-def from_body(body: Body, headers: Mapping[str, str], *, name: str, seconds: float) -> MediaResponse:
+def from_body(body: ResponseBody, headers: Mapping[str, str], *, name: str, seconds: float) -> MediaResponse:
     """The response to a GET or HEAD request: the whole body, a range of it, or 304.
 
     Args:
@@ -138,7 +138,7 @@ def from_error(error: ForebayError) -> MediaResponse:
     return refusal(status, str(error))
 
 
-def _requested_range(headers: Mapping[str, str], body: Body) -> tuple[int, int] | None:
+def _requested_range(headers: Mapping[str, str], body: ResponseBody) -> tuple[int, int] | None:
     """The range that a request asks for; ``None`` for the whole body, empty if it is not satisfiable."""
     match = _RANGE.match(headers.get("range", ""))
     if match is None or match[0] == "bytes=-" or body.size is None:

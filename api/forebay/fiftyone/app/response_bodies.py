@@ -24,7 +24,7 @@ _MAX_PIECE_BYTES = 4 << 20
 
 
 @dataclass
-class Body:
+class ResponseBody:
     """One object, open for reading.
 
     Attributes:
@@ -52,7 +52,7 @@ class Body:
 
 
 @dataclass
-class CachedBody(Body):
+class CachedBody(ResponseBody):
     """A cached copy. An open file stays readable even if it is evicted meanwhile."""
 
     file: io.FileIO = field(kw_only=True)
@@ -70,7 +70,7 @@ class CachedBody(Body):
 
 
 @dataclass
-class RemoteBody(Body):
+class RemoteBody(ResponseBody):
     """An object at its source; only what is sent is fetched."""
 
     cache: MediaCache = field(kw_only=True)

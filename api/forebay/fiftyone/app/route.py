@@ -80,7 +80,7 @@ def _signed_url(uri: MediaURI) -> str | None:
     return cache.engine.sources.for_uri(uri).sign(uri, expires_seconds=_SIGNED_SECONDS)
 
 
-def _body(uri: MediaURI, start: int | None) -> response_bodies.Body:
+def _body(uri: MediaURI, start: int | None) -> response_bodies.ResponseBody:
     cache = media_cache()
     return (
         response_bodies.open_cached(cache, uri)

@@ -75,7 +75,7 @@ class _Task:
     start: Start
 
 
-class _StoppedError(Exception):
+class _ListingStoppedError(Exception):
     """The caller wants no further pages."""
 
 
@@ -141,7 +141,7 @@ class _Crew:
             error: BaseException | None = None
             try:
                 self._list(task)
-            except _StoppedError:
+            except _ListingStoppedError:
                 pass
             except PageError as raised:
                 error = SourceError(task.start.where, str(raised))
@@ -179,7 +179,7 @@ class _Crew:
             while len(self._pages) >= self._max_busy and not self._ended:
                 self._changed.wait()
             if self._ended:
-                raise _StoppedError
+                raise _ListingStoppedError
             self._pages.append((number, page))
             self._changed.notify_all()
 
