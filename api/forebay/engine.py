@@ -315,7 +315,7 @@ class _Writable:
             min(config.claim_ttl_seconds / 4, _MAX_HEARTBEAT_SECONDS),
             (
                 session.extend,
-                session.trim,
+                session.release_unused,
                 opened.flush,
                 lambda: _announce(config, index),
                 self.maintenance.run,

@@ -165,7 +165,7 @@ def test_a_request_waits_for_downloads_under_way(
 
     # then it waits, and gets it when the other gives up.
     reservation.close()
-    busy.trim()
+    busy.release_unused()
     request.join()
     assert cached(cache, [uri]) == [0]
 

@@ -215,7 +215,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert (totals.published, totals.count) == (self.model.size, len(self.model.order))
         assert totals.leased == sum(SIZES[n] for n in self.model.order if n in self.model.leased)
         assert (totals.unindexed, index.claims.all()) == (0, {})
-        engine.open_session().trim()
+        engine.open_session().release_unused()
         assert index.entries.totals().reserved == 0
         assert os.listdir(engine.files.layout().temporary_dir) == []
 

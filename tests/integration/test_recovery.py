@@ -101,7 +101,7 @@ class TestDeadProcess:
         reconciled(cache)
         totals = cache.engine.open_index().entries.totals()
         assert (totals.published, totals.count) == (1200, 1)
-        cache.engine.open_session().trim()
+        cache.engine.open_session().release_unused()
         assert cache.engine.open_index().entries.totals().reserved == 0
 
     def test_an_evictor_that_died_half_way_is_cleaned_up_after(

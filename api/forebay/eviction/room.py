@@ -105,7 +105,7 @@ class Room:
         size, reservation = request.size, request.reservation
         slack = 0 if self._limit is None else min(self._limit // 100, _MAX_SLACK)
         while (shortage := reservation.grow(size)) is not None:
-            self._session.trim()
+            self._session.release_unused()
             missing = size - reservation.size + slack
             if self._limit is not None:
                 # Without what this process had reserved in advance.

@@ -116,7 +116,7 @@ class Run:
             raise
         finally:
             # What was reserved in advance is for others to use.
-            self._session.trim()
+            self._session.release_unused()
 
     # Beginning
 

@@ -1,7 +1,7 @@
 -- Sets the reservation of one session, if the limit admits it. The amounts are absolute, so that
 -- sending the same request again after a lost answer changes nothing.
 -- KEYS  1 meta (hash)  2 reserved (hash)  3 sessions (zset)
--- ARGV  1 session  2 the least, bytes  3 the most, bytes  4 the cache's limit, bytes; -1 for none
+-- ARGV  1 session  2 minimum bytes  3 maximum bytes  4 the cache's limit, bytes; -1 for none
 -- Returns {granted bytes in all or -1, published, reserved by all, not indexed yet, leased}.
 -- Error SESSION when the session has been reaped.
 if not redis.call('ZSCORE', KEYS[3], ARGV[1]) then
@@ -11,15 +11,15 @@ local meta = redis.call('HMGET', KEYS[1], 'published', 'reserved', 'unindexed', 
 local published, total, unindexed, leased =
   tonumber(meta[1] or 0), tonumber(meta[2] or 0), tonumber(meta[3] or 0), tonumber(meta[4] or 0)
 local mine = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0)
-local least, most, limit = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local granted = most
+local min_size, max_size, limit = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local granted = max_size
 if limit >= 0 then
   local room = limit - published - unindexed - (total - mine)
   -- Where space is short, a session gets what it needs now and reserves nothing in advance.
-  if room < most then
-    granted = least
+  if room < max_size then
+    granted = min_size
   end
-  if room < least and least > mine then
+  if room < min_size and min_size > mine then
     return {-1, published, total, unindexed, leased}
   end
 end

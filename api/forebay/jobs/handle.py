@@ -16,16 +16,17 @@ from forebay.jobs.dispatcher import Dispatcher
 from forebay.jobs.ledger import abandoned, break_off
 from forebay.jobs.status import JobState, JobStatus
 
+# How long the properties show one snapshot of a job that has not ended.
+_SNAPSHOT_SECONDS = 0.2
 _POLL_SECONDS = (0.02, 0.5)
 
 
 class Job:
     """A handle on a job; `MediaCache.download_media` and `MediaCache.job` make one.
 
-    Counts and state are properties. While the job runs, or is cancelled, each access reads the job anew, in
-    one round trip. Once it is done, the properties keep the values of the last reading and need no round
-    trip; `start`, `retry`, `reopen`, `cancel` and `forget` of this handle end that. Changes that another
-    process makes to a job that is done show after `status`, which always reads anew.
+    Counts and state are properties of one snapshot, so what is read together fits together. A snapshot is
+    replaced when it is 0.2 s old, or for good when the job is done; `start`, `retry`, `reopen`, `cancel` and
+    `forget` of this handle drop it. `status` always reads anew.
 
     Attributes:
         id: the job's id.
@@ -40,6 +41,7 @@ class Job:
         self._dispatcher = dispatcher
         self._records = index.jobs
         self._snapshot: JobStatus | None = None
+        self._read_at = 0.0
 
     def __repr__(self) -> str:
         return f"Job({self.id!r})"
@@ -62,7 +64,7 @@ class Job:
                 "`forebay jobs` lists those that are",
                 job=self.id,
             )
-        self._snapshot = JobStatus.parse(self.id, fields)
+        self._snapshot, self._read_at = JobStatus.parse(self.id, fields), time.monotonic()
         return self._snapshot
 
     @property
@@ -226,9 +228,13 @@ class Job:
             self._dispatcher.pause(self.id, pause.next())
 
     def _latest(self) -> JobStatus:
-        """The last snapshot where the job had ended by then, else a new one."""
+        """The last snapshot, unless it is too old and the job has not ended by then; else a new one."""
         last = self._snapshot
-        return last if last is not None and last.state == "done" else self.status()
+        if last is not None and (
+            last.state == "done" or time.monotonic() - self._read_at < _SNAPSHOT_SECONDS
+        ):
+            return last
+        return self.status()
 
     def _status_after(self, before: JobStatus | None) -> JobStatus:
         """The status now; ``before`` is the last one that was read, for the error."""

@@ -85,8 +85,12 @@ class Recovery:
                 for session in index.sessions.remembered():
                     self.reap(session)
                 directories = (layout.media_dir, layout.temporary_dir)
-                on_disk = sum(size for directory in directories for _, size in files_below(directory))
-                index.state.recovered(run_id, max(0, on_disk - index.entries.totals().published))
+                sizes = [size for directory in directories for _, size in files_below(directory)]
+                published = index.entries.totals().published
+                index.state.recovered(run_id, max(0, sum(sizes) - published))
+                if not sizes and not published:
+                    # A new volume: there is nothing to compare.
+                    index.state.note_upkeep("swept", time.time())
                 # Redis may have forgotten that a lock was given back.
                 index.locks.drop(index.keys.maintenance, index.keys.evictor)
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from forebay.index import Download, Index, SessionLostError, Space
 
 _MAX_BLOCK = 32 << 20
-_LOCK_SECONDS = 0.005
 
 
 class Reservation:
@@ -38,7 +37,7 @@ class Reservation:
             SessionLostError: the session is gone, and with it every claim of this process.
         """
         if size > self.size:
-            shortage = self._pool.take(size - self.size, self.token)
+            shortage = self._pool.reserve(size - self.size, self.token)
             if shortage is not None:
                 return shortage
             self.size = size
@@ -51,7 +50,7 @@ class Reservation:
             SessionLostError: as `grow`.
         """
         if size > self.size:
-            if not self._pool.take_held(size - self.size, self.token):
+            if not self._pool.reserve_at_once(size - self.size, self.token):
                 return False
             self.size = size
         return True
@@ -59,7 +58,7 @@ class Reservation:
     def shrink(self, size: int) -> None:
         """Gives back all but ``size`` bytes."""
         if self.size > size:
-            self._pool.give_back(self.size - size, self.token)
+            self._pool.release(self.size - size, self.token)
             self.size = size
 
     def close(self) -> None:
@@ -93,6 +92,8 @@ class ReservationPool:
         self._block = _MAX_BLOCK if limit is None else min(_MAX_BLOCK, limit // 64)
         self._before = before
         self._is_disk_short = is_disk_short
+        # Calls of Redis come one after the other; the numbers can be read and changed meanwhile.
+        self._calls = threading.Lock()
         self._lock = threading.Lock()
         self._session = ""
         self._held = 0
@@ -103,25 +104,20 @@ class ReservationPool:
         with self._lock:
             self._session, self._held, self._used = session, 0, 0
 
-    def take_held(self, size: int, token: str) -> bool:
+    def reserve_at_once(self, size: int, token: str) -> bool:
         """Gives ``size`` bytes to a download, if so many are reserved and not in use. Never waits for Redis.
 
         Raises:
             SessionLostError: the session of the token is gone.
         """
-        # Another thread may be asking Redis for more, with the lock.
-        if not self._lock.acquire(timeout=_LOCK_SECONDS):
-            return False
-        try:
+        with self._lock:
             self._check(token)
             if self._held - self._used < size:
                 return False
             self._used += size
             return True
-        finally:
-            self._lock.release()
 
-    def take(self, size: int, token: str) -> Space | None:
+    def reserve(self, size: int, token: str) -> Space | None:
         """Gives ``size`` bytes to the download that has the claim ``token``.
 
         Returns:
@@ -131,41 +127,38 @@ class ReservationPool:
             SessionLostError: the session of the token is gone.
         """
         self._before()
-        if self.take_held(size, token):
+        if self.reserve_at_once(size, token):
             return None
         # The disk is looked at once for every block that is reserved, and without the lock.
         if self._is_disk_short(size):
             totals = self._index.entries.totals()
             return Space(-1, totals.published, totals.reserved, totals.unindexed, totals.leased)
-        with self._lock:
-            self._check(token)
-            if self._held - self._used < size:
-                wanted = self._used + size
-                answer = self._index.reservations.set(
-                    self._session, wanted, wanted + self._block, self._limit
-                )
-                if answer.granted < 0:
-                    return answer
-                self._held = answer.granted
-            self._used += size
+        with self._calls:
+            if self.reserve_at_once(size, token):
+                return None
+            answer = self._set(size)
+            if answer.granted < 0:
+                return answer
+            with self._lock:
+                self._check(token)
+                self._used += size
             return None
 
-    def give_back(self, size: int, token: str) -> None:
-        """Takes back what `take` gave; void when the session of ``token`` is gone."""
+    def release(self, size: int, token: str) -> None:
+        """Takes back what `reserve` gave; void when the session of ``token`` is gone."""
         with self._lock:
             if self._is_ours(token):
                 self._used -= size
 
-    def trim(self) -> None:
+    def release_unused(self) -> None:
         """Gives back to the volume what no download uses.
 
         Raises:
             SessionLostError: the session is gone.
         """
-        with self._lock:
+        with self._calls:
             if self._held > self._used:
-                answer = self._index.reservations.set(self._session, self._used, self._used, self._limit)
-                self._held = answer.granted
+                self._set(0)
 
     def commit(self, done: Sequence[Download]) -> list[bool]:
         """Publishes downloads: their reserved bytes become published ones.
@@ -173,11 +166,30 @@ class ReservationPool:
         Returns:
             for each whether it was published; not so when its claim was lost.
         """
-        # With the lock, so that what is held is always what Redis said last.
-        with self._lock:
-            answers, self._held = self._index.claims.commit(self._session, done)
-            self._used -= sum(d.size for d in done if self._is_ours(d.token))
+        with self._calls:
+            session = self._session
+            answers, held = self._index.claims.commit(session, done)
+            with self._lock:
+                if session == self._session:
+                    self._held = held
+                    self._used -= sum(d.size for d in done if self._is_ours(d.token))
             return answers
+
+    def _set(self, more: int) -> Space:
+        """Reserves what is in use and ``more`` bytes; beside these a block, where there is room for it."""
+        with self._lock:
+            session, held, wanted = self._session, self._held, self._used + more
+            # Until Redis has answered, nothing is given out of what it may take back.
+            self._held = self._used
+        block = self._block if more else 0
+        try:
+            answer = self._index.reservations.set(session, wanted, wanted + block, self._limit)
+            held = answer.granted if answer.granted >= 0 else held
+        finally:
+            with self._lock:
+                if session == self._session:
+                    self._held = held
+        return answer
 
     def _check(self, token: str) -> None:
         if not self._is_ours(token):

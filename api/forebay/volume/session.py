@@ -179,11 +179,11 @@ class Session:
         """An empty reservation for the download that has the claim ``token``."""
         return Reservation(self._pool, token)
 
-    def trim(self) -> None:
+    def release_unused(self) -> None:
         """Gives back to the volume what is reserved and not in use."""
         session = self.id
         try:
-            self._pool.trim()
+            self._pool.release_unused()
         except SessionLostError:
             self.renew(session)
 
