@@ -163,7 +163,7 @@ class Engine:
         """The path of a cached file, which is downloaded at once when it is missing; or of a local one.
 
         Raises:
-            ForebayError: it cannot be had.
+            ForebayError: the file cannot be downloaded.
         """
         if is_local(uri):
             return local_file(uri)

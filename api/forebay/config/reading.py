@@ -1,8 +1,8 @@
 """Reads settings from the environment and from the JSON file.
 
-The environment beats the JSON file, which beats the defaults; an argument beats them all. A setting
-``<name>`` is the key ``<name>`` in the file and the variable ``FIFTYONE_MEDIA_CACHE_<NAME>`` in the
-environment, except for the few whose variable FiftyOne has named. An empty variable counts as not set.
+The order of precedence is: arguments, the environment, the JSON file, the defaults. A setting ``<name>`` is
+the key ``<name>`` in the file and the variable ``FIFTYONE_MEDIA_CACHE_<NAME>`` in the environment, except for
+the few whose variable FiftyOne has named. An empty variable counts as not set.
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ class HTTPSource(Reader):
             raise SourceError(target.redacted, f"{target.bucket!r} is not the name of a host")
         trusted = self._allowlist.trusts(target)
         if not trusted:
-            # Some spellings are resolved by nobody but us, and a proxy would connect for us.
+            # The transport checks the addresses that it connects to, but not those that a proxy connects to.
             address = literal_address(target.bucket)
             if address is not None and not is_public(address):
                 raise refuse_private(target, address)

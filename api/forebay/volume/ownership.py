@@ -28,7 +28,7 @@ def join(config: MediaCacheConfig, index: Index) -> None:
         check_name(config.cache_dir, owner, config.volume)
     if known is None:
         # A new index, or one that was started empty: then the directory remembers its id, and its
-        # files are taken in again.
+        # files are added to the index again.
         if owner is not None and not same:
             # Refused before anything is written into an index that belongs to another directory, or to none.
             claim_volume(config.cache_dir, "", url_masked=url)
