@@ -163,7 +163,8 @@ def get(
     if is_prefix(uri):
         shown = redact(uri)
         raise UriError(
-            f"{shown} is a prefix, and get takes one object: `forebay prefetch {shown}` takes all below it"
+            f"{shown} is a prefix, and get takes one object: `forebay prefetch {shown}` takes all below it",
+            uri=shown,
         )
     path = State.of(ctx).cache().local_path(uri)
     if not os.path.exists(path):

@@ -202,7 +202,8 @@ class JobMaker:
         configured = self._dispatcher.config.message_size if wanted is None else wanted
         if configured != "auto" and not (isinstance(configured, int) and 1 <= configured <= 1000):
             raise ConfigError(
-                f"message_size={configured!r} is not allowed: must be 'auto' or a number from 1 to 1000"
+                f"message_size={configured!r} is not allowed: must be 'auto' or a number from 1 to 1000",
+                setting="message_size",
             )
         return sized(configured, samples, threads)
 

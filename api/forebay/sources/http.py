@@ -63,7 +63,10 @@ class HTTPSource(Reader):
         options = dict(config.extra_client_kwargs.get("http", {}))
         if unknown := sorted(set(options) - _OPTIONS):
             known = ", ".join(sorted(_OPTIONS))
-            raise ConfigError(f"setting extra_client_kwargs: 'http' has no {unknown[0]!r}; known are {known}")
+            raise ConfigError(
+                f"setting extra_client_kwargs: 'http' has no {unknown[0]!r}; known are {known}",
+                setting="extra_client_kwargs",
+            )
         where = "setting extra_client_kwargs, 'http'"
         self._private = [(name, str(value)) for name, value in dict(options.get("headers") or {}).items()]
         if auth := options.get("auth"):

@@ -38,7 +38,9 @@ def join(config: MediaCacheConfig, index: Index) -> None:
             raise VolumeError(
                 f"the volume {config.volume!r} of {url or 'the embedded index'} is the directory "
                 f"{directory}, not {config.cache_dir}: set FIFTYONE_MEDIA_CACHE_VOLUME to a name of its own "
-                "for this directory, or FIFTYONE_MEDIA_CACHE_DIR to the shared one"
+                "for this directory, or FIFTYONE_MEDIA_CACHE_DIR to the shared one",
+                volume=config.volume,
+                path=config.cache_dir,
             )
         # The same directory, emptied by hand: recovery finds out that its files are gone.
         index.state.forget_recovery()
