@@ -1,4 +1,4 @@
-"""What the documentation's site has beside ``docs/``; mkdocs calls these functions (``hooks`` in mkdocs.yml).
+"""Adds pages from outside ``docs/`` to the site; mkdocs calls these functions (``hooks`` in mkdocs.yml).
 
 The pages are read on a forge as well, where a link may lead to any file of the repository. On the site
 README, CONTRIBUTING, SECURITY and CHANGELOG are pages as they are, and each other file that a page leads to
@@ -80,7 +80,7 @@ def _resolved(source: Path, link: str) -> Path:
 
 
 def _targets(source: Path, root: Path, docs: Path) -> Iterator[Path]:
-    """What a page leads to that is no page yet."""
+    """The files that a page links to and that are no page yet."""
     for link in _LINK.findall(source.read_text()):
         target = _resolved(source, link)
         known = target.is_relative_to(docs) or _named(target, root) in PAGES

@@ -163,7 +163,7 @@ class Engine:
         """The path of a cached file, which is downloaded at once when it is missing; or of a local one.
 
         Raises:
-            ForebayError: it cannot be had.
+            ForebayError: the file cannot be downloaded.
         """
         if is_local(uri):
             return local_file(uri)
@@ -344,5 +344,7 @@ def _announce(config: MediaCacheConfig, index: Index) -> None:
 def _read_only(config: MediaCacheConfig) -> VolumeError:
     return VolumeError(
         f"the volume {config.volume!r} at {config.cache_dir} belongs to another user, and this user can "
-        "only read it: let its workers fetch missing samples, with `forebay prefetch`, or run as that user"
+        "only read it: let its workers fetch missing samples, with `forebay prefetch`, or run as that user",
+        volume=config.volume,
+        path=config.cache_dir,
     )

@@ -26,22 +26,49 @@ class ForebayError(Exception):
 
 
 class ConfigError(ForebayError):
-    """A setting is unknown or has a bad value; the message names the file or variable."""
+    """A setting is unknown or has a bad value; the message names the file or variable.
+
+    Attributes:
+        setting: the name of the setting, wherever its value came from. For other values it is the name of
+            the environment variable or argument; ``None`` also where several settings do not go together.
+    """
 
     exit_status = 2
 
+    def __init__(self, message: str, *, setting: str | None = None) -> None:
+        super().__init__(message)
+        self.setting = setting
+
 
 class UriError(ForebayError, ValueError):
-    """A URI cannot be parsed, or its scheme is not supported."""
+    """A URI cannot be parsed, or its scheme is not supported.
+
+    Attributes:
+        uri: the URI, without secrets.
+    """
 
     exit_status = 2
     kind = "bad_uri"
 
+    def __init__(self, message: str, *, uri: str | None = None) -> None:
+        super().__init__(message)
+        self.uri = uri
+
 
 class ManifestError(ForebayError, ValueError):
-    """A manifest has a line that cannot be read; the message names the file and the line."""
+    """A manifest cannot be read, has a line that cannot be read, or names nothing.
+
+    Attributes:
+        file: the path or URI of the manifest, as the message names it; ``standard input`` for that.
+        line: the number of the line, from 1; ``None`` also where the problem is not a single line.
+    """
 
     exit_status = 2
+
+    def __init__(self, message: str, *, file: str | None = None, line: int | None = None) -> None:
+        super().__init__(message)
+        self.file = file
+        self.line = line
 
 
 class IndexUnavailableError(ForebayError):
@@ -51,29 +78,50 @@ class IndexUnavailableError(ForebayError):
 
 
 class VolumeError(ForebayError):
-    """The cache directory cannot be used, or belongs to another index."""
+    """The cache directory cannot be used, or belongs to another index; or there is no such volume.
+
+    Attributes:
+        volume: the name of the volume.
+        path: the cache directory, or the file in it that cannot be used.
+    """
 
     exit_status = 2
+
+    def __init__(self, message: str, *, volume: str | None = None, path: str | None = None) -> None:
+        super().__init__(message)
+        self.volume = volume
+        self.path = path
 
 
 class CacheFullError(ForebayError):
     """No space can be made: the entries are leased or claimed, or the disk is at its floor.
 
     Attributes:
+        uri: the object that the space was for, without secrets.
         needed: the space that was asked for, in bytes.
         limit: the size of the cache, in bytes; ``None`` also where it has no limit.
         held: how much of the cache leases, claims and reservations keep from eviction, in bytes.
+        errno: the operating system's number, if it refused to write the file: ``errno.ENOSPC``, for example.
     """
 
     kind = "cache_full"
 
     def __init__(
-        self, message: str, *, needed: int | None = None, limit: int | None = None, held: int | None = None
+        self,
+        message: str,
+        *,
+        uri: str | None = None,
+        needed: int | None = None,
+        limit: int | None = None,
+        held: int | None = None,
+        errno: int | None = None,
     ) -> None:
         super().__init__(message)
+        self.uri = uri
         self.needed = needed
         self.limit = limit
         self.held = held
+        self.errno = errno
 
 
 class ObjectTooLargeError(CacheFullError):
@@ -85,15 +133,25 @@ class ObjectTooLargeError(CacheFullError):
 
     kind = "too_large"
 
-    def __init__(self, message: str, *, size: int | None = None, limit: int | None = None) -> None:
-        super().__init__(message, needed=size, limit=limit)
+    def __init__(
+        self, message: str, *, uri: str | None = None, size: int | None = None, limit: int | None = None
+    ) -> None:
+        super().__init__(message, uri=uri, needed=size, limit=limit)
         self.size = size
 
 
 class NoWorkersError(ForebayError):
-    """The fleet was asked for, but no worker of this volume is alive."""
+    """The fleet was asked for, but no worker of this volume is alive.
+
+    Attributes:
+        volume: the name of the volume; ``None`` also where none of several volumes has a worker.
+    """
 
     exit_status = 2
+
+    def __init__(self, message: str, *, volume: str | None = None) -> None:
+        super().__init__(message)
+        self.volume = volume
 
 
 class JobNotFoundError(ForebayError, LookupError):

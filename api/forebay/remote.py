@@ -36,7 +36,7 @@ class Remote:
     * `ObjectNotFoundError`, `AccessDeniedError` and other `SourceError`\\ s as its source says.
 
     Args:
-        cache: whose settings and credentials are used, and which must not go on serving what is changed.
+        cache: whose settings and credentials are used, and which must stop serving objects that change.
     """
 
     def __init__(self, cache: MediaCache) -> None:
@@ -49,7 +49,7 @@ class Remote:
         """Size, etag and time of an object, as its source reports them."""
         parsed = parse_object(uri)
         source = self._engine.sources.for_uri(parsed)
-        return self._persistently(lambda: source.head(parsed))
+        return self._retry(lambda: source.head(parsed))
 
     def exists(self, uri: str) -> bool:
         """Whether there is an object with this very name."""
@@ -70,20 +70,20 @@ class Remote:
         """
         parsed = parse_object(uri)
         source = self._engine.sources.for_uri(parsed)
-        return self._persistently(lambda: source.read_range(parsed, start, end, etag=etag))
+        return self._retry(lambda: source.read_range(parsed, start, end, etag=etag))
 
     def list_objects(self, prefix: str, recursive: bool = True) -> list[ObjectInfo]:
         """Every object whose name begins with ``prefix``; see `forebay.sources.base.Source.list`."""
         parsed = parse(prefix)
         source = self._engine.sources.for_uri(parsed)
-        return self._persistently(lambda: list(source.list(parsed, recursive=recursive)))
+        return self._retry(lambda: list(source.list(parsed, recursive=recursive)))
 
     def holds(self, prefix: str) -> bool:
         """Whether there is any object whose name begins with ``prefix``."""
         parsed = parse(prefix)
         source = self._engine.sources.for_uri(parsed)
         # Servers that keep objects as files list folders that are empty by now, but not in a flat listing.
-        return self._persistently(lambda: holds_any(parsed, lambda query: source.page(parsed, query)))
+        return self._retry(lambda: holds_any(parsed, lambda query: source.page(parsed, query)))
 
     def containers(self, scheme: str) -> list[str]:
         """The names of the buckets of a kind of store, such as ``s3``, that the credentials may list.
@@ -93,7 +93,7 @@ class Remote:
         return list(self._engine.sources.for_uri(MediaURI("", scheme, "", "")).containers())
 
     def sign(self, uri: str, expires_seconds: int, method: str = "GET") -> str:
-        """A URL that anyone can use, for one method, until it expires."""
+        """A URL that works without credentials, for one method, until it expires."""
         parsed = parse_object(uri)
         return self._engine.sources.for_uri(parsed).sign(
             parsed, expires_seconds=expires_seconds, method=method
@@ -118,7 +118,7 @@ class Remote:
         size = file.seek(0, os.SEEK_END)
         kept = False
         try:
-            info = self._persistently(lambda: writer.put(parsed, file, size))
+            info = self._retry(lambda: writer.put(parsed, file, size))
             kept = keep and self._keep(info, file)
         finally:
             if not kept:
@@ -138,7 +138,7 @@ class Remote:
                 return self.put(target, file)  # type: ignore[arg-type]
         self._engine.sources.for_uri(origin)  # which refuses what may not be read
         try:
-            return self._persistently(lambda: writer.copy(origin, parsed))
+            return self._retry(lambda: writer.copy(origin, parsed))
         finally:
             self._drop(target)
 
@@ -154,7 +154,7 @@ class Remote:
             # To delete what is not there succeeds, in S3 as well as at a second attempt.
             self.head(uri)
         try:
-            self._persistently(lambda: writer.delete(parsed))
+            self._retry(lambda: writer.delete(parsed))
         finally:
             self._drop(uri)
 
@@ -172,5 +172,5 @@ class Remote:
             return False
         return True
 
-    def _persistently(self, attempt: Callable[[], _T]) -> _T:
+    def _retry(self, attempt: Callable[[], _T]) -> _T:
         return retry_transient(attempt, self._engine.config.max_attempts)

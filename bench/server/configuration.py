@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.servers.nginx import temporary_paths
+
 _MODULE_DIRECTORIES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/local/lib/nginx/modules")
 _LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 
@@ -26,11 +28,7 @@ http {{
     keepalive_requests 10000000;
     types {{ }}
     default_type application/octet-stream;
-    client_body_temp_path {scratch}/body;
-    proxy_temp_path {scratch}/proxy;
-    fastcgi_temp_path {scratch}/fastcgi;
-    uwsgi_temp_path {scratch}/uwsgi;
-    scgi_temp_path {scratch}/scgi;
+    {temporary_paths}
     map_hash_max_size 1048576;
     map_hash_bucket_size 256;
     ssl_certificate {scratch}/server.pem;
@@ -87,6 +85,7 @@ def configuration(
     servers = "\n".join(_server(root, scratch, name, one) for name, one in listeners.items())
     return _HTTP.format(
         scratch=scratch,
+        temporary_paths=temporary_paths(scratch),
         user=getpass.getuser(),
         modules="\n".join(f"load_module {module};" for module in modules),
         http=http,

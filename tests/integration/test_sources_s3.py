@@ -18,7 +18,7 @@ from forebay.config import MediaCacheConfig
 from forebay.errors import AccessDeniedError, ConfigError, SourceError, TransientSourceError
 from forebay.sources.base import Source
 from forebay.sources.s3 import minio_source, s3_source
-from forebay.uri import parse
+from forebay.uri import MediaURI, parse
 from tests.integration.sites import bytes_of, config
 from tests.servers import Fault, Proxy
 from tests.servers.certificates import self_signed
@@ -217,18 +217,25 @@ class TestSettings:
 class TestRegions:
     """Amazon answers for a bucket of another region with a redirect that only says so."""
 
+    def move(self, proxy: Proxy, bucket: str, path: str) -> None:
+        """Has the next request for a path redirected, as its bucket is in the region ``ap-south-1``."""
+        proxy.fault(path, Fault.s3(301, "PermanentRedirect"), times=1)
+        region = {"x-amz-bucket-region": "ap-south-1"}
+        proxy.fault(f"/{bucket}", Fault(status=301, headers=region), method="HEAD")
+
+    def check_is_remembered(self, proxy: Proxy, source: Source, uri: MediaURI) -> None:
+        assert "/ap-south-1/s3/" in proxy.requests[-1].headers["authorization"]
+        proxy.reset()
+        assert bytes_of(source, uri) == b"hello"
+        assert proxy.count() == 1
+
     def test_a_bucket_elsewhere_is_found_there(self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy):
         uri = parse(s3_server.put(s3_bucket, "x", b"hello"))
-        elsewhere = {"x-amz-bucket-region": "ap-south-1"}
-        s3_proxy.fault(f"/{s3_bucket}/x", Fault.s3(301, "PermanentRedirect"), times=1)
-        s3_proxy.fault(f"/{s3_bucket}", Fault(status=301, headers=elsewhere), method="HEAD")
+        self.move(s3_proxy, s3_bucket, f"/{s3_bucket}/x")
         source = s3(endpoint_url=s3_proxy.endpoint)
 
         assert bytes_of(source, uri) == b"hello"
-        assert "/ap-south-1/s3/" in s3_proxy.requests[-1].headers["authorization"]
-        s3_proxy.reset()
-        assert bytes_of(source, uri) == b"hello"
-        assert s3_proxy.count() == 1, "and is remembered"
+        self.check_is_remembered(s3_proxy, source, uri)
 
     def test_the_region_may_be_named_in_the_answer(
         self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy
@@ -242,16 +249,11 @@ class TestRegions:
 
     def test_a_bucket_elsewhere_is_listed_there(self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy):
         uri = parse(s3_server.put(s3_bucket, "x", b"hello"))
-        elsewhere = {"x-amz-bucket-region": "ap-south-1"}
-        s3_proxy.fault(f"/{s3_bucket}", Fault.s3(301, "PermanentRedirect"), times=1)
-        s3_proxy.fault(f"/{s3_bucket}", Fault(status=301, headers=elsewhere), method="HEAD")
+        self.move(s3_proxy, s3_bucket, f"/{s3_bucket}")
         source = s3(endpoint_url=s3_proxy.endpoint)
 
         assert [info.uri for info in source.list(parse(f"s3://{s3_bucket}/"))] == [uri.raw]
-        assert "/ap-south-1/s3/" in s3_proxy.requests[-1].headers["authorization"]
-        s3_proxy.reset()
-        assert bytes_of(source, uri) == b"hello"
-        assert s3_proxy.count() == 1, "and is remembered"
+        self.check_is_remembered(s3_proxy, source, uri)
 
     def test_a_listing_goes_on_where_the_answer_names_the_region(
         self, s3_server: S3Server, s3_bucket: str, s3_proxy: Proxy

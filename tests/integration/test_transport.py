@@ -707,8 +707,7 @@ def test_http_2(transport: Transport, certificate: Path, tmp_path: Path):
     (tmp_path / "x").write_bytes(b"body" * 50_000)
     (tmp_path / "nginx.conf").write_text(
         f"daemon off; user {getpass.getuser()}; error_log stderr; pid {tmp_path}/pid; events {{ }}\n"
-        f"http {{ access_log off; client_body_temp_path {tmp_path}/t; proxy_temp_path {tmp_path}/t;\n"
-        f"fastcgi_temp_path {tmp_path}/t; uwsgi_temp_path {tmp_path}/t; scgi_temp_path {tmp_path}/t;\n"
+        f"http {{ access_log off; {nginx.temporary_paths(tmp_path)}\n"
         f"server {{ listen 127.0.0.1:{port} ssl http2; root {tmp_path};\n"
         f"ssl_certificate {certificate}; ssl_certificate_key {certificate}; }} }}\n"
     )

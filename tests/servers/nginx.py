@@ -26,11 +26,7 @@ http {{
     keepalive_requests 1000000;
     types {{ }}
     default_type application/octet-stream;
-    client_body_temp_path {scratch}/body;
-    proxy_temp_path {scratch}/proxy;
-    fastcgi_temp_path {scratch}/fastcgi;
-    uwsgi_temp_path {scratch}/uwsgi;
-    scgi_temp_path {scratch}/scgi;
+    {temporary_paths}
     server {{
         listen 127.0.0.1:{port} backlog=1024;
         location = /.ready {{ return 204; }}
@@ -38,6 +34,12 @@ http {{
     }}
 }}
 """
+
+
+def temporary_paths(scratch: Path) -> str:
+    """The directives for temporary files: nginx's own directories for them need root."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    return " ".join(f"{kind}_temp_path {scratch}/{kind};" for kind in kinds)
 
 
 def find() -> str | None:
@@ -64,7 +66,13 @@ def nginx(root: Path) -> Iterator[str]:
         configuration = scratch / "nginx.conf"
         # Its workers read as whoever runs this, also where that is root.
         configuration.write_text(
-            _CONFIGURATION.format(scratch=scratch, port=port, root=root.resolve(), user=getpass.getuser())
+            _CONFIGURATION.format(
+                scratch=scratch,
+                temporary_paths=temporary_paths(scratch),
+                port=port,
+                root=root.resolve(),
+                user=getpass.getuser(),
+            )
         )
 
         def serves() -> bool:

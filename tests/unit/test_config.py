@@ -251,6 +251,12 @@ class TestMessages:
             ),
             (
                 "cache_size_bytes",
+                "1.5",
+                "input should be a valid integer, unable to parse string as an integer, "
+                "or a size such as 50GB",
+            ),
+            (
+                "cache_size_bytes",
                 "-1GB",
                 "input should be a valid integer, unable to parse string as an integer, "
                 "or a size such as 50GB",

@@ -22,8 +22,19 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
-# Sentence, constant ("module:NAME" or "setting:name"), unit. The sentence is a regular expression in
-# which a space matches a line break, too; its group is the figure.
+# The constants that several pages state.
+SHUTDOWN = "forebay.jobs.celery_app:DRAIN_SECONDS+SOFT_SHUTDOWN_SECONDS"
+STALL = "forebay.jobs.monitor:STALL_SECONDS"
+STUCK = "forebay.jobs.dispatcher:STUCK_SECONDS"
+ALIVE = "forebay.index.workers:ALIVE_SECONDS"
+GONE = "forebay.index.workers:GONE_SECONDS"
+PATIENCE = "forebay.index.connection:PATIENCE_SECONDS"
+BREAKER_FAILURES = "forebay.sources.circuit_breaker:_FAILURES_TO_OPEN"
+BREAKER_PAUSE = "forebay.sources.circuit_breaker:_OPEN_SECONDS"
+WORKER_IN_COMPOSE = r"file:compose.yaml:forebay_worker\.health"
+
+# Sentence, constant, unit; `value_of` says how a constant is written. The sentence is a regular expression
+# in which a space matches a line break, too; its group is the figure.
 FIGURES: dict[str, list[tuple[str, str, float]]] = {
     "docs/life-of-a-sample.md": [
         (r"claims up to (\S+) objects", "forebay.fetch.run:BATCH", 1),
@@ -31,27 +42,30 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"when (\S+) s have passed since the last commit", "forebay.fetch.run:FLUSH_SECONDS", 1),
         (r"claimed again, at most (\S+) times", "forebay.fetch.run:_MAX_LOST_CLAIMS", 1),
         (r"`claim_ttl_seconds` \((\S+) s\)", "setting:claim_ttl_seconds", 1),
-        (r"Each call is repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
+        (r"Each call is repeated for (\S+) s", PATIENCE, 1),
     ],
     "docs/jobs-and-dispatch.md": [
         (r"up to (\S+) samples to fetch: 1 sample", "forebay.jobs.message_size:SINGLES", 1),
         (r"leaves (\S+) messages for each worker thread", "forebay.jobs.message_size:SHARE", 1),
         (r"at most (\S+) samples a message", "forebay.jobs.message_size:MAX_MESSAGE_SIZE", 1),
+        (r"a message has at most (\S+) samples", "forebay.jobs.message_size:MAX_MESSAGE_SIZE", 1),
+        (r"`max_requests` \((\S+)\) in flight", "setting:max_requests", 1),
+        (r"begins to fetch with the first (\S+) objects", "forebay.jobs.creation:_FIRST_SAMPLES", 1),
         (r"one message at a time, for at most (\S+) minutes", "forebay_worker.tasks:_BUDGET_SECONDS", MINUTE),
         (r"sends a heartbeat every (\S+) s", "forebay_worker.presence:_HEARTBEAT_SECONDS", 1),
         (r"monitor of each worker \(every (\S+) s\)", "forebay_worker.presence:_HEARTBEAT_SECONDS", 1),
-        (r"counts as alive for (\S+) s", "forebay.index.workers:ALIVE_SECONDS", 1),
-        (r"has begun or ended a message for (\S+) s", "forebay.jobs.dispatcher:STUCK_SECONDS", 1),
-        (r"for (\S+) s with an empty queue", "forebay.jobs.monitor:STALL_SECONDS", 1),
-        (r"for (\S+) s while other messages wait", "forebay.jobs.monitor:STALL_SECONDS", 0.1),
-        (r"monitor notices a loss after (\S+) s", "forebay.jobs.monitor:STALL_SECONDS", 1),
+        (r"counts as alive for (\S+) s", ALIVE, 1),
+        (r"has begun or ended a message for (\S+) s", STUCK, 1),
+        (r"for (\S+) s with an empty queue", STALL, 1),
+        (r"for (\S+) s while other messages wait", STALL, 0.1),
+        (r"monitor notices a loss after (\S+) s", STALL, 1),
         (r"`worker_timeout_seconds` \((\S+) s\)", "setting:worker_timeout_seconds", 1),
         (r"`job_ttl_seconds` \((\S+) days\)", "setting:job_ttl_seconds", DAY),
-        (r"calls are repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
+        (r"calls are repeated for (\S+) s", PATIENCE, 1),
         (r"workers began a message (\S+) times", "forebay_worker.tasks:_MAX_MESSAGE_ATTEMPTS", 1),
         (r"ends a worker (\S+) times", "forebay_worker.tasks:_MAX_SAMPLE_ATTEMPTS", 1),
         (r"visibility timeout \| (\S+) hour", "forebay.jobs.celery_app:_VISIBILITY_SECONDS", HOUR),
-        (r"shutdown \| (\S+) s in all", "forebay.jobs.celery_app:DRAIN_SECONDS+SOFT_SHUTDOWN_SECONDS", 1),
+        (r"shutdown \| (\S+) s in all", SHUTDOWN, 1),
     ],
     "docs/eviction-and-leases.md": [
         (r"`grace_seconds` \((\S+) s\) after each use", "setting:grace_seconds", 1),
@@ -62,23 +76,42 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"blocks of up to (\S+) MiB", "forebay.volume.reservation:_MAX_BLOCK", MIB),
         (r"handles up to (\S+) entries", "forebay.index.records:BATCH", 1),
         (r"entries \(leases: (\S+)\) in a call", "forebay.index.lease_records:_BATCH", 1),
+        (r"in slots of (\S+) seconds", r"file:api/forebay/index/counters_add.lua:'TIME'\)\[1\]\) / (\d+)", 1),
+        (
+            r"last request to add to them; for (\S+) minutes",
+            r"file:api/forebay/index/counters_add.lua:'EX', (\d+)",
+            MINUTE,
+        ),
     ],
     "docs/embedded-and-shared-redis.md": [
         (r"no process has been connected for (\S+) s", "forebay.embedded._start:IDLE_SECONDS", 1),
         (r"message says \(up to (\S+) s\)", "forebay.embedded._machine_lease:FAR_SECONDS", 1),
-        (r"Calls are repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
+        (r"Calls are repeated for (\S+) s", PATIENCE, 1),
     ],
     "docs/sources.md": [
         (r"follows up to (\S+) redirects", "forebay.transport.redirects:MAX_REDIRECTS", 1),
         (r"2 × `range_size_bytes` \((\S+) MiB\)", "setting:range_size_bytes", MIB / 2),
         (r"a segment of more than (\S+) bytes", "forebay.uri.entry:MAX_SEGMENT_BYTES", 1),
         (r"a key of more than (\S+) escaped bytes", "forebay.uri.entry:_MAX_KEY_BYTES", 1),
+        (
+            r"page by page, (\S+) objects in each",
+            r"file:api/forebay/sources/listings/gcs_pages.py:max_keys or (\d+)",
+            1,
+        ),
+        (r"large folders \((\S+) objects", "forebay.sources.listings.walk:_LEAST_KEYS_IN_FOLDER", 1),
+        (r"(\S+) pages at a time", "forebay.manifests.listing:_MAX_IN_FLIGHT", 1),
     ],
     "docs/operating.md": [
-        (r"it ends within (\S+) s", "forebay.jobs.celery_app:DRAIN_SECONDS+SOFT_SHUTDOWN_SECONDS", 1),
+        (r"it ends within (\S+) s", SHUTDOWN, 1),
+        (r"Plan (\S+) bytes for each cached object", r"file:bench/rows/index.py:memory, (\d+), \"", 1),
+        (
+            r"and (\S+) bytes for each sample of a job",
+            r"file:docs/benchmarks.md:about (\d+) bytes for each of its samples",
+            1,
+        ),
         (
             r"running downloads for at most (\S+) s",
-            "forebay.jobs.celery_app:DRAIN_SECONDS+SOFT_SHUTDOWN_SECONDS",
+            SHUTDOWN,
             1,
         ),
         (r"kills those that still run after (\S+) s", "forebay_worker.line:STOP_SECONDS", 1),
@@ -87,45 +120,49 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"and so on, up to (\S+) s", "forebay_worker.place:MAX_PAUSE_SECONDS", 1),
         (r"After (\S+) s of work", "forebay_worker.place:STEADY_SECONDS", 1),
         (r"a worker ends (\S+) times in a row", "forebay_worker.supervisor:MAX_FAILED_STARTS", 1),
-        (r"enqueues its samples again after (\S+) s", "forebay.jobs.monitor:STALL_SECONDS", 1),
-        (r"calls are repeated for (\S+) s", "forebay.index.connection:PATIENCE_SECONDS", 1),
-        (r"reported for (\S+) minutes", "forebay.index.workers:GONE_SECONDS", MINUTE),
-        (r"progress_age_seconds > (\S+)", "forebay.jobs.dispatcher:STUCK_SECONDS", 1),
+        (r"enqueues its samples again after (\S+) s", STALL, 1),
+        (r"calls are repeated for (\S+) s", PATIENCE, 1),
+        (r"reported for (\S+) minutes", GONE, MINUTE),
+        (r"progress_age_seconds > (\S+)", STUCK, 1),
     ],
     "docs/compose.md": [
-        (r"has sent a heartbeat for (\S+) s", "forebay.index.workers:ALIVE_SECONDS", 1),
-        (r"sent no heartbeat for (\S+) s", "forebay.index.workers:ALIVE_SECONDS", 1),
-        (r"begun or ended none of them for (\S+) s", "forebay.jobs.dispatcher:STUCK_SECONDS", 1),
-        (r"needs at most (\S+) s", "forebay.jobs.celery_app:DRAIN_SECONDS+SOFT_SHUTDOWN_SECONDS", 1),
-        (r"the (\S+) s without progress", "forebay.jobs.monitor:STALL_SECONDS", 1),
+        (r"has sent a heartbeat for (\S+) s", ALIVE, 1),
+        (r"sent no heartbeat for (\S+) s", ALIVE, 1),
+        (r"begun or ended none of them for (\S+) s", STUCK, 1),
+        (r"needs at most (\S+) s", SHUTDOWN, 1),
+        (r"the (\S+) s without progress", STALL, 1),
+        (r"compose stop` gives a worker (\S+) s", WORKER_IN_COMPOSE + r".*?stop_grace_period: (\d+)s", 1),
+        (r"After (\S+) failures in a row", WORKER_IN_COMPOSE + r".*?retries: (\d+)", 1),
+        (r"failures in a row, (\S+) s apart", WORKER_IN_COMPOSE + r".*?interval: (\d+)s", 1),
     ],
     "docs/metrics.md": [
         (r"Workers report every (\S+) s", "forebay_worker.line:REPORT_SECONDS", 1),
         (r"counted in its last (\S+) s", "forebay_worker.line:REPORT_SECONDS", 1),
         (
             r"`forebay_workers\{state=\"gone\"\} > 0`, for (\S+) minutes",
-            "forebay.index.workers:GONE_SECONDS",
+            GONE,
             MINUTE,
         ),
-        (r"progress_age_seconds > (\S+)", "forebay.jobs.dispatcher:STUCK_SECONDS", 1),
+        (r"progress_age_seconds > (\S+)", STUCK, 1),
         (r"up to (\S+) sources separately", "forebay.volume.counters:MAX_SOURCES", 1),
     ],
     "docs/volumes.md": [(r"has used it for (\S+) s", "forebay.index.registry:STALE_SECONDS", 1)],
     "docs/training-jobs.md": [(r"`claim_ttl_seconds`, (\S+) s\)", "setting:claim_ttl_seconds", 1)],
     "docs/from-boto3.md": [(r"\((\S+) s\) after it was returned", "setting:grace_seconds", 1)],
     "docs/troubleshooting.md": [
-        (r"circuit breaker: (\S+) objects in a row", "forebay.sources.circuit_breaker:_FAILURES_TO_OPEN", 1),
-        (r"After (\S+) s the server is tried again", "forebay.sources.circuit_breaker:_OPEN_SECONDS", 1),
+        (r"circuit breaker: (\S+) objects in a row", BREAKER_FAILURES, 1),
+        (r"After (\S+) s the server is tried again", BREAKER_PAUSE, 1),
+        (r"\(after (\S+) attempts\)", "setting:max_attempts", 1),
         (r"`read_timeout_seconds` \((\S+) s\)", "setting:read_timeout_seconds", 1),
         (r"nothing changed for (\S+) s", "forebay.eviction.room:_PATIENCE_SECONDS", 1),
-        (r"a job stops for (\S+) s", "forebay.jobs.monitor:STALL_SECONDS", 1),
-        (r"no worker has sent a heartbeat for (\S+) s", "forebay.index.workers:ALIVE_SECONDS", 1),
+        (r"a job stops for (\S+) s", STALL, 1),
+        (r"no worker has sent a heartbeat for (\S+) s", ALIVE, 1),
     ],
     "docs/quickstart.md": [(r"(\S+) GiB by default", "setting:cache_size_bytes", GIB)],
     "docs/fiftyone-api.md": [
         (r"`download_size_bytes` \((\S+) MiB\)", "setting:download_size_bytes", MIB),
-        (r"if (\S+) objects in a row get no answer", "forebay.sources.circuit_breaker:_FAILURES_TO_OPEN", 1),
-        (r"fail at once for the next (\S+) s", "forebay.sources.circuit_breaker:_OPEN_SECONDS", 1),
+        (r"if (\S+) objects in a row get no answer", BREAKER_FAILURES, 1),
+        (r"fail at once for the next (\S+) s", BREAKER_PAUSE, 1),
         (r"answered within the last (\S+) minutes", "forebay.sources.circuit_breaker:_TRUST_SECONDS", MINUTE),
     ],
     "docs/fiftyone-app.md": [
@@ -161,9 +198,9 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"`FOREBAY_EMBEDDED_IDLE_SECONDS` \((\S+)\)", "forebay.embedded._start:IDLE_SECONDS", 1),
     ],
     "CHANGELOG.md": [
-        (r"after (\S+) objects in a row", "forebay.sources.circuit_breaker:_FAILURES_TO_OPEN", 1),
-        (r"fail at once for the next (\S+) s", "forebay.sources.circuit_breaker:_OPEN_SECONDS", 1),
-        (r"killed worker is reported for (\S+) minutes", "forebay.index.workers:GONE_SECONDS", MINUTE),
+        (r"after (\S+) objects in a row", BREAKER_FAILURES, 1),
+        (r"fail at once for the next (\S+) s", BREAKER_PAUSE, 1),
+        (r"killed worker is reported for (\S+) minutes", GONE, MINUTE),
     ],
 }
 ROWS = [(page, *row) for page, rows in FIGURES.items() for row in rows]
@@ -208,10 +245,19 @@ def number(text: str) -> float:
 
 
 def value_of(constant: str) -> float:
-    """The value of a constant ("module:NAME", or "module:NAME+NAME" for a sum) or a setting's default."""
+    """The figure that a page should state.
+
+    Args:
+        constant: "module:NAME", or "module:NAME+NAME" for a sum; "setting:name" for its default; for what
+            is no constant of Python, "file:path:regular expression" with the figure as its group.
+    """
     place, _, names = constant.partition(":")
     if place == "setting":
         return float(MediaCacheConfig.model_fields[names].default)
+    if place == "file":
+        path, _, pattern = names.partition(":")
+        [found] = re.findall(pattern, (REPOSITORY / path).read_text(), re.DOTALL)
+        return float(found)
     return sum(float(constant_of(place, name)) for name in names.split("+"))
 
 

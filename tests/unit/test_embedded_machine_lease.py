@@ -33,7 +33,7 @@ def cache_dir(tmp_path: Path) -> Iterator[str]:
 
 
 def hold(directory: Path, age_seconds: float = 0.0, **record: Any) -> Path:
-    """Puts a lease there, as another machine would, with its last sign of life some time ago."""
+    """Puts a lease there, as another machine would, with its last heartbeat some time ago."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "host.json"
     path.write_text(json.dumps({"host": "gpu-1-abcdef01", "boot": "b", "lock": "l", "token": "t"} | record))

@@ -14,6 +14,8 @@ from forebay.errors import ConfigError
         ("0", 0),
         ("1048576", 1048576),
         ("1.5KB", 1536),
+        ("0.5KB", 512),
+        ("1024.0", 1024),
         ("50GB", 50 * 1024**3),
         ("1.5TiB", 1536 * 1024**3),
         (" 128 mb ", 128 * 1024**2),
@@ -27,7 +29,7 @@ def test_a_size(text: str | int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "GB", "-1", "-5GB", "1XB", "1e9", "1,5GB", "50%", "9" * 400, True, None, 2.5]
+    "text", ["", "GB", "-1", "-5GB", "1XB", "1e9", "1,5GB", "50%", "1.5", "1.5B", "9" * 400, True, None, 2.5]
 )
 def test_no_size(text: object) -> None:
     with pytest.raises(ConfigError, match="is not a size; expected for instance 500MB"):
@@ -36,13 +38,22 @@ def test_no_size(text: object) -> None:
 
 @pytest.mark.parametrize(
     ("given", "size"),
-    [("50GB", 50 * 1024**3), ("7", 7), ("-1", -1), (" -1 ", -1), (-1, -1), (2.5, 2.5), (None, None)],
+    [
+        ("50GB", 50 * 1024**3),
+        ("7", 7),
+        ("7.0", 7),
+        ("-1", -1),
+        (" -1 ", -1),
+        (-1, -1),
+        (2.5, 2.5),
+        (None, None),
+    ],
 )
 def test_sizes_become_numbers_and_other_values_stay_for_their_check(given: object, size: object) -> None:
     assert in_bytes(given) == size
 
 
-@pytest.mark.parametrize("given", ["many", "1.5", "-1GB", "-2", True, b"5GB"])
+@pytest.mark.parametrize("given", ["many", "1.5", "1.5B", "-1GB", "-2", True, b"5GB"])
 def test_what_is_no_size_stays(given: object) -> None:
     assert in_bytes(given) is given
 

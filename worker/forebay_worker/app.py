@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 
-# Read when Celery is imported: SIGTERM begins the soft shutdown, in which tasks end in good order.
+# Read when Celery is imported: SIGTERM begins the soft shutdown, in which tasks end cleanly.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 from forebay.cache import MediaCache

@@ -60,7 +60,7 @@ class Line:
                 self._send(self._page())
 
     def _send(self, text: str) -> None:
-        # Without a supervisor there is nobody to tell; that it has ended is noticed elsewhere.
+        # An error here means that the supervisor has ended: `_listen` notices that, and ends the worker.
         with contextlib.suppress(OSError), self._sending:
             self._connection.send_bytes(text.encode())
 

@@ -1,4 +1,4 @@
-"""A worker's presence in the index: signs of life, progress, and the jobs that it works on."""
+"""A worker's presence in the index: heartbeats, progress, and the jobs that it works on."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Presence:
         self._concurrency = 1
         # The children of a prefork pool announce the worker, too, and inherit this.
         self._process = identity()
-        # Jobs that this process works on. Their records are kept fresh, so that a long download is not
-        # taken for a lost message.
+        # Jobs that this process works on. It extends the lifetime of their records, because otherwise the
+        # job monitor would take a long download for a lost message.
         self._working: Counter[str] = Counter()
         # With a prefork pool each child needs a thread of its own.
         self._pid_of_tasks = 0
@@ -47,7 +47,7 @@ class Presence:
         self._name = name
 
     def begin(self, concurrency: int) -> None:
-        """Announces the worker, and begins to watch over the volume's jobs.
+        """Announces the worker, and starts its job monitor, which watches the volume's jobs.
 
         Args:
             concurrency: how many tasks it runs at a time.
@@ -89,9 +89,9 @@ class Presence:
         """Extends the lifetime of a job's record meanwhile."""
         if self._pid_of_tasks != os.getpid():
             self._pid_of_tasks = os.getpid()
-            tasks = (self._keep_fresh,)
+            tasks = (self._extend_job_records,)
             Heartbeat(
-                "forebay-fresh", _HEARTBEAT_SECONDS, tasks, "extending the lifetime of job records"
+                "forebay-job-records", _HEARTBEAT_SECONDS, tasks, "extending the lifetime of job records"
             ).start()
         self._working[job] += 1
         try:
@@ -103,7 +103,7 @@ class Presence:
         workers = self._cache.engine.open_index().workers
         workers.announce(self._name, self._concurrency, samples=samples, process=self._process)
 
-    def _keep_fresh(self) -> None:
+    def _extend_job_records(self) -> None:
         for job in [job for job, count in self._working.items() if count > 0]:
             self._cache.engine.open_index().jobs.write(job, updated=time.time())
             self.progressed(0)

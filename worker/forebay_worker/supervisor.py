@@ -3,7 +3,7 @@
 The supervisor starts each worker as ``forebay worker --name NAME`` in a session of its own, with a line on
 which the worker tells that it is ready, and what it counted (`forebay_worker.line`). It does not use Redis.
 
-* SIGTERM and SIGINT end all workers in good order; the second one kills them.
+* SIGTERM and SIGINT end all workers cleanly; the second one kills them.
 * SIGHUP restarts them one by one: the next one when the last one is ready again.
 * A worker that ends by itself is started again after a pause that grows. One that fails again and again
   before it is ready ends the supervisor, with the worker's status.
@@ -51,12 +51,12 @@ class Supervisor:
         self._status = 0
 
     def run(self) -> int:
-        """Starts the workers, and watches over them until they have ended.
+        """Starts the workers, and restarts those that end, until a signal or too many failures stop all.
 
-        The first one is started alone, so that what is wrong with the settings is said once.
+        The first one is started alone, so that a wrong setting is reported once and not by each worker.
 
         Returns:
-            the exit status: 0 when a signal ended them, and all of them in good order.
+            the exit status: 0 if a signal stopped the supervisor and all workers ended cleanly.
         """
         with signal_pipe.signals(*_HANDLED) as signals:
             while True:

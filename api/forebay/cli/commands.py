@@ -54,7 +54,7 @@ COMMANDS = {
     ),
     "worker": LazyCommand(
         "forebay.cli.service_commands",
-        "Work for the fleet: a Celery worker of the volume. Ctrl-C ends it in good order, twice at once.",
+        "Work for the fleet: a Celery worker of the volume. Ctrl-C ends it cleanly, a second one at once.",
     ),
     "flower": LazyCommand(
         "forebay.cli.service_commands",

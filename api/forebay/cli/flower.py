@@ -44,7 +44,8 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
     config = state.config()
     if config.flower_basic_auth is None and not _only_here(address):
         raise ConfigError(
-            f"Flower on {address} would let everybody there stop workers: set {_PASSWORD}=user:password"
+            f"Flower on {address} would let everybody there stop workers: set {_PASSWORD}=user:password",
+            setting="flower_basic_auth",
         )
     index = ""
     if config.redis_url is None and config.broker_url is None:

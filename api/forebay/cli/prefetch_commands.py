@@ -92,7 +92,7 @@ def prefetch(
         found = targets.uris_of_targets(cache, wanted, include, exclude)
         job = cache.engine.open_job_maker().create_listing(found, update=update, lease=lease)
     else:
-        # Without waiting there would be no process that goes on listing.
+        # With --no-wait this process exits at once, so all samples are listed before the job is made.
         listing = targets.expand_targets(cache, wanted, include, exclude)
         job = cache.create_job(listing.uris, update=update, lease=lease)
     with logs.about(job.id):
@@ -163,7 +163,8 @@ def get(
     if is_prefix(uri):
         shown = redact(uri)
         raise UriError(
-            f"{shown} is a prefix, and get takes one object: `forebay prefetch {shown}` takes all below it"
+            f"{shown} is a prefix, and get takes one object: `forebay prefetch {shown}` takes all below it",
+            uri=shown,
         )
     path = State.of(ctx).cache().local_path(uri)
     if not os.path.exists(path):

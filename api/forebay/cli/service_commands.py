@@ -58,7 +58,7 @@ def worker(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Work for the fleet: a Celery worker of the volume. Ctrl-C ends it in good order, twice at once.
+    """Work for the fleet: a Celery worker of the volume. Ctrl-C ends it cleanly, a second one at once.
 
     With --processes, a supervisor starts again what dies, and SIGHUP restarts the workers one by one. They
     are called NAME.1, NAME.2 and so on; NAME is the volume by default.

@@ -61,7 +61,8 @@ def read_targets(targets: Sequence[str], column: str | None) -> list[str]:
         elif is_local(target):
             hint = f"; to read URIs from that file, write @{target}" if os.path.isfile(target) else ""
             raise UriError(
-                f"{target!r} is a local path, which needs no cache; expected for instance s3://bucket/key{hint}"
+                f"{target!r} is a local path, which needs no cache; expected for instance s3://bucket/key{hint}",
+                uri=target,
             )
         else:
             check_target(target)

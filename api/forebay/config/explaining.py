@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from forebay.config.reading import env_name, unknown_setting
+from forebay.errors import ConfigError
 
 if TYPE_CHECKING:  # pydantic takes 0.15 s to import: see `forebay.config`
     from pydantic import ValidationError
@@ -16,8 +17,8 @@ _SECRET = re.compile(r"secret|passw|token|key|auth|cookie|credential|signature",
 
 def explain(
     error: ValidationError, origins: dict[str, str], given: dict[str, Any], known: Iterable[str]
-) -> str:
-    """The first problem of settings, with the origin of the value, the value, and what is allowed.
+) -> ConfigError:
+    """The error for the first problem of settings: the origin of the value, the value, and what is allowed.
 
     Args:
         origins: a variable, a file or ``argument``, by the name of the setting.
@@ -26,10 +27,10 @@ def explain(
     """
     problems = error.errors()
     if not problems[0]["loc"]:  # two settings that do not go together
-        return re.sub(r"^Value error, ", "", problems[0]["msg"])
+        return ConfigError(re.sub(r"^Value error, ", "", problems[0]["msg"]))
     name = str(problems[0]["loc"][0])
     if problems[0]["type"] == "extra_forbidden":
-        return unknown_setting(repr(name), known)
+        return ConfigError(unknown_setting(repr(name), known), setting=name)
     # A value that fits none of several types has a problem with each.
     texts = [re.sub(r"^Value error, ", "", p["msg"]) for p in problems if p["loc"][0] == name]
     value = given[name]
@@ -43,7 +44,7 @@ def explain(
         where = f"environment variable {origin}"
     else:
         where = f"{origin}: {name}"
-    return f"{where}={mask(name, value)!r} is not allowed: {allowed}"
+    return ConfigError(f"{where}={mask(name, value)!r} is not allowed: {allowed}", setting=name)
 
 
 def mask(name: str, value: Any) -> Any:

@@ -18,7 +18,6 @@ from pydantic_settings import (
 from forebay.config.explaining import explain, mask
 from forebay.config.reading import config_path, env_name, read_environment, read_file
 from forebay.config.sizes import in_bytes, in_seconds
-from forebay.errors import ConfigError
 
 Bytes = Annotated[int, BeforeValidator(in_bytes)]
 """A number of bytes, or text such as ``50GB``."""
@@ -187,7 +186,7 @@ class MediaCacheConfig(BaseSettings):
         try:
             super().__init__(**arguments)
         except ValidationError as error:
-            raise ConfigError(explain(error, origins, in_file | in_environment | arguments, known)) from None
+            raise explain(error, origins, in_file | in_environment | arguments, known) from None
         self._origins = origins
 
     @classmethod

@@ -1,8 +1,8 @@
 """FiftyOne's own configuration: the list of modules that it imports when it starts.
 
 The adapter is switched on by its name in that list: ``module_path`` in FiftyOne's file, or the variable
-``FIFTYONE_MODULE_PATH``, which beats the file. This is not in `forebay.fiftyone`, because the command line
-must edit the list without importing FiftyOne or the adapter.
+``FIFTYONE_MODULE_PATH``, which takes precedence over the file. This is not in `forebay.fiftyone`, because the
+command line must edit the list without importing FiftyOne or the adapter.
 """
 
 from __future__ import annotations

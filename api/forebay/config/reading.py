@@ -1,8 +1,8 @@
 """Reads settings from the environment and from the JSON file.
 
-The environment beats the JSON file, which beats the defaults; an argument beats them all. A setting
-``<name>`` is the key ``<name>`` in the file and the variable ``FIFTYONE_MEDIA_CACHE_<NAME>`` in the
-environment, except for the few whose variable FiftyOne has named. An empty variable counts as not set.
+The order of precedence is: arguments, the environment, the JSON file, the defaults. A setting ``<name>`` is
+the key ``<name>`` in the file and the variable ``FIFTYONE_MEDIA_CACHE_<NAME>`` in the environment, except for
+the few whose variable FiftyOne has named. An empty variable counts as not set.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ def read_environment(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
         if not variable.startswith(ENV_PREFIX) or variable == CONFIG_PATH_VARIABLE:
             continue
         if variable not in known:
-            raise ConfigError(unknown_setting(f"environment variable {variable}", known))
+            raise ConfigError(unknown_setting(f"environment variable {variable}", known), setting=variable)
         if text.strip():
-            values[known[variable]] = _decode(variable, fields[known[variable]], text.strip())
+            name = known[variable]
+            values[name] = _decode(name, fields[name], text.strip())
     return values
 
 
@@ -69,7 +70,9 @@ def read_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if os.environ.get(CONFIG_PATH_VARIABLE):
-            raise ConfigError(f"{CONFIG_PATH_VARIABLE} names {path}, which does not exist") from None
+            raise ConfigError(
+                f"{CONFIG_PATH_VARIABLE} names {path}, which does not exist", setting=CONFIG_PATH_VARIABLE
+            ) from None
         return {}
     except OSError as error:
         raise ConfigError(
@@ -81,7 +84,7 @@ def read_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
         raise ConfigError(f"{path} must hold a JSON object of settings, not a {type(values).__name__}")
     unknown = sorted(values.keys() - set(known))
     if unknown:
-        raise ConfigError(unknown_setting(f"{path}: {unknown[0]!r}", known))
+        raise ConfigError(unknown_setting(f"{path}: {unknown[0]!r}", known), setting=unknown[0])
     return values
 
 
@@ -90,14 +93,16 @@ def unknown_setting(given: str, known: Iterable[str]) -> str:
     return f"{given} is not a setting; known are {', '.join(sorted(known))}"
 
 
-def _decode(variable: str, field: FieldInfo, text: str) -> Any:
+def _decode(name: str, field: FieldInfo, text: str) -> Any:
     """Decode lists and objects, which are JSON in the environment; commas may also separate a list."""
     default = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(default, list | dict) and text[0] in "[{":
         try:
             return json.loads(text)
         except ValueError as error:
-            raise ConfigError(f"environment variable {variable} is not valid JSON: {error}") from None
+            raise ConfigError(
+                f"environment variable {env_name(name)} is not valid JSON: {error}", setting=name
+            ) from None
     if isinstance(default, list):
         return [item.strip() for item in text.split(",") if item.strip()]
     return text

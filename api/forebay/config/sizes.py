@@ -28,15 +28,13 @@ def parse_size(size: str | int) -> int:
     """Convert ``50GB``, ``1.5 MiB`` or ``1048576`` to bytes; every unit is a power of 1,024.
 
     Raises:
-        ConfigError: it is not a size.
+        ConfigError: it is not a size, or a fraction of a byte.
     """
-    match = _SIZE.match(str(size)) if isinstance(size, str | int) and not isinstance(size, bool) else None
-    if match is None:
+    is_size = isinstance(size, str | int) and not isinstance(size, bool)
+    found = _bytes_of(str(size)) if is_size else None
+    if found is None:
         raise ConfigError(f"{size!r} is not a size; expected for instance 500MB, 50GB or a number of bytes")
-    whole, _, fraction = match[1].partition(".")
-    unit = 1024 ** ["", "K", "M", "G", "T", "P"].index(match[2].upper())
-    # In integers: a float would round large sizes.
-    return int(int(whole + fraction) * unit // 10 ** len(fraction))
+    return found
 
 
 def parse_duration(duration: str | float) -> float:
@@ -61,11 +59,25 @@ def in_bytes(value: Any) -> Any:
         return value
     if value.strip() == _NO_LIMIT:
         return int(_NO_LIMIT)
-    has_unit_or_is_integer = _SIZE.match(value) and not re.fullmatch(r"\s*[0-9]*\.[0-9]+\s*", value)
-    return parse_size(value) if has_unit_or_is_integer else value
+    found = _bytes_of(value)
+    return value if found is None else found
 
 
 def in_seconds(value: Any) -> Any:
     """Convert text with a unit of time, such as ``30m``, to seconds; any other value is returned as it is."""
     match = _DURATION.match(value) if isinstance(value, str) else None
     return float(match[1]) * _SECONDS[match[2].lower()] if match and match[2] else value
+
+
+def _bytes_of(text: str) -> int | None:
+    """The bytes of a size; ``None`` where it is none."""
+    match = _SIZE.match(text)
+    if match is None:
+        return None
+    whole, _, fraction = match[1].partition(".")
+    unit = 1024 ** ["", "K", "M", "G", "T", "P"].index(match[2].upper())
+    # In 1.5 the unit is missing. As 1 byte, it would be a cache in which nothing has room.
+    if unit == 1 and fraction.strip("0"):
+        return None
+    # In integers: a float would round large sizes.
+    return int(int(whole + fraction) * unit // 10 ** len(fraction))

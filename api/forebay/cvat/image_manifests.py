@@ -119,7 +119,10 @@ def create_manifest(
                     progress(report.kept + report.added)
         if not report.kept + report.added:
             uri, reason = report.failures[0]
-            raise ManifestError(f"none of the {report.failed:,} images can be read; {uri}: {reason}")
+            raise ManifestError(
+                f"none of the {report.failed:,} images can be read; {uri}: {reason}",
+                file=redact(location.path),
+            )
         report.gone = sum(_is_below(location.base + name, listed) for name in names.not_found_again())
         if report.added or not report.kept:
             with open(path, "rb") as whole:
@@ -169,9 +172,11 @@ def _only_new(
         name = location.name_of(image.uri)
         if name is None:
             root = bucket_root(parse(image.uri))
+            shown = redact(image.uri)
             raise UriError(
-                f"{redact(image.uri)} is outside {location.base}, the directory of the manifest, which names "
-                f"only what is below it; write it to {root}{MANIFEST_NAME}"
+                f"{shown} is outside {location.base}, the directory of the manifest, which names only what "
+                f"is below it; write it to {root}{MANIFEST_NAME}",
+                uri=shown,
             )
         if names.add(name):
             yield image, name

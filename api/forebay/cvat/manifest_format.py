@@ -91,7 +91,7 @@ def read_images(lines: Iterable[bytes], shown: str) -> Iterator[ManifestImage]:
         else:
             yield parser.image(value)
     if kind is None or parser.number < 3:
-        raise ManifestError(f"{shown} names no image")
+        raise ManifestError(f"{shown} names no image", file=shown)
 
 
 def read_video_name(lines: Iterable[bytes], shown: str) -> str:
@@ -110,7 +110,7 @@ def read_video_name(lines: Iterable[bytes], shown: str) -> str:
             if isinstance(name, str):
                 return name
             raise parser.broken("expected the properties of a video, with its name")
-    raise ManifestError(f"{shown} names no video")
+    raise ManifestError(f"{shown} names no video", file=shown)
 
 
 @dataclass
@@ -121,7 +121,7 @@ class _LineParser:
     number: int = 0
 
     def broken(self, why: str) -> ManifestError:
-        return ManifestError(f"{self.shown}, line {self.number}: {why}")
+        return ManifestError(f"{self.shown}, line {self.number}: {why}", file=self.shown, line=self.number)
 
     def parse(self, text: bytes) -> dict[str, Any]:
         if text.startswith(b"\xef\xbb\xbf"):

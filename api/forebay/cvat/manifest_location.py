@@ -54,7 +54,8 @@ def locate_manifest(output: str | None, example: str, root: str | None = None) -
         output = f"{output.rstrip('/')}/{MANIFEST_NAME}"
     parsed = parse_in_bucket(output)
     if not parsed.key.endswith(".jsonl"):
-        raise UriError(f"{redact(output)!r} does not end in .jsonl, by which CVAT knows a manifest")
+        shown = redact(output)
+        raise UriError(f"{shown!r} does not end in .jsonl, by which CVAT knows a manifest", uri=shown)
     return ManifestLocation(output, f"{bucket_root(parsed)}{parsed.key[: parsed.key.rfind('/') + 1]}")
 
 
@@ -71,5 +72,6 @@ def parse_in_bucket(uri: str) -> MediaURI:
     """
     parsed = parse(uri) if is_prefix(uri) else parse_object(uri)
     if parsed.is_url:
-        raise UriError(f"{redact(uri)!r} is in no bucket: CVAT reads s3://, gs:// and minio:// URIs")
+        shown = redact(uri)
+        raise UriError(f"{shown!r} is in no bucket: CVAT reads s3://, gs:// and minio:// URIs", uri=shown)
     return parsed

@@ -44,7 +44,8 @@ def create_video_manifest(
     directory, _, name = uri.rpartition("/")
     location = locate_manifest(output or f"{posixpath.splitext(uri)[0]}.jsonl", uri, directory)
     if location.name_of(uri) != name:
-        raise UriError(f"{redact(location.path)}: the manifest of a video lies beside it, in {directory}/")
+        shown = redact(location.path)
+        raise UriError(f"{shown}: the manifest of a video lies beside it, in {directory}/", uri=shown)
     with cache.open(uri) as file:
         lines = b"".join(_lines(file, name, redact(uri)))
     write_manifest(io.BytesIO(lines), location.path, cache)

@@ -109,5 +109,6 @@ def _in_use_elsewhere(place: ServerDirectory, report: dict[str, Any]) -> VolumeE
         f"{report['age_seconds']:.0f} s ago), whose embedded index serves that machine only: to share the "
         "volume, run one Redis and set FIFTYONE_MEDIA_CACHE_REDIS_URL to it on every host. To use it here "
         "instead, stop every program that uses it there; if that machine is gone for good, the volume is "
-        f"free in {report['free_after_seconds']:.0f} s, or once you delete {lease}"
+        f"free in {report['free_after_seconds']:.0f} s, or once you delete {lease}",
+        path=place.cache_dir,
     )

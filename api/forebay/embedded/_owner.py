@@ -59,11 +59,14 @@ def read_owner(cache_dir: str) -> Owner | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise VolumeError(f"{path} cannot be read: {error.strerror}; fix its permissions") from None
+        raise VolumeError(
+            f"{path} cannot be read: {error.strerror}; fix its permissions", path=path
+        ) from None
     if owner is None:
         raise VolumeError(
             f"{path} is damaged and does not say which index the volume belongs to: stop every program that "
-            "uses the directory and delete the file"
+            "uses the directory and delete the file",
+            path=path,
         )
     return owner
 
@@ -92,7 +95,8 @@ def write_owner(cache_dir: str, owner: Owner) -> Owner:
     except OSError as error:
         raise VolumeError(
             f"the cache directory {cache_dir} cannot be used: {error.filename or path}: {error.strerror}; "
-            "choose another with FIFTYONE_MEDIA_CACHE_DIR"
+            "choose another with FIFTYONE_MEDIA_CACHE_DIR",
+            path=cache_dir,
         ) from None
     return read_owner(cache_dir) or owner
 
@@ -117,7 +121,7 @@ def claim_volume(cache_dir: str, index_id: str, *, url_masked: str = "", volume:
     if owner.url_masked == url_masked:
         check_name(cache_dir, owner, volume)
     if owner.index_id != index_id:
-        raise VolumeError(describe_conflict(cache_dir, owner))
+        raise conflict(cache_dir, owner)
     if volume and not owner.volume:
         owner = _name(cache_dir, owner, volume)
         check_name(cache_dir, owner, volume)
@@ -136,21 +140,25 @@ def check_name(cache_dir: str, owner: Owner, volume: str) -> None:
             f"the directory {cache_dir} is the volume {owner.volume!r} of {of}, not {volume!r}: set "
             f"FIFTYONE_MEDIA_CACHE_VOLUME to {owner.volume}, or FIFTYONE_MEDIA_CACHE_DIR to another "
             "directory. To give the volume another name, stop every program that uses it and delete "
-            f"{owner_path(cache_dir)}"
+            f"{owner_path(cache_dir)}",
+            volume=owner.volume,
+            path=cache_dir,
         )
 
 
-def describe_conflict(cache_dir: str, owner: Owner) -> str:
-    """The message for a process that uses the volume with another index than ``owner``'s."""
+def conflict(cache_dir: str, owner: Owner) -> VolumeError:
+    """The error of a process that uses the volume with another index than ``owner``'s."""
     if owner.kind == "redis":
         whose = f"the Redis {owner.url_masked}"
         share = "set FIFTYONE_MEDIA_CACHE_REDIS_URL to that Redis on every host"
     else:
         whose = f"the embedded index that was made on {owner.host}"
         share = "run one Redis and set FIFTYONE_MEDIA_CACHE_REDIS_URL to it on every host"
-    return (
+    return VolumeError(
         f"the volume {cache_dir} belongs to {whose}, and a volume has one index: to share it, {share}. To "
-        f"hand it over to another index, stop every program that uses it and delete {owner_path(cache_dir)}"
+        f"hand it over to another index, stop every program that uses it and delete {owner_path(cache_dir)}",
+        volume=owner.volume or None,
+        path=cache_dir,
     )
 
 
@@ -165,7 +173,9 @@ def _name(cache_dir: str, owner: Owner, volume: str) -> Owner:
             os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as error:
-        raise VolumeError(f"{path} cannot be written: {error.strerror}; fix its permissions") from None
+        raise VolumeError(
+            f"{path} cannot be written: {error.strerror}; fix its permissions", volume=volume, path=path
+        ) from None
     return read_owner(cache_dir) or owner
 
 

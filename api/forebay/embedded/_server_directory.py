@@ -101,7 +101,9 @@ class ServerDirectory:
                 raise self._unusable(f"the link {self._link} to it: {error.strerror}") from None
 
     def _unusable(self, reason: str) -> VolumeError:
-        return VolumeError(f"the cache directory {self.cache_dir} cannot be used: {reason}; {_REMEDY}")
+        return VolumeError(
+            f"the cache directory {self.cache_dir} cannot be used: {reason}; {_REMEDY}", path=self.cache_dir
+        )
 
 
 def _link_directory() -> str:
@@ -121,7 +123,8 @@ def _link_directory() -> str:
             return path
     raise VolumeError(
         f"there is no place for a short link to a long cache directory: {candidates[0]} cannot be created, "
-        f"or is not private to this user; remove it, or {_REMEDY}"
+        f"or is not private to this user; remove it, or {_REMEDY}",
+        path=candidates[0],
     )
 
 

@@ -8,11 +8,11 @@ import time
 from urllib.parse import urlsplit
 
 from forebay.embedded._launch import REMEDY, start_supervisor
-from forebay.embedded._owner import describe_conflict, read_owner
+from forebay.embedded._owner import conflict, read_owner
 from forebay.embedded._server_directory import ServerDirectory
 from forebay.embedded._settings import LOG
 from forebay.embedded._wire import ping
-from forebay.errors import ConfigError, IndexUnavailableError, VolumeError
+from forebay.errors import ConfigError, IndexUnavailableError
 
 IDLE_SECONDS = 60.0
 IDLE_VARIABLE = "FOREBAY_EMBEDDED_IDLE_SECONDS"
@@ -48,7 +48,7 @@ def ensure_running(
     place = ServerDirectory(cache_dir)
     owner = read_owner(cache_dir)
     if owner is not None and owner.kind == "redis":
-        raise VolumeError(describe_conflict(cache_dir, owner))
+        raise conflict(cache_dir, owner)
     place.refuse_others()
     answer = ping(place.socket, timeout_seconds)
     if answer != "+PONG":
@@ -88,6 +88,7 @@ def _idle_seconds(idle_seconds: float | None) -> float:
         value = -1.0
     if not value > 0:
         raise ConfigError(
-            f"environment variable {IDLE_VARIABLE}={text!r} is not allowed: must be seconds above 0"
+            f"environment variable {IDLE_VARIABLE}={text!r} is not allowed: must be seconds above 0",
+            setting=IDLE_VARIABLE,
         )
     return value

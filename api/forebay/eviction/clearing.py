@@ -85,5 +85,7 @@ class Clearing:
         try:
             done = self._removal.run(token, entries, judge)
         except OSError as error:
-            raise VolumeError(f"{error.filename} cannot be removed: {error.strerror}") from None
+            raise VolumeError(
+                f"{error.filename} cannot be removed: {error.strerror}", path=error.filename
+            ) from None
         return sum(known[entry] is not None for entry in done.entries)

@@ -142,6 +142,7 @@ class Room:
                 f"{what}: no room for {human(size)} on {self._files.cache_dir}: downloads leave "
                 f"{human(self._min_free)} of the disk free, and nothing is left to evict; "
                 "free some space, or lower FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES",
+                uri=what,
                 needed=size,
                 limit=self._limit,
                 held=shortage.leased + shortage.reserved,
@@ -157,6 +158,7 @@ class Room:
             f"{what}: no room for {human(size)} in a cache of {human(self._limit)}: "
             f"{' and '.join(held) or 'nothing can be evicted'}; "
             "end a lease, or raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES",
+            uri=what,
             needed=size,
             limit=self._limit,
             held=shortage.leased + shortage.reserved,

@@ -85,7 +85,7 @@ class Fetcher:
         """Brings one object into the cache.
 
         Raises:
-            ForebayError: it cannot be had.
+            ForebayError: the object cannot be downloaded.
         """
         outcomes: list[SampleOutcome] = []
         self.fetch([(0, uri)], outcomes.extend, unused=unused)

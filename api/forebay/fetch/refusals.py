@@ -16,6 +16,7 @@ def too_large(uri: MediaURI, size: int, limit: int) -> ObjectTooLargeError:
     return ObjectTooLargeError(
         f"{uri}: its {human(size)} are more than the whole cache of {human(limit)}; "
         "raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES",
+        uri=uri.redacted,
         size=size,
         limit=limit,
     )
@@ -27,10 +28,17 @@ def disk_error(uri: MediaURI, error: OSError, limit: int | None) -> CacheFullErr
         return CacheFullError(
             f"{uri}: the disk of the cache directory is full ({error.strerror}); free some space, "
             "or raise FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES so that Forebay evicts before that happens",
+            uri=uri.redacted,
             limit=limit,
+            errno=error.errno,
         )
     reason = error.strerror or str(error)
-    return CacheFullError(f"{uri}: cannot be written to the cache directory: {reason}", limit=limit)
+    return CacheFullError(
+        f"{uri}: cannot be written to the cache directory: {reason}",
+        uri=uri.redacted,
+        limit=limit,
+        errno=error.errno,
+    )
 
 
 def as_forebay_error(uri: MediaURI, error: BaseException) -> ForebayError:

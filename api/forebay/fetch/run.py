@@ -193,7 +193,7 @@ class Run:
     # Events
 
     def _handle_events(self) -> None:
-        """Waits until a transfer reports, or until something else is due, and goes on with it."""
+        """Waits until a transfer reports or something else is due, and handles the reports."""
         self._make_room()
         if len(self._flying) > _GATHER_FROM:
             # To wake up for each of many is most of the work.

@@ -56,7 +56,10 @@ def _copy(item: Item, to: Destination, room: Room, info: ObjectInfo, file: Binar
     try:
         if limit is not None and size > limit:
             raise ObjectTooLargeError(  # noqa: TRY301
-                f"{item.uri}: it is larger than the whole cache", size=size, limit=limit
+                f"{item.uri}: it is larger than the whole cache",
+                uri=item.uri.redacted,
+                size=size,
+                limit=limit,
             )
         room.make(reservation, size, item.uri.redacted)
         place.open(info)

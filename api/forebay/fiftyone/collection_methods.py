@@ -52,9 +52,7 @@ def download_media(
     Raises:
         DownloadError: a file could not be downloaded, and ``skip_failures`` is false.
     """
-    if update and include_assets:
-        download_scenes(self, update=True, skip_failures=skip_failures, progress=False)
-    media = collect_media(self, media_fields, group_slices, include_assets)
+    media = _collect(self, media_fields, group_slices, include_assets, update, skip_failures)
     _download(media, update, skip_failures, progress)
 
 
@@ -140,9 +138,7 @@ def download_context(
     target: Any = in_bytes(target_size_bytes)
     everything = isinstance(target, Real) and target < 0
     check_sizes(batch_size, None if everything else target)
-    if update and include_assets:
-        download_scenes(self, update=True, skip_failures=skip_failures, progress=False)
-    media = collect_media(self, media_fields, group_slices, include_assets)
+    media = _collect(self, media_fields, group_slices, include_assets, update, skip_failures)
     steps = len(media.steps)
     with (
         _bar(steps, progress, "samples") as bar,
@@ -225,6 +221,21 @@ def iter_groups(original: Wrapper, self: Any, *args: Any, **kwargs: Any) -> Iter
 def _cached_path(path: Any) -> Any:
     """The path of a remote file's cached copy, whether it exists or not; other paths unchanged."""
     return media_cache().get_local_paths([path], download=False)[0] if is_remote(path) else path
+
+
+def _collect(
+    collection: Any,
+    media_fields: MediaFields,
+    group_slices: Slices,
+    include_assets: bool,
+    update: bool,
+    skip_failures: bool,
+) -> RemoteMedia:
+    """The media to download; with ``update``, of 3D scenes that are current."""
+    if update and include_assets:
+        # A cached scene that has changed at its source may refer to other files now.
+        download_scenes(collection, update=True, skip_failures=skip_failures, progress=False)
+    return collect_media(collection, media_fields, group_slices, include_assets)
 
 
 def _download(media: RemoteMedia, update: bool, skip_failures: bool, progress: FiftyOneProgress) -> None:

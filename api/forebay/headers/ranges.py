@@ -30,7 +30,7 @@ class RemoteBytes:
             its server cannot send a part, or does not tell the size, and the first bytes do not suffice.
         uri: the object.
         first_bytes: how many bytes the first request fetches, and each one at a new position. A reader that
-            goes on from there gets half as many more each time, up to 1 MiB.
+            continues from there gets half as many more each time, up to 1 MiB.
 
     Attributes:
         uri: the object.
@@ -91,7 +91,7 @@ class RemoteBytes:
         )
         later = bisect_right(self._starts, position)
         limit = self._starts[later] if later < len(self._starts) else self.size
-        # After a large block, such as a camera's preview picture, the reader goes on with the next one.
+        # After a large block, such as a camera's preview picture, the reader continues with the next block.
         end = min(position + (self._step if wanted < self._step else wanted + self._first_bytes), limit)
         data = self._retry(lambda: self._source.read_range(self.uri, position, end, etag=self._info.etag))
         insort(self._starts, position)

@@ -146,7 +146,7 @@ class JobRecords(Part):
         return message_size is None or bool(flag)
 
     def unbegin(self, job: str, message: int) -> None:
-        """Takes back an attempt at a message that was ended in good order before its time."""
+        """Takes back an attempt at a message that ended cleanly, but before all samples were processed."""
         self._attempt(job, str(message), -1)
 
     def suspect(self, job: str, number: int) -> int:

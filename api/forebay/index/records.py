@@ -50,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file on the volume, for the index to take in.
+    """A file on the volume that is to be added to the index.
 
     Attributes:
         entry: the entry that it is the file of.

@@ -66,11 +66,11 @@ class VolumeState(Part):
         self._connection.command("hdel", self._keys.meta, "run_id")
 
     def is_complete(self) -> bool:
-        """Whether no file is waiting to be taken into the index."""
+        """Whether no file is waiting to be added to the index."""
         return str(self._connection.command("hget", self._keys.meta, "swept")) == "1"
 
     def completed(self, unindexed: int) -> None:
-        """Records that all files were taken in, and the bytes of those that are not the cache's."""
+        """Records that all files were added to the index, and the bytes of those that are not the cache's."""
         self._connection.command("hset", self._keys.meta, mapping={"unindexed": unindexed, "swept": 1})
 
     def upkeep(self) -> Upkeep:

@@ -11,7 +11,7 @@ from forebay import embedded
 from forebay.config import MediaCacheConfig
 
 KEY_PREFIX = "forebay-celery:"
-# SIGTERM lets tasks end in good order for so long, 20 s in all; the second part is Celery's own.
+# After SIGTERM tasks have so long to end cleanly, 20 s in all; the second part is Celery's own.
 DRAIN_SECONDS = 15.0
 SOFT_SHUTDOWN_SECONDS = 5.0
 _VISIBILITY_SECONDS = 3600

@@ -86,8 +86,8 @@ class JobMaker:
         """Writes a job down whose samples are still being listed; once it is started, the first are fetched
         while the rest is listed, in a thread of this process.
 
-        What raises after the first samples were found does so in that thread, and is one more sample that
-        failed. So is the end of this process before the end of the listing.
+        If the listing fails after the first samples, or this process ends before the listing does, the job
+        has one more sample that failed.
 
         Args:
             found: URIs, some at a time.
@@ -171,12 +171,12 @@ class JobMaker:
         except Exception as error:
             log.error("job %s: its listing broke off: %s", job, error)
             where, reason = (error.uri, error.reason) if isinstance(error, SourceError) else ("", str(error))
-            # Where Redis is gone, the job is as well, or its end is written by those who look after it.
+            # Where Redis is gone, the job is as well, or a job monitor ends the listing.
             with contextlib.suppress(IndexUnavailableError):
                 ledger.break_off(records, job, reason, where)
 
     def _extend(self, job: str, uris: Sequence[str], update: bool, lease: float | str | None) -> bool:
-        """Adds samples to a job; false where nobody waits for them any more."""
+        """Adds samples to a job; false if its listing has been ended meanwhile."""
         remote, entries, broken = _sort(uris)
         if lease is not None:
             lease_entries(self._index, f"job-{job}", entries, parse_duration(lease))
@@ -202,7 +202,8 @@ class JobMaker:
         configured = self._dispatcher.config.message_size if wanted is None else wanted
         if configured != "auto" and not (isinstance(configured, int) and 1 <= configured <= 1000):
             raise ConfigError(
-                f"message_size={configured!r} is not allowed: must be 'auto' or a number from 1 to 1000"
+                f"message_size={configured!r} is not allowed: must be 'auto' or a number from 1 to 1000",
+                setting="message_size",
             )
         return sized(configured, samples, threads)
 

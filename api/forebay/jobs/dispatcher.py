@@ -172,11 +172,13 @@ class Dispatcher:
         if stuck:
             return NoWorkersError(
                 f"the workers of volume {volume!r} have begun or ended no message for "
-                f"{STUCK_SECONDS:.0f} s: restart them, or use --dispatch local"
+                f"{STUCK_SECONDS:.0f} s: restart them, or use --dispatch local",
+                volume=volume,
             )
         return NoWorkersError(
             f"no worker of volume {volume!r} is alive: start one with `forebay worker`, "
-            "or use --dispatch local"
+            "or use --dispatch local",
+            volume=volume,
         )
 
     def _stuck(self, alive: list[Worker]) -> bool:

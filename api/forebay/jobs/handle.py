@@ -269,8 +269,10 @@ class Job:
         self._snapshot = None
 
     def break_off_listing(self) -> None:
-        """Ends its listing, for a process that lists its samples and is about to end. That is one more sample
-        that failed; what is listed goes on."""
+        """Ends the listing of its samples; the process that lists calls this before it exits.
+
+        The missing rest counts as one failed sample. The samples that were listed are still downloaded.
+        """
         break_off(self._records, self.id, "the process that listed the objects was interrupted")
         self._snapshot = None
 

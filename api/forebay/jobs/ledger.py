@@ -47,14 +47,14 @@ def create(
         job: its id.
         missing: the URIs that are not cached yet.
         total: samples in all.
-        present: how many of them are there already.
-        failed: samples whose URI cannot be parsed, and local files that are not there.
-        dispatch: who runs it, ``local`` or ``fleet``.
+        present: how many of them are cached already.
+        failed: samples whose URI cannot be parsed, and local files that do not exist.
+        dispatch: where it runs, ``local`` or ``fleet``.
         message_size: samples in a message.
-        update: whether what changed at its source is downloaded again.
+        update: whether to download objects again that have changed at their source.
         lease: the lease that keeps its samples.
-        label: what Flower shows of it, without secrets.
-        lister: the identity of the process that goes on listing its samples; empty where these are all.
+        label: its name in Flower, without secrets.
+        lister: the identity of the process that still lists samples of the job; empty if all are listed.
     """
     fields = {
         "total": total,

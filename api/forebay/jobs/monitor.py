@@ -93,7 +93,9 @@ class JobMonitor:
             self._resume("all workers have stopped", "continues with local threads")
         elif time.monotonic() - self._alone_since > config.worker_timeout_seconds:
             error = self._runners.no_workers()
-            raise NoWorkersError(f"{error}; job {self._job} continues when a worker starts")
+            raise NoWorkersError(
+                f"{error}; job {self._job} continues when a worker starts", volume=config.volume
+            )
 
     def _resume(self, reason: str, how: str) -> None:
         with logs.about(self._job):

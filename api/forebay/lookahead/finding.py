@@ -44,7 +44,7 @@ class Finder:
             held: keeps it, if that is enough; otherwise the file itself bears the mark of its use.
 
         Raises:
-            ForebayError: it cannot be had.
+            ForebayError: the file cannot be downloaded.
         """
         path = None
         if batch is not None and is_fetchable(uri):

@@ -45,7 +45,7 @@ def check_sizes(batch_size: object, target_size_bytes: object) -> None:
         ("target_size_bytes", target_size_bytes, Real, "a size from 1 byte, such as 128MB"),
     ):
         if value is not None and not (isinstance(value, kind) and float(value) >= 1):
-            raise ConfigError(f"{name}={value!r} is not allowed: must be {allowed}, or None")
+            raise ConfigError(f"{name}={value!r} is not allowed: must be {allowed}, or None", setting=name)
 
 
 class LookAhead:

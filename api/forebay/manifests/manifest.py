@@ -47,9 +47,9 @@ def read_manifest(path: str, *, column: str | None = None) -> list[str]:
     try:
         data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
     except FileNotFoundError:
-        raise ManifestError(f"the manifest {path} does not exist") from None
+        raise ManifestError(f"the manifest {path} does not exist", file=path) from None
     except OSError as error:
-        raise ManifestError(f"the manifest {path} cannot be read: {error.strerror}") from None
+        raise ManifestError(f"the manifest {path} cannot be read: {error.strerror}", file=path) from None
     name = "standard input" if path == STDIN else path
     return parse_manifest(data, name, kind=_SUFFIXES.get(Path(path).suffix.lower()), column=column)
 
@@ -79,7 +79,7 @@ def parse_manifest(
         uris = reader.table(lines, _DELIMITERS[kind])
     reader.raise_broken()
     if not uris:
-        raise ManifestError(f"{name} names nothing: it has no URI")
+        raise ManifestError(f"{name} names nothing: it has no URI", file=name)
     return uris
 
 
@@ -97,7 +97,8 @@ class _ManifestReader:
         if self._first is not None:
             others = self._broken - 1
             more = f" (and {others} more broken line{'s' if others > 1 else ''})" if others else ""
-            raise ManifestError(self._first[1] + more)
+            line, problem = self._first
+            raise ManifestError(f"{self._name}, line {line}: {problem}{more}", file=self._name, line=line)
 
     def decode(self, data: bytes) -> Iterator[str]:
         for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True), 1):
@@ -181,7 +182,7 @@ class _ManifestReader:
         self._broken += 1
         # Bytes that are not UTF-8 are found before anything else.
         if not self._first or number < self._first[0]:
-            self._first = (number, f"{self._name}, line {number}: {problem}")
+            self._first = (number, problem)
 
     def _wanted(self) -> str:
         *others, last = [repr(name) for name in self._columns]

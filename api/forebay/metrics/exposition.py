@@ -77,7 +77,8 @@ def serve(registry: CollectorRegistry, host: str, port: int) -> tuple[Any, int]:
         server, _ = start_http_server(port, addr=host, registry=registry)
     except OSError as error:
         raise ConfigError(
-            f"metrics cannot be served at {host}:{port} ({error.strerror or error}): choose another port"
+            f"metrics cannot be served at {host}:{port} ({error.strerror or error}): choose another port",
+            setting="metrics_port",
         ) from None
     return server, int(server.server_port)
 

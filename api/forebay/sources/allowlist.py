@@ -106,13 +106,18 @@ def _parse(prefix: str) -> _Rule:
     scheme = match[1].lower() if match else ""
     if match is None or scheme not in REMOTE_SCHEMES:
         known = ", ".join(f"{name}://" for name in REMOTE_SCHEMES)
-        raise ConfigError(f"setting allowed_sources: {prefix!r} must begin with one of {known}")
+        raise _error(prefix, f"must begin with one of {known}")
     host = match[2]
     if scheme in _DEFAULT_PORTS:
         host = host.lower().removesuffix(_DEFAULT_PORTS[scheme])
     if not host and match[3]:
-        raise ConfigError(f"setting allowed_sources: {prefix!r} names a path but no host or bucket")
+        raise _error(prefix, "names a path but no host or bucket")
     return _Rule(scheme, host, match[3])
+
+
+def _error(prefix: str, problem: str) -> ConfigError:
+    name = "allowed_sources"
+    return ConfigError(f"setting {name}: {prefix!r} {problem}", setting=name)
 
 
 def _resolve(path: str) -> str:

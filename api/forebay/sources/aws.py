@@ -101,7 +101,7 @@ def _from_session(config: MediaCacheConfig) -> S3Access:
     def make() -> Session:
         session = new_session(config.aws_profile)
         if config.aws_config_file is not None:
-            path = existing_file("setting aws_config_file", config.aws_config_file)
+            path = existing_file("setting", "aws_config_file", config.aws_config_file)
             # botocore tells the two kinds of file apart by the spelling of their sections.
             session.set_config_variable("config_file", path)
             session.set_config_variable("credentials_file", path)
@@ -111,9 +111,11 @@ def _from_session(config: MediaCacheConfig) -> S3Access:
     try:
         return _found(session, make)
     except ProfileNotFound as error:
-        where = "setting aws_profile" if config.aws_profile else "environment variable AWS_PROFILE"
+        origin, name = "setting", "aws_profile"
+        if not config.aws_profile:
+            origin, name = "environment variable", "AWS_PROFILE"
         known = ", ".join(session.available_profiles) or "none"
-        raise ConfigError(f"{where}: {error}; there are: {known}") from None
+        raise ConfigError(f"{origin} {name}: {error}; there are: {known}", setting=name) from None
     except BotoCoreError as error:
         raise ConfigError(f"the AWS configuration cannot be used: {error}") from None
 

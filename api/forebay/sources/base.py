@@ -230,7 +230,7 @@ class Source(Protocol):
         """
 
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
-        """A URL that anyone can use until it expires.
+        """A URL that works without credentials until it expires.
 
         Args:
             method: the one method that it is good for: ``GET``, ``HEAD``, ``PUT`` or ``DELETE``.

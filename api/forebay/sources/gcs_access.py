@@ -137,7 +137,10 @@ def gcs_access(config: MediaCacheConfig, *, write: bool = False) -> GCSAccess:
     extra = {**config.extra_client_kwargs.get("gcs", {}), **config.extra_client_kwargs.get("gs", {})}
     if unknown := sorted(set(extra) - _OPTIONS):
         known = ", ".join(sorted(_OPTIONS))
-        raise ConfigError(f"setting extra_client_kwargs: 'gs' has no {unknown[0]!r}; known are {known}")
+        raise ConfigError(
+            f"setting extra_client_kwargs: 'gs' has no {unknown[0]!r}; known are {known}",
+            setting="extra_client_kwargs",
+        )
     emulator = os.environ.get("STORAGE_EMULATOR_HOST", "").strip()
     endpoint = emulator or str(extra.get("client_options", {}).get("api_endpoint") or "").strip()
     if endpoint and "://" not in endpoint:
@@ -184,9 +187,10 @@ def _credentials(
     except (auth.exceptions.GoogleAuthError, OSError, ValueError) as error:
         variable = "GOOGLE_APPLICATION_CREDENTIALS"
         if path is not None:
-            raise ConfigError(f"setting google_application_credentials={path!r}: {error}") from None
+            name = "google_application_credentials"
+            raise ConfigError(f"setting {name}={path!r}: {error}", setting=name) from None
         if os.environ.get(variable):
-            raise ConfigError(f"environment variable {variable}: {error}") from None
+            raise ConfigError(f"environment variable {variable}: {error}", setting=variable) from None
         return None, None, "no credentials (no application default credentials were found)"
 
 

@@ -45,7 +45,7 @@ def list_buckets(get: Get, access: GCSAccess) -> Sequence[str]:
 
 
 def sign(access: GCSAccess, uri: MediaURI, url: str, *, expires_seconds: int, method: str) -> str:
-    """A URL that anyone can use until it expires; see `forebay.sources.base.Source.sign`.
+    """A URL that works without credentials until it expires; see `forebay.sources.base.Source.sign`.
 
     Args:
         url: the object's.

@@ -63,7 +63,10 @@ class HTTPSource(Reader):
         options = dict(config.extra_client_kwargs.get("http", {}))
         if unknown := sorted(set(options) - _OPTIONS):
             known = ", ".join(sorted(_OPTIONS))
-            raise ConfigError(f"setting extra_client_kwargs: 'http' has no {unknown[0]!r}; known are {known}")
+            raise ConfigError(
+                f"setting extra_client_kwargs: 'http' has no {unknown[0]!r}; known are {known}",
+                setting="extra_client_kwargs",
+            )
         where = "setting extra_client_kwargs, 'http'"
         self._private = [(name, str(value)) for name, value in dict(options.get("headers") or {}).items()]
         if auth := options.get("auth"):
@@ -183,7 +186,7 @@ class HTTPSource(Reader):
             raise SourceError(target.redacted, f"{target.bucket!r} is not the name of a host")
         trusted = self._allowlist.trusts(target)
         if not trusted:
-            # Some spellings are resolved by nobody but us, and a proxy would connect for us.
+            # The transport checks the addresses that it connects to, but not those that a proxy connects to.
             address = literal_address(target.bucket)
             if address is not None and not is_public(address):
                 raise refuse_private(target, address)

@@ -54,7 +54,9 @@ def minio_access(config: MediaCacheConfig) -> S3Access:
     ).with_settings(config)
     if access.endpoint is None:
         raise ConfigError(
-            "minio:// needs the URL of a server; set endpoint_url in minio_config_file, or MINIO_ENDPOINT_URL"
+            "minio:// needs the URL of a server; set endpoint_url in minio_config_file, "
+            "or MINIO_ENDPOINT_URL",
+            setting="minio_config_file",
         )
     return access
 
@@ -63,23 +65,28 @@ def _values(config: MediaCacheConfig, environment: Mapping[str, str]) -> dict[st
     path = config.minio_config_file or environment.get("MINIO_CONFIG_FILE")
     values: dict[str, str] = {}
     if path:
-        by_setting = config.minio_config_file is not None
-        name = "setting minio_config_file" if by_setting else "environment variable MINIO_CONFIG_FILE"
+        origin, name = "setting", "minio_config_file"
+        if config.minio_config_file is None:
+            origin, name = "environment variable", "MINIO_CONFIG_FILE"
         section = config.minio_profile or environment.get("MINIO_PROFILE") or "default"
-        values = _read(name, existing_file(name, path), section)
+        values = _read(origin, name, existing_file(origin, name, path), section)
     if config.minio_config_file is None:
         values |= {key: environment[name] for key, name in _VARIABLES.items() if environment.get(name)}
     return values
 
 
-def _read(name: str, path: str, section: str) -> dict[str, str]:
+def _read(origin: str, name: str, path: str, section: str) -> dict[str, str]:
     # `default` is a section like any other, and values may contain %.
     parser = configparser.RawConfigParser(default_section="")
     try:
         parser.read(path)
     except configparser.Error as error:
-        raise ConfigError(f"{name}={path!r} is no INI file: {type(error).__name__}") from None
+        raise ConfigError(
+            f"{origin} {name}={path!r} is no INI file: {type(error).__name__}", setting=name
+        ) from None
     if not parser.has_section(section):
         known = ", ".join(parser.sections()) or "none"
-        raise ConfigError(f"{name}={path!r} has no section [{section}]; there are: {known}")
+        raise ConfigError(
+            f"{origin} {name}={path!r} has no section [{section}]; there are: {known}", setting=name
+        )
     return dict(parser.items(section))

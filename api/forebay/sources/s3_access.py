@@ -101,7 +101,10 @@ class S3Access:
         if arguments.pop("anonymous", False):
             keys, unsigned = None, "no credentials (extra_client_kwargs asks for unsigned requests)"
         if options.get("signature_version", "s3v4") not in ("s3v4", "v4"):
-            raise ConfigError(f"{where}: requests are signed with signature_version 's3v4', and no other")
+            raise ConfigError(
+                f"{where}: requests are signed with signature_version 's3v4', and no other",
+                setting="extra_client_kwargs",
+            )
         endpoint = checked_endpoint(arguments.pop("endpoint_url", None), f"{where}: endpoint_url")
         region = one_line(arguments.pop("region_name", None), f"{where}: region_name")
         verify = arguments.pop("verify", None)
@@ -179,7 +182,10 @@ class S3Access:
                 **self.arguments,
             )
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"setting extra_client_kwargs: boto3 does not accept it: {error}") from None
+            raise ConfigError(
+                f"setting extra_client_kwargs: boto3 does not accept it: {error}",
+                setting="extra_client_kwargs",
+            ) from None
         return cast("S3Client", client)
 
     def address(self, bucket: str, region: str) -> tuple[str, bool]:
@@ -211,13 +217,17 @@ def new_session(profile: str | None = None) -> Session:
     return botocore.session.Session(profile=profile)
 
 
-def existing_file(name: str, path: str) -> str:
+def existing_file(origin: str, name: str, path: str) -> str:
     """``path`` with ``~`` expanded.
 
+    Args:
+        origin: where the path comes from: ``setting`` or ``environment variable``.
+        name: of that setting or variable.
+
     Raises:
-        ConfigError: there is no such file; the message begins with ``name``.
+        ConfigError: there is no such file.
     """
     expanded = os.path.expanduser(path)
     if not os.path.isfile(expanded):
-        raise ConfigError(f"{name}={path!r}: there is no such file")
+        raise ConfigError(f"{origin} {name}={path!r}: there is no such file", setting=name)
     return expanded

@@ -60,7 +60,7 @@ class Decoded:
 
     def _next(self) -> bytes:
         if self._unpack is None or self._unpack.eof:
-            # gzip may go on with another member; deflate comes with a header or, from some, without.
+            # gzip may continue with another member; deflate comes with a header or, from some, without.
             bare = self._rest[0] & 15 != 8
             self._unpack = zlib.decompressobj(31 if self._gzip else -15 if bare else 15)
         piece: bytes = self._unpack.decompress(self._rest, _PIECE_BYTES)

@@ -89,7 +89,7 @@ class Loop:
             self._bell.ring()
 
     def obey(self, exchange: Exchange, *, resume: bool) -> None:
-        """Goes on with an exchange that pauses, or gives one up. May be called from any thread."""
+        """Resumes an exchange that pauses, or gives one up. May be called from any thread."""
         self._asked.append((exchange, resume))
         self._bell.ring()
 

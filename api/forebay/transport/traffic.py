@@ -147,7 +147,7 @@ class Traffic:
                 host.window.served(now, received)
 
     def paused(self, exchange: Exchange, yes: bool) -> None:
-        """A request that was taken pauses, or goes on. Meanwhile it keeps none from being taken."""
+        """Notes that a request pauses, or resumes. While it pauses, it does not count as in flight."""
         change = -1 if yes else 1
         with self._lock:
             host = self._hosts[exchange.origin]

@@ -96,7 +96,7 @@ class Transport:
             running.cancel(exchange)
 
     def resume(self, exchange: Exchange) -> None:
-        """Goes on with an exchange whose sink was `FULL`."""
+        """Resumes an exchange whose sink was `FULL`."""
         running = self._running
         if running is not None:
             running.resume(exchange)

@@ -77,27 +77,26 @@ def parse(uri: str) -> MediaURI:
     """
     match = SCHEME.match(uri)
     if match is None:
-        raise UriError(f"{uri!r} is a local path, not a media URI; expected {_expected()}")
+        raise _error(uri, f"is a local path, not a media URI; expected {_expected()}")
     scheme = match[1].lower()
     if scheme not in REMOTE_SCHEMES:
-        raise UriError(
-            f"{redact(uri)!r} has the scheme {scheme!r}, which Forebay cannot fetch; expected {_expected()}"
-        )
+        raise _error(uri, f"has the scheme {scheme!r}, which Forebay cannot fetch; expected {_expected()}")
     if scheme in URLS:
         return _parse_url(uri, scheme)
     try:
         os.fsencode(uri)
     except UnicodeEncodeError:
-        raise UriError(f"{redact(uri)!r} holds half of a surrogate pair, which no key can") from None
+        raise _error(uri, "holds half of a surrogate pair, which no key can") from None
     bucket, _, key = uri[match.end() :].partition("/")
     if not bucket:
-        raise UriError(f"{uri!r} names no bucket; expected {scheme}://bucket/key")
+        raise _error(uri, f"names no bucket; expected {scheme}://bucket/key")
     if bucket.startswith("arn:"):
-        raise UriError(f"{redact(uri)!r} is an ARN; use the access point's alias as the bucket")
+        raise _error(uri, "is an ARN; use the access point's alias as the bucket")
     if "@" in bucket or ":" in bucket:
-        raise UriError(
-            f"{redact(uri)!r} has '@' or ':' in its bucket's name, which no {scheme} server allows; "
-            "credentials belong in the environment or the settings"
+        raise _error(
+            uri,
+            f"has '@' or ':' in its bucket's name, which no {scheme} server allows; "
+            "credentials belong in the environment or the settings",
         )
     return MediaURI(uri, scheme, bucket, key)
 
@@ -110,9 +109,7 @@ def parse_object(uri: str) -> MediaURI:
     """
     parsed = parse(uri)
     if not parsed.key and not parsed.is_url:
-        raise UriError(
-            f"{uri!r} names a bucket but no object; expected {parsed.scheme}://{parsed.bucket}/key"
-        )
+        raise _error(uri, f"names a bucket but no object; expected {parsed.scheme}://{parsed.bucket}/key")
     return parsed
 
 
@@ -151,22 +148,27 @@ def entries_of(uris: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(entry_of(uri) for uri in uri_list(uris) if not is_local(uri)))
 
 
+def _error(uri: str, problem: str) -> UriError:
+    shown = redact(uri)
+    return UriError(f"{shown!r} {problem}", uri=shown)
+
+
 def _expected() -> str:
     return "s3://bucket/key, gs://bucket/key, minio://bucket/key, an http(s):// URL, or a local path"
 
 
 def _parse_url(uri: str, scheme: str) -> MediaURI:
     if _NOT_IN_URL.search(uri):
-        raise UriError(f"{redact(uri)!r} holds a control character or invalid UTF-8; percent-encode it")
+        raise _error(uri, "holds a control character or invalid UTF-8; percent-encode it")
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port
     except ValueError:  # its text may repeat the password
-        raise UriError(f"{redact(uri)!r} is not a valid URL: its host or port cannot be read") from None
+        raise _error(uri, "is not a valid URL: its host or port cannot be read") from None
     if not host:
-        raise UriError(f"{redact(uri)!r} names no host; expected {scheme}://host/path")
+        raise _error(uri, f"names no host; expected {scheme}://host/path")
     if _NOT_IN_AUTHORITY.search(parts.netloc):
-        raise UriError(f"{redact(uri)!r} is not a valid URL: its host holds a character that no host may")
+        raise _error(uri, "is not a valid URL: its host holds a character that no host may")
     if ":" in host:
         host = f"[{host}]"
     if port is not None and port != {"http": 80, "https": 443}[scheme]:

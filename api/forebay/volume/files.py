@@ -115,7 +115,8 @@ class Files:
         except OSError as error:
             raise VolumeError(
                 f"the cache directory {layout.cache_dir} cannot be written ({error.strerror}): "
-                "fix it, or set FIFTYONE_MEDIA_CACHE_DIR to another one"
+                "fix it, or set FIFTYONE_MEDIA_CACHE_DIR to another one",
+                path=layout.cache_dir,
             ) from None
 
     def remove(self, entry: str) -> None:
@@ -192,7 +193,8 @@ class AbsentFiles(Files):
         """Always raises `VolumeError`, which says where the files are."""
         raise VolumeError(
             f"volume {self._volume!r} is not on this machine: it is {self.place}; its workers can "
-            "fill it (--dispatch fleet), its files are there only"
+            "fill it (--dispatch fleet), its files are there only",
+            volume=self._volume,
         )
 
     def touch_published(self, entries: Sequence[str], published: Sequence[bool]) -> list[bool]:

@@ -28,7 +28,7 @@ def join(config: MediaCacheConfig, index: Index) -> None:
         check_name(config.cache_dir, owner, config.volume)
     if known is None:
         # A new index, or one that was started empty: then the directory remembers its id, and its
-        # files are taken in again.
+        # files are added to the index again.
         if owner is not None and not same:
             # Refused before anything is written into an index that belongs to another directory, or to none.
             claim_volume(config.cache_dir, "", url_masked=url)
@@ -38,7 +38,9 @@ def join(config: MediaCacheConfig, index: Index) -> None:
             raise VolumeError(
                 f"the volume {config.volume!r} of {url or 'the embedded index'} is the directory "
                 f"{directory}, not {config.cache_dir}: set FIFTYONE_MEDIA_CACHE_VOLUME to a name of its own "
-                "for this directory, or FIFTYONE_MEDIA_CACHE_DIR to the shared one"
+                "for this directory, or FIFTYONE_MEDIA_CACHE_DIR to the shared one",
+                volume=config.volume,
+                path=config.cache_dir,
             )
         # The same directory, emptied by hand: recovery finds out that its files are gone.
         index.state.forget_recovery()

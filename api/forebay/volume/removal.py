@@ -72,7 +72,7 @@ class Removal:
 
         Args:
             token: of the claims.
-            skip_errors: leave a file that cannot be removed, with a warning, and go on with the others.
+            skip_errors: log a warning for a file that cannot be removed, and continue with the others.
 
         Raises:
             OSError: a file cannot be removed; those before it are gone.
@@ -105,7 +105,8 @@ class Removal:
             if verdict is not Verdict.REMOVE:
                 return verdict
             if not self._session.owns(token):
-                # This process was paused, and taken for dead: the entry may be under a lease by now.
+                # This process was paused for so long that its claims expired. Meanwhile a lease may have been
+                # made that keeps the entry.
                 return Verdict.STOP
             self._files.remove(entry)
         except OSError as error:

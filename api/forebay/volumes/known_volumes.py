@@ -112,7 +112,7 @@ class Volumes:
         names = [record.name for record in self._registry().all()]
         known = Index(self._connect(), config.volume).state.exists
         if names and config.volume not in names and not known():
-            raise VolumeError(self._unknown(config.volume))
+            raise self._unknown(config.volume)
 
     def look(self, names: VolumeNames) -> dict[str, MediaCache]:
         """The caches of volumes on any machine, with or without workers, to read their jobs and leases.
@@ -128,11 +128,11 @@ class Volumes:
             VolumeError: there is no such volume.
         """
         if not names:
-            raise ConfigError(_NONE_NAMED)
+            raise ConfigError(_NONE_NAMED, setting="volumes")
         records = {record.name: record for record in self._registry().all()}
         for name in () if names == "all" else names:
             if name not in records:
-                raise VolumeError(self._unknown(name))
+                raise self._unknown(name)
         return {
             name: absent_cache(
                 self.config.model_copy(update={"volume": name}), AbsentFiles(records[name].place, name)
@@ -155,7 +155,7 @@ class Volumes:
             NoWorkersError: a named volume has no process that would download, or no volume has.
         """
         if not names:
-            raise ConfigError(_NONE_NAMED)
+            raise ConfigError(_NONE_NAMED, setting="volumes")
         chosen: dict[str, MediaCache] = {}
         skipped: dict[str, str] = {}
         if names != "all":
@@ -168,7 +168,8 @@ class Volumes:
                 if record.stale and not (self.config.dispatch == "local" and record.is_here()):
                     raise NoWorkersError(
                         "none of its processes sent a heartbeat for more than a minute; if it is gone for "
-                        f"good: forebay volumes --forget {record.name}"
+                        f"good: forebay volumes --forget {record.name}",
+                        volume=record.name,
                     )
                 cache = self.cache(record.name)
                 cache.engine.open_dispatcher().choose()
@@ -236,11 +237,12 @@ class Volumes:
         """
         record = self._registry().find(name)
         if record is None:
-            raise VolumeError(self._unknown(name))
+            raise self._unknown(name)
         if not record.stale:
             raise VolumeError(
                 f"volume {name!r} is in use at {record.place}: stop its workers and programs, "
-                f"and try again {STALE_SECONDS:.0f} s later"
+                f"and try again {STALE_SECONDS:.0f} s later",
+                volume=name,
             )
         Index(self._connect(), name).forget()
         config = self.config.model_copy(update={"volume": name})
@@ -270,11 +272,12 @@ class Volumes:
     def _where(self) -> str:
         return "the embedded index" if self.config.redis_url is None else mask_url(self.config.redis_url)
 
-    def _unknown(self, name: str) -> str:
+    def _unknown(self, name: str) -> VolumeError:
         names = ", ".join(record.name for record in self._registry().all())
-        return (
+        return VolumeError(
             f"volume {name!r} is not known to {self._where}: known are {names or 'none'}; "
-            "a volume becomes known when a worker or a program uses it"
+            "a volume becomes known when a worker or a program uses it",
+            volume=name,
         )
 
     def _make(self, name: str) -> MediaCache:
@@ -283,7 +286,8 @@ class Volumes:
             if name != config.volume:
                 raise VolumeError(
                     f"volume {name!r} needs a Redis that it shares with this machine: set "
-                    "FIFTYONE_MEDIA_CACHE_REDIS_URL (without it there is the embedded index, of one volume)"
+                    "FIFTYONE_MEDIA_CACHE_REDIS_URL (without it there is the embedded index, of one volume)",
+                    volume=name,
                 )
             return MediaCache(config)
         record = self._registry().find(name)
@@ -291,7 +295,7 @@ class Volumes:
         if name == config.volume and (index_id is None or _is_ours(config.cache_dir, index_id, place)):
             return MediaCache(config)
         if record is None and index_id is None:
-            raise VolumeError(self._unknown(name))
+            raise self._unknown(name)
         place = record.place if record is not None else str(place)
         if record is not None and record.is_here() and self._local(name):
             here = {"volume": name, "cache_dir": record.directory, "cache_size_bytes": record.limit}
@@ -299,7 +303,8 @@ class Volumes:
         if config.dispatch == "local":
             raise VolumeError(
                 f"volume {name!r} is not on this machine, it is {place}: local dispatch fills only "
-                "volumes of this machine; use --dispatch fleet"
+                "volumes of this machine; use --dispatch fleet",
+                volume=name,
             )
         elsewhere = config.model_copy(update={"volume": name, "dispatch": "fleet"})
         return absent_cache(elsewhere, AbsentFiles(place, name))

@@ -19,7 +19,7 @@ from forebay.fiftyone.storage.remote_objects import STORAGE_MODULE, remote_objec
 
 @hooks.add(STORAGE_MODULE, "get_url")
 def get_url(path: str, method: str = "GET", hours: float = 24) -> str:
-    """Makes a URL that anyone can use until it expires.
+    """Makes a URL that works without credentials until it expires.
 
     Args:
         path: a remote path; an http(s) URL is returned unchanged.
