@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from forebay.backoff import Backoff
 from forebay.errors import VolumeError
 from forebay.index import Index, batches
-from forebay.processes import is_identity_alive
 from forebay.volume.recovery import Recovery
 from forebay.volume.removal import Removal, Verdict, kept_by_leases
 
@@ -67,9 +66,7 @@ class Clearing:
             held = [(entry, a) for entry, a in zip(pending, answers, strict=True) if not a.granted]
             self._remove(token, [entry for entry, a in zip(pending, answers, strict=True) if a.granted])
             for _, answer in held:
-                holder = answer.holder.rpartition(".")[0]
-                if not answer.holder_alive or not is_identity_alive(holder):
-                    self._recovery.reap(holder)
+                self._recovery.reap_if_gone(answer)
             pending = [entry for entry, _ in held]
             if pending:
                 time.sleep(pause.next())

@@ -103,6 +103,8 @@ class Evictor:
                         break
             except LockLostError:
                 done.locked = True
+            finally:
+                self._session.disown(token)
         return done
 
     def evict_to(self, size: int) -> Evicted:
@@ -159,7 +161,9 @@ class Evictor:
         if in_grace is not None:
             done.wait_until = in_grace + self._grace
         atimes = {victim.entry: victim.atime for victim in victims}
-        removed = self._removal.run(token, list(atimes), _OldestFirst(atimes, newest), skip_errors=True)
+        removed = self._removal.run(
+            token, list(atimes), _OldestFirst(atimes, newest), skip_errors=True, is_last=False
+        )
         now = time.time()
         self._counters.evicted([now - atimes[entry] for entry in removed.entries], removed.freed)
         done.freed += removed.freed

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from forebay.backoff import Backoff
 from forebay.config import MediaCacheConfig
-from forebay.errors import TransientSourceError
+from forebay.errors import ObjectChangedError, TransientSourceError
 from forebay.fetch.partial_file import PartialFile
 from forebay.fetch.work import Item
 from forebay.retry import retry_pauses
 from forebay.sources.base import ObjectInfo, Source
-from forebay.transport import Exchange, FileSink, Kind, Request, Transport, TransportError
+from forebay.transport import Exchange, FileSink, Head, Kind, Request, Transport, TransportError
 
 Span = tuple[int, int]
 
@@ -31,7 +31,8 @@ class Ranges:
 
     Attributes:
         info: as given.
-        try_at: when a range that failed for the moment is due again, on the monotonic clock; 0 for none.
+        try_at: when the range that failed last for the moment is due again, on the monotonic clock; 0 for
+            none.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Ranges:
         self._pauses: dict[Span, Backoff] = {}
         self._flying: dict[Exchange, tuple[Span, Request]] = {}
         self._file: PartialFile | None = None
+        self._is_cancelled = False
 
     def begin(self, place: PartialFile) -> None:
         """Creates the file and sends the first ranges.
@@ -73,7 +75,8 @@ class Ranges:
         self._send()
 
     def handle(self, exchange: Exchange) -> bool:
-        """Goes on after a range has ended; returns whether all have.
+        """Goes on after a range has ended; returns whether all have, or those that were in flight when it was
+        cancelled.
 
         Raises:
             SourceError, TransportError: a range failed for good.
@@ -81,6 +84,8 @@ class Ranges:
         found = self._flying.pop(exchange, None)
         if found is None:
             return False
+        if self._is_cancelled:
+            return not self._flying
         span, request = found
         outcome = exchange.outcome
         assert outcome is not None
@@ -97,16 +102,17 @@ class Ranges:
         self._left.extendleft(due)
         self._send()
 
-    def cancel(self) -> None:
-        """Gives up what is in flight; nothing of it is written any more when this returns."""
-        flying, self._flying = self._flying, {}
+    def cancel(self) -> bool:
+        """Gives up what is in flight; returns whether nothing is, so that nothing is written any more.
+
+        Otherwise `handle` says so, when the last exchange has ended.
+        """
+        self._is_cancelled = True
         self._left.clear()
         self._delayed.clear()
-        for exchange in flying:
+        for exchange in list(self._flying):
             self._transport.cancel(exchange)
-        deadline = time.monotonic() + 5.0
-        while any(exchange.outcome is None for exchange in flying) and time.monotonic() < deadline:
-            time.sleep(0.001)
+        return not self._flying
 
     def _send(self) -> None:
         while self._left and len(self._flying) < self._config.range_workers:
@@ -117,7 +123,7 @@ class Ranges:
     def _submit(self, span: Span, request: Request) -> None:
         assert self._file is not None
         start, end = span
-        sink = FileSink(self._file.descriptor, offset=start, size=end - start, ranged=True)
+        sink = _RangeSink(self._file.descriptor, start, end, self.info)
         self._flying[self._transport.submit(request, sink, self._done)] = (span, request)
 
     def _failed(self, span: Span, request: Request, exchange: Exchange) -> None:
@@ -141,6 +147,28 @@ class Ranges:
             raise failure
         self._item.retries.append(failure.kind)
         pauses = self._pauses.setdefault(span, retry_pauses())
-        at = time.monotonic() + pauses.next()
-        self._delayed.append((at, span))
-        self.try_at = min(at for at, _ in self._delayed)
+        self.try_at = time.monotonic() + pauses.next()
+        self._delayed.append((self.try_at, span))
+
+
+class _RangeSink(FileSink):
+    """Takes a range, if it is one of the object that is being fetched.
+
+    Args:
+        descriptor: of the file.
+        start, end: the range.
+        info: of the object.
+    """
+
+    __slots__ = ("_info",)
+
+    def __init__(self, descriptor: int, start: int, end: int, info: ObjectInfo) -> None:
+        super().__init__(descriptor, offset=start, size=end - start, ranged=True)
+        self._info = info
+
+    def begin(self, head: Head) -> None:
+        """Refuses a range of another version, which a server sends that does not know `If-Match`."""
+        super().begin(head)
+        etag, span = head.headers.get("etag"), head.span
+        if etag not in (None, self._info.etag) or (span and span[2] not in (None, self._info.size)):
+            raise ObjectChangedError(self._info.uri, "it was changed while it was being fetched in ranges")

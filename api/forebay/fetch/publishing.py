@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 
-from forebay.index import SessionLostError
+from forebay.index import Download, SessionLostError
 from forebay.volume.files import Files
 from forebay.volume.session import Session
 
@@ -57,6 +57,16 @@ def _renamed(temporary: str, place: str, session: Session, token: str) -> bool:
         with contextlib.suppress(FileNotFoundError, FileExistsError, NotADirectoryError):
             os.makedirs(os.path.dirname(place), exist_ok=True)
     raise FileNotFoundError(errno.ENOENT, "the directory disappears again and again", place)
+
+
+def withdraw(files: Files, session: Session, download: Download) -> None:
+    """Removes a published file whose commit is not known to have succeeded, and gives back its bytes.
+
+    If the commit did succeed, the next request finds an entry without a file, and downloads it again.
+    """
+    with contextlib.suppress(OSError):
+        files.remove(download.entry)
+    session.reservation(download.token, download.size).close()
 
 
 def remove_if_there(path: str) -> None:

@@ -19,11 +19,11 @@ from forebay.errors import CacheFullError, ForebayError, IndexUnavailableError, 
 from forebay.eviction.room import Room, RoomRequest
 from forebay.fetch.destination import Destination
 from forebay.fetch.outcome import Report, SampleOutcome
+from forebay.fetch.publishing import withdraw
 from forebay.fetch.refusals import as_forebay_error
 from forebay.fetch.transfer import Step, Transfer, YieldedError
 from forebay.fetch.work import Item
 from forebay.index import Claimed, Download, SessionLostError
-from forebay.processes import is_identity_alive
 from forebay.sources.sources import Sources
 from forebay.volume.counters import Counters, Ended
 from forebay.volume.recovery import Recovery
@@ -81,7 +81,8 @@ class Run:
         # To be committed; without a download where the cached copy is still current.
         self._done: list[tuple[Item, Download | None]] = []
         self._flushed = time.monotonic()
-        self._is_stopping = False
+        self._is_stopping = self._is_given_up = False
+        self._given_up: list[Item] = []
 
     def work_off(
         self,
@@ -114,9 +115,8 @@ class Run:
         except BaseException:
             self._give_up()
             raise
-        finally:
-            # What was reserved in advance is for others to use.
-            self._session.release_unused()
+        # What was reserved in advance is for others to use.
+        self._session.release_unused()
 
     # Beginning
 
@@ -168,7 +168,7 @@ class Run:
                 else:
                     self._claimed.append(item)
             elif answer.holder:
-                self._await(item, answer)
+                (self._pending if self._recovery.reap_if_gone(answer) else self._waiting).append(item)
             elif self._files.touch(item.entry) is not None:
                 found.append(item.found(answer.value))
                 outcomes += item.outcomes("cached")
@@ -180,15 +180,6 @@ class Run:
         if outcomes:
             self._counters.ended(found)
             self._report(outcomes)
-
-    def _await(self, item: Item, answer: Claimed) -> None:
-        """Waits for the holder of the claim, or cleans up after it."""
-        holder = answer.holder.rpartition(".")[0]
-        if answer.holder_alive and is_identity_alive(holder):
-            self._waiting.append(item)
-        else:
-            self._recovery.reap(holder)
-            self._pending.append(item)
 
     # Events
 
@@ -213,8 +204,8 @@ class Run:
         now = time.monotonic()
         while self._delayed and self._delayed[0][0] <= now:
             _, _, transfer = heapq.heappop(self._delayed)
-            if transfer in self._flying and not transfer.resume_ranges():
-                self._next(transfer, transfer.start(self._sources))
+            if transfer in self._flying:
+                self._next(transfer, transfer.resume(self._sources))
 
     def _patience(self) -> float:
         """For how many seconds there is nothing to do but to wait for events."""
@@ -232,9 +223,11 @@ class Run:
 
     def _next(self, transfer: Transfer, step: Step) -> None:
         """Does what a transfer needs next."""
+        if self._short_of_room and step is not Step.EVENT:
+            # Where it waits for room, it does so no longer: its request has failed meanwhile.
+            self._short_of_room = deque(pair for pair in self._short_of_room if pair[0] is not transfer)
         if step is Step.DONE:
             self._flying.discard(transfer)
-            self._short_of_room = deque(pair for pair in self._short_of_room if pair[0] is not transfer)
             self._ended(transfer)
         elif step is Step.PAUSE and self._is_stopping:
             self._next(transfer, transfer.give_way())
@@ -292,8 +285,10 @@ class Run:
         if error is None:
             self._sources.record(item.uri, None)
             self._done.append((item, transfer.download))
-            if len(self._done) >= BATCH:
+            if len(self._done) >= BATCH and not self._is_given_up:
                 self._flush()
+        elif self._is_given_up:
+            self._given_up.append(item)
         elif isinstance(error, YieldedError):
             item.attempts -= 1
             self._release(item)
@@ -341,6 +336,8 @@ class Run:
     def _again(self, item: Item) -> None:
         """Claims an item anew whose claim was lost, or whose partial file was."""
         self._release(item)
+        if self._is_stopping:
+            return
         item.lost += 1
         if item.lost > _MAX_LOST_CLAIMS:
             reason = f"its claim expired {item.lost} times: this process was probably paused (swap, suspend)"
@@ -378,18 +375,28 @@ class Run:
             self._next(transfer, transfer.give_way())
 
     def _give_up(self) -> None:
-        """Ends everything, as an error or an interrupt does; what is complete is still published."""
-        self._is_stopping = True
+        """Ends everything after an error or an interrupt; publishes what is complete.
+
+        Redis is asked only at the end, as it may be what failed: each call would wait for it.
+        """
+        self._is_stopping = self._is_given_up = True
         deadline = time.monotonic() + _GIVE_UP_SECONDS
-        # Without Redis, the claims end with the session.
-        with contextlib.suppress(ForebayError):
-            for transfer in list(self._flying):
-                self._next(transfer, transfer.give_way())
-            # A file that is still written to, on a disk that hangs, say, is left to recovery.
-            while self._flying and time.monotonic() < deadline:
-                with contextlib.suppress(queue.Empty):
-                    transfer, event = self._events.get(timeout=0.05)
-                    if transfer in self._flying:
-                        self._next(transfer, transfer.handle(event))
+        for transfer in list(self._flying):
+            self._next(transfer, transfer.give_way())
+        # A file that is still written to, on a disk that hangs, say, is left to recovery.
+        while self._flying and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                transfer, event = self._events.get(timeout=0.05)
+                if transfer in self._flying:
+                    self._next(transfer, transfer.handle(event))
+        left = [*self._given_up, *self._claimed, *(one.item for one in self._flying)]
+        claims = [(item.entry, item.token) for item in left]
+        try:
             self._flush()
-            self._release_claimed()
+            self._session.release(claims)
+        except (ForebayError, SessionLostError):
+            for item, download in self._done:
+                claims.append((item.entry, item.token))
+                if download is not None:
+                    withdraw(self._files, self._session, download)
+            self._session.abandon(claims)

@@ -11,9 +11,10 @@ from forebay.errors import ObjectTooLargeError, SourceError
 from forebay.eviction.room import Room
 from forebay.fetch.destination import Destination
 from forebay.fetch.partial_file import PartialFile
+from forebay.fetch.publishing import withdraw
+from forebay.fetch.refusals import disk_error
 from forebay.fetch.work import Item
 from forebay.index import SessionLostError
-from forebay.processes import is_identity_alive
 from forebay.sources.base import ObjectInfo
 from forebay.uri import parse_object
 from forebay.volume.recovery import Recovery
@@ -31,6 +32,7 @@ def store(destination: Destination, recovery: Recovery, room: Room, info: Object
     Raises:
         CacheFullError: there is no room for it.
         SourceError: the file was changed after it was written to the source.
+        ForebayError: the disk does not take it, or Redis cannot be reached.
     """
     parsed = parse_object(info.uri)
     pause = Backoff(0.005, 0.25)
@@ -42,9 +44,7 @@ def store(destination: Destination, recovery: Recovery, room: Room, info: Object
                 _copy(item, destination, room, info, file)
                 return
             continue
-        holder = answer.holder.rpartition(".")[0]
-        if not answer.holder_alive or not is_identity_alive(holder):
-            recovery.reap(holder)
+        recovery.reap_if_gone(answer)
         time.sleep(pause.next())
 
 
@@ -68,9 +68,16 @@ def _copy(item: Item, to: Destination, room: Room, info: ObjectInfo, file: Binar
         if place.written != size or info.size not in (None, size):
             raise SourceError(item.uri.redacted, "the local file was changed after it had been uploaded")  # noqa: TRY301
         download = place.publish(info, size, reservation)
-    except BaseException:
+    except BaseException as error:
         place.discard()
         reservation.close()
         to.session.release([(item.entry, item.token)])
+        if isinstance(error, OSError):
+            raise disk_error(item.uri, error, limit) from None
         raise
-    to.session.commit([download])
+    try:
+        to.session.commit([download])
+    except BaseException:
+        withdraw(to.files, to.session, download)
+        to.session.abandon([(item.entry, item.token)])
+        raise

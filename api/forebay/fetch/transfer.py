@@ -107,6 +107,8 @@ class Transfer:
         self._in_ranges = True
         self._pauses = retry_pauses()
         self._is_cancelled = False
+        # Why it failed while ranges of it were in flight, which must end first: they write into its file.
+        self._failure: BaseException | None = None
 
     # The fetcher's side
 
@@ -121,7 +123,7 @@ class Transfer:
                 self.wanted = self._min_size
                 return Step.ROOM
             return self._ask()
-        except ForebayError as error:
+        except (ForebayError, OSError) as error:
             return self._failed(error)
 
     def proceed(self) -> Step:
@@ -146,11 +148,7 @@ class Transfer:
     def handle(self, event: object) -> Step:  # noqa: PLR0911
         """Goes on after an event of the transport."""
         if self._is_cancelled:
-            # What was complete before it was cancelled, is.
-            is_last = event is self._exchange
-            self.download = self._sink.download if is_last and self._sink is not None else None
-            error = None if self.download is not None else YieldedError()
-            return self._end(error) if is_last else Step.EVENT
+            return self._handle_cancelled(event)
         if isinstance(event, int):
             return self._need(event)
         assert isinstance(event, Exchange)
@@ -171,25 +169,31 @@ class Transfer:
             return self._split(sink.info)
         try:
             return self._go_on(outcome)
-        except ForebayError as error:
+        except (ForebayError, OSError) as error:
             return self._failed(error)
 
-    def cancel(self) -> None:
-        """Gives up what is under way; events that still come are ignored."""
+    def _handle_cancelled(self, event: object) -> Step:
+        assert isinstance(event, int | Exchange)
+        if isinstance(event, int):
+            return Step.EVENT
+        if self._ranges is not None:
+            return self._end(YieldedError()) if self._ranges.handle(event) else Step.EVENT
+        if event is not self._exchange:
+            return Step.EVENT
+        # What was complete before it was cancelled, is.
+        self.download = self._sink.download if self._sink is not None else None
+        return self._end(None if self.download is not None else YieldedError())
+
+    def cancel(self) -> bool:
+        """Gives up what is under way; returns whether nothing is, else its last event comes later."""
         self._is_cancelled = True
         if self._exchange is not None:
             self._transport.cancel(self._exchange)
-        if self._ranges is not None:
-            self._ranges.cancel()
+        return (self._ranges is None or self._ranges.cancel()) and self._exchange is None
 
     def give_way(self) -> Step:
         """Gives it up for now: its item can be begun anew later."""
-        if self._exchange is not None:
-            # Its last event says whether it was complete by then.
-            self.cancel()
-            return Step.EVENT
-        self.cancel()
-        return self._end(YieldedError())
+        return self._end(YieldedError()) if self.cancel() else Step.EVENT
 
     @property
     def is_begun(self) -> bool:
@@ -256,8 +260,8 @@ class Transfer:
         size, limit = info.size, self._config.limit
         if size is not None and limit is not None and size > limit:
             raise too_large(self.item.uri, size, limit)
-        # Without an etag, ranges of two versions of an object might be put together.
-        in_ranges = self._in_ranges and info.ranges and info.etag
+        # Without a strong etag, ranges of two versions of an object might be put together.
+        in_ranges = self._in_ranges and info.ranges and info.etag and not info.etag.startswith("W/")
         if in_ranges and size is not None and size >= 2 * self._config.range_size_bytes:
             raise InRanges
 
@@ -280,14 +284,19 @@ class Transfer:
 
     def _failed(self, error: BaseException) -> Step:
         """Ends an attempt, and says whether there is another one."""
+        if self._ranges is not None and not self._ranges.cancel():
+            self._failure = error
+            return Step.EVENT
+        self._ranges = self._failure = None
         self._file.discard()
         self.reservation.close()
-        self._ranges = None
+        if not self._to.session.owns(self.item.token):
+            # The claim is void, or the cache was closed, which ends requests, too: nothing is wrong with the
+            # object.
+            return self._end(SessionLostError())
         if isinstance(error, NotModifiedError):
             return self._end(None)
         if isinstance(error, OSError) and not isinstance(error, ForebayError):
-            if not self._to.session.owns(self.item.token):
-                return self._end(SessionLostError())
             error = disk_error(self.item.uri, error, self._config.limit)
         if (
             isinstance(error, TransientSourceError)
@@ -318,6 +327,8 @@ class Transfer:
     def _handle_range(self, exchange: Exchange) -> Step:
         ranges = self._ranges
         assert ranges is not None
+        if self._failure is not None:
+            return self._failed(self._failure) if ranges.handle(exchange) else Step.EVENT
         try:
             if not ranges.handle(exchange):
                 if ranges.try_at:
@@ -327,7 +338,6 @@ class Transfer:
             assert ranges.info.size is not None
             self.download = self._file.publish(ranges.info, ranges.info.size, self.reservation)
         except (ForebayError, OSError, SessionLostError) as error:
-            ranges.cancel()
             if isinstance(error, TransportError) and error.kind is Kind.RANGE:
                 # The server sends no ranges after all: another attempt takes the whole.
                 self._in_ranges = False
@@ -339,23 +349,26 @@ class Transfer:
             return self._failed(error)
         return self._end(None)
 
-    def resume_ranges(self) -> bool:
-        """Sends the ranges whose pause is over; false where the object is not fetched in ranges."""
+    def resume(self, sources: SourceLookup) -> Step:
+        """Goes on after a pause: with the ranges that are due, or with another attempt."""
         if self._ranges is None:
-            return False
-        self._ranges.send_due()
-        return True
+            return self.start(sources)
+        try:
+            self._ranges.send_due()
+        except (ForebayError, OSError) as error:
+            return self._failed(error)
+        return Step.EVENT
 
     # Room
 
     def _need(self, size: int) -> Step:
         if self._exchange is None:
             return Step.EVENT
-        if not self.reservation.size:
-            self._give_up_old(size)
-            self.wanted = size
-            return Step.ROOM
         try:
+            if not self.reservation.size:
+                self._give_up_old(size)
+                self.wanted = size
+                return Step.ROOM
             limit = self._config.limit
             if limit is not None and size > limit:
                 raise too_large(self.item.uri, size, limit)
@@ -366,7 +379,7 @@ class Transfer:
             self._min_size = size if limit is None else min(2 * size, limit)
             reason = "it turned out to need more room than there is"
             raise TransientSourceError(self.item.uri.redacted, reason, "cache_full")
-        except (ForebayError, SessionLostError) as error:
+        except (ForebayError, OSError, SessionLostError) as error:
             # It is paused, so nothing is being written.
             exchange, self._exchange = self._exchange, None
             self._transport.cancel(exchange)

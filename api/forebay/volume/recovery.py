@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from forebay.index import Entry, Index, StoredFile
+from forebay.index import Claimed, Entry, Index, StoredFile
 from forebay.processes import is_identity_alive
 from forebay.volume.files import Files
 from forebay.volume.session import Session, is_evictor_token
@@ -121,6 +121,14 @@ class Recovery:
         return file.value
 
     # A process has ended
+
+    def reap_if_gone(self, answer: Claimed) -> bool:
+        """Cleans up after the holder of a claim, if its process has ended; returns whether it has."""
+        holder = answer.holder.rpartition(".")[0]
+        if answer.holder_alive and is_identity_alive(holder):
+            return False
+        self.reap(holder)
+        return True
 
     def reap_ended(self) -> int:
         """Cleans up after every session that has expired, or whose process is known to be gone."""

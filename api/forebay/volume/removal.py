@@ -67,11 +67,20 @@ class Removal:
         """Claims entries that may be removed, all with the token that is returned; and each one's answer."""
         return self._session.claim_to_evict(entries)
 
-    def run(self, token: str, entries: Sequence[str], judge: Judge, *, skip_errors: bool = False) -> Removed:
+    def run(
+        self,
+        token: str,
+        entries: Sequence[str],
+        judge: Judge,
+        *,
+        skip_errors: bool = False,
+        is_last: bool = True,
+    ) -> Removed:
         """Removes those of the claimed entries that are judged so, and ends the claims on all of them.
 
         Args:
             token: of the claims.
+            is_last: whether no other call follows with this token.
             skip_errors: log a warning for a file that cannot be removed, and continue with the others.
 
         Raises:
@@ -94,6 +103,8 @@ class Removal:
             settled = {*done.entries, *done.touched}
             self._index.claims.release([(entry, token) for entry in entries if entry not in settled])
             self._files.prune(done.entries)
+            if is_last:
+                self._session.disown(token)
         return done
 
     def _judged(self, token: str, entry: str, judge: Judge, skip_errors: bool) -> Verdict | float:

@@ -22,8 +22,8 @@ class Reservation:
         token: of the claim that they are for.
     """
 
-    def __init__(self, pool: ReservationPool, token: str) -> None:
-        self.size = 0
+    def __init__(self, pool: ReservationPool, token: str, size: int = 0) -> None:
+        self.size = size
         self.token = token
         self._pool = pool
 

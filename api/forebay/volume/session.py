@@ -58,6 +58,8 @@ class Session:
         self._numbers = itertools.count(1)
         # The tokens of claims that threads of this process answer for.
         self._live: set[str] = set()
+        # Claims that are to be given back once Redis can be reached.
+        self._abandoned: set[tuple[str, str]] = set()
         self._pool = ReservationPool(index, limit, before_reserving, is_disk_short)
         self._begin()
 
@@ -74,15 +76,21 @@ class Session:
 
     def owns(self, token: str) -> bool:
         """Whether a claim with ``token`` can still be ours, by our own clock alone."""
-        return token.startswith(self.id + ".") and clock() < self.deadline
+        return token.startswith(self.id + ".") and clock() < self.deadline and token in self._live
 
     def extend(self) -> None:
         """Lets the session live on, or begins a new one where it was lost."""
         sent, session = clock(), self.id
         if self._index.sessions.extend(session, self._ttl):
-            self.deadline = sent + self._ttl
+            with self._lock:
+                if self.id == session and not self.is_ended:
+                    self.deadline = sent + self._ttl
         else:
             self.renew(session)
+        if self._abandoned:
+            claims = list(self._abandoned)
+            self._index.claims.release(claims)
+            self._abandoned.difference_update(claims)
 
     def renew(self, lost: str) -> None:
         """Begins another session in place of the ``lost`` one, unless that has been done.
@@ -125,9 +133,8 @@ class Session:
                 self.renew(session)
                 continue
             except BaseException:
-                # Whether the claims were made is not known; the next claim of one of these entries gives
-                # it back.
-                self._live.difference_update(token for _, token in wanted)
+                # Whether the claims were made is not known.
+                self.abandon(wanted)
                 raise
             orphans = [
                 (entry, answer.holder)
@@ -155,13 +162,28 @@ class Session:
                 token = self.evictor_token()
 
     def evictor_token(self) -> str:
-        """A token for one round of eviction."""
-        return f"{self.id}.e{next(self._numbers)}"
+        """A token for one round of eviction, which ends with `disown`."""
+        token = f"{self.id}.e{next(self._numbers)}"
+        self._live.add(token)
+        return token
+
+    def disown(self, token: str) -> None:
+        """Notes that this process has given back all claims with a token, or cannot know whether it has."""
+        self._live.discard(token)
 
     def release(self, claims: Sequence[tuple[str, str]]) -> None:
         """Gives claims (entry and token) back; those that have been lost meanwhile are left alone."""
         self._live.difference_update(token for _, token in claims)
-        self._index.claims.release(claims)
+        try:
+            self._index.claims.release(claims)
+        except ForebayError:
+            self.abandon(claims)
+            raise
+
+    def abandon(self, claims: Sequence[tuple[str, str]]) -> None:
+        """Gives claims back when the heartbeat reaches Redis; nothing is published for them any more."""
+        self._live.difference_update(token for _, token in claims)
+        self._abandoned.update(claims)
 
     def commit(self, done: Sequence[Download]) -> list[bool]:
         """Publishes downloads.
@@ -175,9 +197,11 @@ class Session:
 
     # Space
 
-    def reservation(self, token: str) -> Reservation:
-        """An empty reservation for the download that has the claim ``token``."""
-        return Reservation(self._pool, token)
+    def reservation(self, token: str, size: int = 0) -> Reservation:
+        """The reservation of the download that has the claim ``token``; empty, or of a file of ``size`` bytes
+        that was not committed.
+        """
+        return Reservation(self._pool, token, size)
 
     def release_unused(self) -> None:
         """Gives back to the volume what is reserved and not in use."""

@@ -1,0 +1,212 @@
+"""How a fetch ends that cannot go on: nothing of it is left, and what it gave up can be fetched again."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from forebay.errors import ForebayError, IndexUnavailableError, ObjectNotFoundError
+from forebay.fetch.outcome import SampleOutcome
+from forebay.index import connection
+from forebay.uri import entry_of
+from tests.caches import MakeCache
+from tests.servers.embedded import eventually
+from tests.servers.scripted import Answer, scripted
+from tests.servers.valkey import Valkey
+
+
+class Held:
+    """Answers whose second half comes when it is let go."""
+
+    def __init__(self) -> None:
+        self.began, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, answer: Answer) -> None:
+        answer.begin(200, 2000)
+        answer.wfile.write(b"x" * 1000)
+        answer.wfile.flush()
+        self.began.set()
+        self.go.wait(60)
+        answer.wfile.write(b"x" * 1000)
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    held = Held()
+    yield held
+    held.go.set()
+
+
+@pytest.fixture
+def url(held: Held) -> Iterator[str]:
+    """A server whose objects below ``held/`` come in halves; those below ``missing/`` are not there."""
+
+    def get(answer: Answer) -> None:
+        if answer.path.startswith("/held"):
+            held(answer)
+        elif answer.path.startswith("/missing"):
+            held.began.set()
+            held.go.wait(60)
+            answer.send(404)
+        else:
+            answer.send(200, b"x" * 100)
+
+    with scripted(get) as url:
+        yield url
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls of Redis are given up soon."""
+    monkeypatch.setattr(connection.Connection.__init__, "__defaults__", (None, 0.5))
+
+
+def in_thread(function: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            function()
+        except ForebayError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread, errors
+
+
+def test_a_cancelled_fetch_ends_although_its_claim_was_lost(
+    make_cache: MakeCache, held: Held, url: str
+) -> None:
+    cache, is_cancelled = make_cache(allowed_sources=[url]), threading.Event()
+    outcomes: list[SampleOutcome] = []
+    thread, errors = in_thread(
+        lambda: cache.engine.open_fetcher().fetch(
+            [(0, f"{url}held/a")], outcomes.extend, cancelled=is_cancelled.is_set
+        )
+    )
+    assert held.began.wait(30)
+    is_cancelled.set()
+
+    # when another process ends its session, as after a pause that was too long, and then its bytes come
+    cache.engine._open().recovery.reap(cache.engine.open_session().id)
+    held.go.set()
+
+    thread.join(30)
+    assert not thread.is_alive()
+    assert (outcomes, errors) == ([], [])
+
+
+def test_a_job_whose_process_closes_the_cache_is_resumed(make_cache: MakeCache, held: Held, url: str) -> None:
+    cache = make_cache(allowed_sources=[url], dispatch="local")
+    job = cache.download_media([f"{url}held/{number}" for number in range(5)], wait=False)
+    assert held.began.wait(30)
+
+    cache.close()
+
+    held.go.set()
+    other = make_cache(allowed_sources=[url]).job(job.id)
+    assert (other.failed, other.pending) == (0, 5)
+    assert other.wait().downloaded == 5
+
+
+@pytest.mark.usefixtures("impatient")
+def test_after_an_outage_everything_can_be_fetched_again(
+    make_cache: MakeCache, valkey: Valkey, held: Held, url: str
+) -> None:
+    # Given a fetch of which some have failed and some are under way when Redis goes away
+    cache = make_cache(allowed_sources=[url])
+    uris = [f"{url}missing/a", *(f"{url}held/{number}" for number in range(10))]
+    thread, errors = in_thread(lambda: cache.engine.open_fetcher().fetch(enumerate(uris), lambda _: None))
+    assert held.began.wait(30)
+    descriptors = len(os.listdir("/dev/fd"))
+    valkey.pause()
+
+    # When the fetch notices
+    held.go.set()
+    thread.join(60)
+    valkey.resume()
+
+    # Then it says so, and leaves no file and no bytes behind,
+    assert [type(error) for error in errors] == [IndexUnavailableError]
+    assert len(os.listdir("/dev/fd")) < descriptors
+    assert list(cache.engine.files.temporaries()) == []
+    # and all of it can be fetched, by this process and by others.
+    for number in range(10):
+        assert Path(cache.local_path(f"{url}held/{number}")).stat().st_size == 2000
+    other = make_cache(allowed_sources=[url])
+    with pytest.raises(ObjectNotFoundError):
+        other.local_path(f"{url}missing/a")
+    cache.engine.open_session().release_unused()
+    assert cache.engine.open_index().entries.totals().reserved == 0
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_claim_that_could_not_be_given_back_is_given_back_later(
+    make_cache: MakeCache, valkey: Valkey, held: Held, url: str
+) -> None:
+    cache = make_cache(allowed_sources=[url], claim_ttl_seconds=4)
+    thread, errors = in_thread(lambda: cache.local_path(f"{url}missing/a"))
+    assert held.began.wait(30)
+    valkey.pause()
+    held.go.set()
+    thread.join(60)
+    valkey.resume()
+    assert len(errors) == 1
+
+    # by the heartbeat: nothing asks for that entry in this process
+    eventually(lambda: cache.engine.open_index().claims.all() == {}, 30)
+
+
+def test_a_process_does_not_take_the_claims_of_its_own_evictor(make_cache: MakeCache, url: str) -> None:
+    cache = make_cache(allowed_sources=[url])
+    cache.local_path(f"{url}a")
+    session, entry = cache.engine.open_session(), entry_of(f"{url}a")
+    token, _ = session.claim_to_evict([entry])
+
+    [(_, answer)] = session.claim([entry], always=True)
+
+    assert (answer.granted, answer.holder) == (False, token)
+    assert cache.engine.open_index().claims.all() == {entry: token}
+
+    # but those that an outage left are taken
+    session.disown(token)
+    assert session.claim([entry], always=True)[0][1].granted
+
+
+def test_what_waits_for_room_when_its_request_fails_is_begun_once(make_cache: MakeCache) -> None:
+    # Given a cache that another process has filled with a reservation, and requests that time out
+    asked = []
+
+    def get(answer: Answer) -> None:
+        asked.append(answer.path)
+        answer.begin(200, 8000)
+        answer.wfile.write(b"x" * 8000)
+
+    with scripted(get) as url:
+        busy = make_cache(cache_size_bytes=10_000).engine.open_session()
+        reservation = busy.reservation(f"{busy.id}.1")
+        assert reservation.grow(9000) is None
+        cache = make_cache(cache_size_bytes=10_000, allowed_sources=[url], total_timeout_seconds=1)
+        thread, errors = in_thread(lambda: cache.local_path(f"{url}a"))
+
+        # When the first attempt has timed out while it waited, and room comes
+        eventually(lambda: len(asked) == 2, 30)
+        reservation.close()
+        busy.release_unused()
+        thread.join(30)
+
+        # Then no attempt was made beside another one, and nothing of one is left open.
+        assert errors == []
+        paths = [
+            os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if _is_there(name)
+        ]
+        assert [path for path in paths if path.endswith("(deleted)") and ".forebay" in path] == []
+
+
+def _is_there(descriptor: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{descriptor}")
