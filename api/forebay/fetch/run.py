@@ -118,8 +118,6 @@ class Run:
         # What was reserved in advance is for others to use.
         self._session.release_unused()
 
-    # Beginning
-
     def _begin_more(self) -> None:
         now = time.monotonic()
         if self._waiting and now >= self._look_at:
