@@ -41,7 +41,8 @@ def uris(s3_server: S3Server, s3_bucket: str) -> list[str]:
 
 @pytest.fixture
 def slow(s3_proxy: Proxy, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Proxy:
-    """S3 through a proxy that lets each object wait for a moment."""
+    """S3 through a proxy that lets each object wait for a moment, and a few objects at a time."""
+    monkeypatch.setenv("FIFTYONE_MEDIA_CACHE_MAX_REQUESTS", "4")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
     s3_proxy.fault(None, Fault(delay=0.1))
     return s3_proxy

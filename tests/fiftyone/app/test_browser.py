@@ -221,7 +221,7 @@ def test_a_video_plays_and_seeks(
 
     # and what lies there was asked for, rather than everything before it
     starts = [int(r.range.removeprefix("bytes=").partition("-")[0]) for r in gallery.asked(uri) if r.range]
-    assert max(starts) > file.stat().st_size * 0.6
+    assert max(starts) > file.stat().st_size * 0.5
 
     # and nothing was cached, whatever is done with images
     assert server.cached() == before
