@@ -187,13 +187,13 @@ class Loop:
 
     def _take(self, now: float) -> None:
         self._has_news = False
-        while (exchange := self._traffic.take(now, len(self._active))) is not None:
+        while isinstance(taken := self._traffic.take(now, len(self._active)), Exchange):
             try:
-                self._start(exchange, now)
+                self._start(taken, now)
             except Exception as error:
                 # A request that cannot be sent says nothing about the host.
-                self._end(exchange, Outcome(error=error), now)
-        self._take_at = self._traffic.take_at
+                self._end(taken, Outcome(error=error), now)
+        self._take_at = taken
 
     def _start(self, exchange: Exchange, now: float) -> None:
         if exchange.cancelled:
