@@ -307,6 +307,26 @@ class TestTraffic:
         assert isinstance(traffic.take(told[0], 0), Exchange)
         assert traffic.take(told[0], 0) == math.inf
 
+    def test_the_hosts_that_were_asked_last_are_remembered(self):
+        # given the host that was asked first of a thousand, and is asked again
+        traffic = Traffic(self.settings(), max_requests=2000, loops=1)
+        for number in range(1000):
+            self.ask(traffic, f"http://{number}/")
+        self.ask(traffic, "http://0/")
+
+        # when one more comes, for which the hosts that were asked longest ago are forgotten
+        self.ask(traffic, "http://new/")
+
+        # then it is not among these
+        assert traffic.window_of("http://0") is not None
+        assert traffic.window_of("http://1") is None
+
+    def ask(self, traffic: Traffic, url: str) -> None:
+        traffic.add(exchange(url), 0.0)
+        taken = traffic.take(0.0, 0)
+        assert isinstance(taken, Exchange)
+        traffic.ended(taken, 0.0, received=0, refused=False)
+
     def test_what_waits_can_be_withdrawn(self):
         traffic = Traffic(self.settings(), max_requests=256, loops=1)
         first, second = exchange("http://a/0"), exchange("http://a/1")

@@ -41,6 +41,7 @@ class Traffic:
         self._max_requests = max_requests
         self._loops = loops
         self._lock = threading.Lock()
+        # The one that was asked last comes last.
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
         # Hosts with requests that wait; the first one's turn is next.
         self._turns: OrderedDict[str, _Host] = OrderedDict()
@@ -67,6 +68,8 @@ class Traffic:
                 window = Window(now, first=settings.first_requests, max_size=self._max_requests)
                 host = self._hosts[origin] = _Host(window)
                 self._drop_idle()
+            else:
+                self._hosts.move_to_end(origin)
             host.waiting.append(exchange)
             self._turns[origin] = host
 
