@@ -77,7 +77,7 @@ class Traffic:
         """The request to send now.
 
         Args:
-            loop_in_flight: how many requests the asking loop has in flight.
+            loop_in_flight: how many requests the asking loop has in flight, without those that pause.
 
         Returns:
             the request; where there is none, or it would be too much, when it is worth to ask again, which
