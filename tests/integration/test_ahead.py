@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import threading
@@ -300,6 +301,28 @@ class TestTheGracePeriod:
 
         # Then it has come to its end.
         assert 20_000 < watcher.largest <= 30_000
+
+    def test_files_that_cannot_be_removed_do_not_keep_those_behind_them(
+        self, web: Any, objects: Objects, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given a small cache, a grace period that the test does not outlive, and three files of which the
+        # system refuses to remove any
+        cache, uris = web(cache_size_bytes=30_000, grace_seconds=3600), objects(100)
+        unlink = os.unlink
+
+        def refusing(path: Any, **options: Any) -> None:
+            if str(path).endswith(("/000.jpg", "/001.jpg", "/002.jpg")):
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+            unlink(path, **options)
+
+        monkeypatch.setattr(os, "unlink", refusing)
+
+        # When a loop reads each at once, then it comes to its end.
+        ahead = look_ahead(cache, uris)
+        for number, uri in enumerate(uris):
+            with ahead.reading(number, uri) as path:
+                assert Path(path).read_bytes() == body(number)
+        ahead.close()
 
     def test_a_path_that_somebody_else_was_given_stays(self, web: Any, objects: Objects) -> None:
         # Given a loop, and another program that gets the path of a file that the loop has fetched
