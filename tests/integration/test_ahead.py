@@ -196,6 +196,55 @@ class TestNothingIsLeftBehind:
             assert [Path(path).read_bytes() for path in loop] == [body(n) for n in range(5, 40)]
         assert leases(cache) == []
 
+    def test_a_child_that_is_forked_while_a_thread_gives_up_batches(self, web: Any, objects: Objects) -> None:
+        # Given a thread of the parent's that has found no room, and is at what is fetched ahead
+        cache, uris = web(), objects(2)
+        ahead = look_ahead(cache, uris)
+        ahead.wait(0)
+        is_held, is_over = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with ahead._lock:
+                is_held.set()
+                is_over.wait(60)
+
+        thread = threading.Thread(target=hold)
+        ahead._short_of_room.add(1)
+        thread.start()
+        is_held.wait(60)
+
+        # When a child is forked, then it does not wait for that thread, which it does not have.
+        child = FORK.Process(target=lambda: ahead.path(0, uris[0]))
+        child.start()
+        child.join(20)
+        has_ended = not child.is_alive()
+        child.kill()
+        is_over.set()
+        thread.join()
+        ahead.close()
+        assert has_ended
+        assert child.exitcode == 0
+
+    def test_a_process_that_may_start_no_thread(
+        self, web: Any, objects: Objects, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # Given a system that refuses the threads that fetch ahead
+        cache, uris = web(), objects(5)
+        start = threading.Thread.start
+
+        def refusing(thread: threading.Thread) -> None:
+            if thread.name == "forebay-ahead":
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refusing)
+
+        # When a loop goes on, then each sample is fetched when it is asked for, and the log tells why.
+        with cache.download_context(uris, batch_size=2) as paths:
+            assert [Path(path).read_bytes() for path in paths] == [body(n) for n in range(5)]
+        told = [one.getMessage() for one in caplog.records if one.name == "forebay.lookahead.window"]
+        assert told == ["cannot fetch ahead: can't start new thread; samples are fetched when asked for"]
+
     def test_a_killed_process_holds_the_cache_for_two_minutes_at_most(
         self, web: Any, objects: Objects
     ) -> None:
