@@ -89,7 +89,7 @@ class Dispatcher:
     def run_here(self, job: str) -> None:
         """Runs what is pending of a job with threads of this process."""
         fetcher, session = self._open_fetcher(), self._open_session().id
-        # Those that failed are kept for whoever waits for their jobs.
+        # Those that failed are kept for the threads that wait for their jobs.
         for other, runner in list(self._runners.items()):
             if not runner.running and runner.error is None:
                 self._runners.pop(other, None)

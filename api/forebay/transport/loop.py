@@ -59,7 +59,7 @@ class Loop:
         self._take_at = math.inf
         self._is_closing = False
         self._active: dict[pycurl.Curl, Slot] = {}
-        # Those of them that nobody reads now. They are no work, and count for nothing.
+        # Those of them whose sinks take nothing now. They are no work, and count for nothing.
         self._paused: set[Exchange] = set()
         self._idle: dict[Profile, list[Slot]] = {}
         self._idle_count = 0
