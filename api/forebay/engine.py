@@ -6,14 +6,15 @@ be held by threads that the child does not have.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from forebay import embedded
 from forebay.config import MediaCacheConfig
-from forebay.errors import VolumeError
+from forebay.errors import IndexUnavailableError, VolumeError
 from forebay.eviction.clearing import Clearing
 from forebay.eviction.evictor import Evictor
 from forebay.eviction.room import Room
@@ -25,6 +26,7 @@ from forebay.jobs.creation import JobMaker
 from forebay.jobs.dispatcher import Dispatcher
 from forebay.jobs.ledger import new_id
 from forebay.sources.sources import Sources
+from forebay.transport import forks
 from forebay.uri import entry_of, is_local, local_file
 from forebay.volume.counters import Counters
 from forebay.volume.files import AbsentFiles, Files
@@ -37,6 +39,8 @@ from forebay.volume.removal import Removal
 from forebay.volume.session import Session
 from forebay.volume.sweep import Sweep
 from forebay.volume.unread import UnreadPrefetches
+
+log = logging.getLogger(__name__)
 
 _MAX_HEARTBEAT_SECONDS = 5.0
 
@@ -200,11 +204,14 @@ class Engine:
         self.sources.close()
 
     def _open(self) -> _Opened:
-        opened = self._opened
-        if self._pid == os.getpid() and opened is not None:
-            return opened
         if self._pid != os.getpid():
-            self._forget_parent()
+            # One thread of the child does so. The own lock may be held by a thread of the parent's for ever.
+            with forks.setting_up():
+                if self._pid != os.getpid():
+                    self._forget_parent()
+        opened = self._opened
+        if opened is not None:
+            return opened
         with self._lock:
             if self._opened is None:
                 self._opened = _Opened(self)
@@ -276,15 +283,21 @@ class _Opened:
     def close(self) -> None:
         if self.writable is not None:
             self.writable.heartbeat.stop()
-        with contextlib.suppress(Exception):
-            self.flush()
-            self._engine.counters.flush(self.index)
-            if self.writable is not None:
-                session = self.writable.session
-                session.end()
-                self.recovery.reap(session.id)
-                # Other threads may have claimed more meanwhile; from here on, they cannot.
-                self.recovery.reap(session.id)
+        steps: list[Callable[[], object]] = [self.flush, lambda: self._engine.counters.flush(self.index)]
+        if self.writable is not None:
+            session = self.writable.session
+            session.end()
+            reap = partial(self.recovery.reap, session.id)
+            # Other threads may have claimed more meanwhile; after the first time, they cannot.
+            steps = [reap, *steps, reap]
+        for step in steps:
+            try:
+                step()
+            except IndexUnavailableError:
+                # The others would wait for Redis as long again. What is left of the session expires.
+                break
+            except Exception as error:
+                log.debug("while the cache was closed: %s", error)
         self.connection.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import threading
@@ -195,6 +196,55 @@ class TestNothingIsLeftBehind:
             assert [Path(path).read_bytes() for path in loop] == [body(n) for n in range(5, 40)]
         assert leases(cache) == []
 
+    def test_a_child_that_is_forked_while_a_thread_gives_up_batches(self, web: Any, objects: Objects) -> None:
+        # Given a thread of the parent's that has found no room, and is at what is fetched ahead
+        cache, uris = web(), objects(2)
+        ahead = look_ahead(cache, uris)
+        ahead.wait(0)
+        is_held, is_over = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with ahead._lock:
+                is_held.set()
+                is_over.wait(60)
+
+        thread = threading.Thread(target=hold)
+        ahead._short_of_room.add(1)
+        thread.start()
+        is_held.wait(60)
+
+        # When a child is forked, then it does not wait for that thread, which it does not have.
+        child = FORK.Process(target=lambda: ahead.path(0, uris[0]))
+        child.start()
+        child.join(20)
+        has_ended = not child.is_alive()
+        child.kill()
+        is_over.set()
+        thread.join()
+        ahead.close()
+        assert has_ended
+        assert child.exitcode == 0
+
+    def test_a_process_that_may_start_no_thread(
+        self, web: Any, objects: Objects, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # Given a system that refuses the threads that fetch ahead
+        cache, uris = web(), objects(5)
+        start = threading.Thread.start
+
+        def refusing(thread: threading.Thread) -> None:
+            if thread.name == "forebay-ahead":
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refusing)
+
+        # When a loop goes on, then each sample is fetched when it is asked for, and the log tells why.
+        with cache.download_context(uris, batch_size=2) as paths:
+            assert [Path(path).read_bytes() for path in paths] == [body(n) for n in range(5)]
+        told = [one.getMessage() for one in caplog.records if one.name == "forebay.lookahead.window"]
+        assert told == ["cannot fetch ahead: can't start new thread; samples are fetched when asked for"]
+
     def test_a_killed_process_holds_the_cache_for_two_minutes_at_most(
         self, web: Any, objects: Objects
     ) -> None:
@@ -300,6 +350,28 @@ class TestTheGracePeriod:
 
         # Then it has come to its end.
         assert 20_000 < watcher.largest <= 30_000
+
+    def test_files_that_cannot_be_removed_do_not_keep_those_behind_them(
+        self, web: Any, objects: Objects, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Given a small cache, a grace period that the test does not outlive, and three files of which the
+        # system refuses to remove any
+        cache, uris = web(cache_size_bytes=30_000, grace_seconds=3600), objects(100)
+        unlink = os.unlink
+
+        def refusing(path: Any, **options: Any) -> None:
+            if str(path).endswith(("/000.jpg", "/001.jpg", "/002.jpg")):
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+            unlink(path, **options)
+
+        monkeypatch.setattr(os, "unlink", refusing)
+
+        # When a loop reads each at once, then it comes to its end.
+        ahead = look_ahead(cache, uris)
+        for number, uri in enumerate(uris):
+            with ahead.reading(number, uri) as path:
+                assert Path(path).read_bytes() == body(number)
+        ahead.close()
 
     def test_a_path_that_somebody_else_was_given_stays(self, web: Any, objects: Objects) -> None:
         # Given a loop, and another program that gets the path of a file that the loop has fetched

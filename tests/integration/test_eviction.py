@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from forebay.cache import MediaCache
+from forebay.errors import CacheFullError
 from forebay.fetch.outcome import SampleOutcome
 from forebay.uri import entry_of
 from forebay.volume.leases import end_expired_leases
@@ -207,6 +209,64 @@ def test_evict_frees_what_it_is_asked_for_oldest_first(full: tuple[MediaCache, l
     assert done.freed == 3000
     assert [entry.rsplit("/", 1)[1] for entry in done.entries] == ["00.bin", "01.bin", "02.bin"]
     assert cached(cache, uris) == [*range(3, 10)]
+
+
+def unremovable(monkeypatch: pytest.MonkeyPatch, cache: MediaCache, uris: list[str]) -> None:
+    """Has the system refuse to remove the files of these, as those of another user."""
+    unlink = os.unlink
+    paths = {cache.engine.files.layout().path(entry_of(uri)) for uri in uris}
+
+    def refusing(path: Any, **options: Any) -> None:
+        if path in paths:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+        unlink(path, **options)
+
+    monkeypatch.setattr(os, "unlink", refusing)
+
+
+def test_what_cannot_be_removed_does_not_keep_the_others(
+    full: tuple[MediaCache, list[str]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given two files that are the first to be evicted, and that cannot be removed
+    cache, uris = full
+    unremovable(monkeypatch, cache, uris[:2])
+
+    # when more is downloaded than is free, again and again
+    for uri in uris[10:15]:
+        cache.local_path(uri)
+
+    # then the others are evicted in their order, and the log has each of the two once
+    assert cached(cache, uris) == [0, 1, *range(8, 15)]
+    paths = [cache.engine.files.locate(entry_of(uri)) for uri in uris[:2]]
+    told = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert told == [f"{path} cannot be evicted: Operation not permitted" for path in paths]
+
+
+def test_where_nothing_can_be_removed_a_request_fails_at_once(
+    make_cache: MakeCache, full: tuple[MediaCache, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, uris = full
+    cache = make_cache(cache_size_bytes=10_000, grace_seconds=0.05)
+    unremovable(monkeypatch, cache, uris[:10])
+
+    with pytest.raises(CacheFullError, match="nothing can be evicted"):
+        cache.local_path(uris[10])
+
+    assert cached(cache, uris) == [*range(10)]
+
+
+def test_what_can_be_removed_again_is_evicted_in_its_turn(
+    full: tuple[MediaCache, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, uris = full
+    with monkeypatch.context() as patch:
+        unremovable(patch, cache, uris[:2])
+        cache.local_path(uris[10])
+
+    cache.evict(0)
+
+    assert cached(cache, uris) == []
+    assert cache.engine.open_index().claims.all() == {}
 
 
 def test_only_one_evicts_at_a_time(full: tuple[MediaCache, list[str]], make_cache: MakeCache) -> None:

@@ -146,3 +146,38 @@ def test_statistics_have_the_documented_keys(web: Any, uris: list[str]) -> None:
     assert (found["current_count"], found["current_size"], found["current_size_str"]) == (2, 200, "200B")
     assert found["load_factor"] == 200 / found["cache_size"]
     assert Path(found["cache_dir"]) == Path(cache.config.cache_dir)
+
+
+class TestRunners:
+    def test_of_jobs_that_have_ended_are_forgotten(self, web: Any, uris: list[str]) -> None:
+        # given jobs that have ended, each of which had a runner
+        cache = web()
+        runners = cache.engine.open_dispatcher()._runners
+        for uri in uris:
+            cache.get_local_paths([uri])
+        eventually(lambda: not any(runner.running for runner in runners.values()))
+
+        # when another job runs
+        cache.clear()
+        cache.get_local_paths(uris)
+
+        # then its runner is the only one
+        assert len(runners) == 1
+
+    def test_are_waited_for_by_several_threads(self, web: Any) -> None:
+        # given a runner that has ended, and another thread that forgets it just when this one looks at it
+        dispatcher = web().engine.open_dispatcher()
+
+        class Ended:
+            error = RuntimeError("no more space")
+
+            @property
+            def running(self) -> bool:
+                dispatcher._runners.pop("a", None)
+                return False
+
+        dispatcher._runners["a"] = Ended()
+
+        # when this one asks why, then it is told
+        with pytest.raises(RuntimeError, match="no more space"):
+            dispatcher.raise_error("a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import threading
 from typing import Any
 
 import pycurl
@@ -25,6 +26,7 @@ from forebay.sources.sources import Sources
 from forebay.transport import handles
 from forebay.uri import MediaURI, parse
 from tests.integration.sites import bytes_of, config
+from tests.servers.embedded import eventually
 from tests.servers.http_server import HTTPServer
 
 
@@ -438,3 +440,24 @@ def test_an_unknown_option_is_a_configuration_error(http_server: HTTPServer):
 
     with pytest.raises(ConfigError, match="'http' has no 'nonsense'; known are auth"):
         source_for(uri, http_server, nonsense=True)
+
+
+class TestStreams:
+    def test_are_given_up_without_a_lock(self, http_server: HTTPServer):
+        # given a stream that is under way
+        uri = parse(http_server.put("/large", b"x" * (16 << 20)))
+        sources = Sources(config(allowed_sources=[http_server.endpoint + "/"]))
+        stream = sources.for_uri(uri).open(uri)
+        transport = sources.open_transport()
+        assert transport._running is not None
+
+        # when it is forgotten, and the garbage collector finds it in a thread that is at the requests
+        with transport._running.traffic._lock:
+            closing = threading.Thread(target=stream.close)
+            closing.start()
+            closing.join(10)
+            waits = closing.is_alive()
+
+        # then that thread does not wait for itself, and the server is told
+        assert not waits
+        eventually(lambda: not any(loop._active for loop in transport._running._loops))

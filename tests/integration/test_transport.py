@@ -19,6 +19,7 @@ from urllib.parse import quote
 import pytest
 
 from forebay.transport import (
+    FULL,
     BytesSink,
     Credentials,
     Exchange,
@@ -238,6 +239,28 @@ class TestRequests:
 
         assert isinstance(error, TransportError)
         assert error.kind is Kind.CANCELLED
+
+    def test_that_nobody_reads_hold_up_no_other(self, transport: Transport, http_server: HTTPServer):
+        # given two loops, and more requests than a host first gets at a time, whose sinks take nothing
+        url, gathering, paused = http_server.put("/x", b"body"), Gathering(80), threading.Semaphore(0)
+
+        class Full(BytesSink):
+            def write(self, chunk: bytes) -> object:
+                paused.release()
+                return FULL
+
+        exchanges = [transport.submit(Request(url), Full(10), gathering) for _ in range(80)]
+
+        # when each of them pauses, then the next one is sent
+        for _ in exchanges:
+            assert paused.acquire(timeout=20)
+        assert transport.in_flight == 0
+
+        # and so are others
+        assert transport.call(Request(url)).body == b"body"
+        for exchange in exchanges:
+            transport.cancel(exchange)
+        assert len(gathering.wait()) == 80
 
     def test_a_refusing_host_gets_fewer(self, transport: Transport, http_server: HTTPServer):
         url, gathering = http_server.put("/x", b"body"), Gathering(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections import deque
 
@@ -241,7 +242,7 @@ class TestTraffic:
 
     def taken(self, traffic: Traffic, loop_in_flight: int = 0) -> list[str]:
         found = []
-        while (one := traffic.take(0.0, loop_in_flight + len(found))) is not None:
+        while isinstance(one := traffic.take(0.0, loop_in_flight + len(found)), Exchange):
             found.append(one.request.url)
         return found
 
@@ -287,6 +288,45 @@ class TestTraffic:
 
         assert (len(self.taken(traffic)), len(self.taken(traffic))) == (16, 16)
 
+    def test_each_loop_is_told_when_a_paced_host_may_be_asked_again(self):
+        # given a host that has asked to be left alone for 5 s
+        traffic = Traffic(self.settings(), max_requests=256, loops=2)
+        traffic.add(exchange("http://a/0"), 1.0)
+        first = traffic.take(1.0, 0)
+        assert isinstance(first, Exchange)
+        traffic.ended(first, 1.1, received=0, refused=True, retry_after=5.0)
+        traffic.add(exchange("http://a/1"), 2.0)
+
+        # when one loop asks after another
+        told = [traffic.take(2.0, 0), traffic.take(2.0, 0)]
+
+        # then both know when
+        assert told[0] == told[1]
+        assert isinstance(told[0], float)
+        assert 6.1 <= told[0] < 7.0
+        assert isinstance(traffic.take(told[0], 0), Exchange)
+        assert traffic.take(told[0], 0) == math.inf
+
+    def test_the_hosts_that_were_asked_last_are_remembered(self):
+        # given the host that was asked first of a thousand, and is asked again
+        traffic = Traffic(self.settings(), max_requests=2000, loops=1)
+        for number in range(1000):
+            self.ask(traffic, f"http://{number}/")
+        self.ask(traffic, "http://0/")
+
+        # when one more comes, for which the hosts that were asked longest ago are forgotten
+        self.ask(traffic, "http://new/")
+
+        # then it is not among these
+        assert traffic.window_of("http://0") is not None
+        assert traffic.window_of("http://1") is None
+
+    def ask(self, traffic: Traffic, url: str) -> None:
+        traffic.add(exchange(url), 0.0)
+        taken = traffic.take(0.0, 0)
+        assert isinstance(taken, Exchange)
+        traffic.ended(taken, 0.0, received=0, refused=False)
+
     def test_what_waits_can_be_withdrawn(self):
         traffic = Traffic(self.settings(), max_requests=256, loops=1)
         first, second = exchange("http://a/0"), exchange("http://a/1")
@@ -313,7 +353,7 @@ class TestTraffic:
 
         assert traffic.withdraw(only)
 
-        assert traffic.take(0.0, 0) is None
+        assert traffic.take(0.0, 0) == math.inf
         assert not traffic.is_waiting
 
     def test_what_was_drained_is_not_taken(self):
@@ -338,7 +378,7 @@ class TestTraffic:
         traffic = Traffic(self.settings(), max_requests=256, loops=1)
         traffic.add(exchange("http://a/0"), 1.0)
         taken = traffic.take(1.0, 0)
-        assert taken is not None
+        assert isinstance(taken, Exchange)
 
         traffic.ended(taken, 1.1, received=0, **ending)
 
@@ -353,8 +393,8 @@ class TestTraffic:
         traffic.add(exchange("http://a/0"), 1.0)
         traffic.add(exchange("http://a/1"), 1.0)
         (taken, none) = (traffic.take(1.0, 0), traffic.take(1.0, 1))
-        assert taken is not None
-        assert none is None
+        assert isinstance(taken, Exchange)
+        assert none == math.inf
 
         traffic.ended(taken, 1.1, received=0, refused=False, answered=answered)
 

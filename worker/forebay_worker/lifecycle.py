@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 # Set when this process is told to end: tasks stop before their next download, and what they have
 # not done goes back into the queue.
 stopping = threading.Event()
+# How long a worker that ends waits for Redis, or for its supervisor. With what its tasks get, this is less
+# than the time after which the supervisor kills it.
+PATIENCE_SECONDS = 4.0
 
 
 def register(cache: MediaCache, presence: Presence) -> None:
@@ -27,6 +31,7 @@ def register(cache: MediaCache, presence: Presence) -> None:
     from celery import signals
 
     supervised = line.attach()
+    redis_answers = True
 
     def ready(sender: Any, **_: Any) -> None:
         presence.name(str(sender.hostname))
@@ -41,10 +46,13 @@ def register(cache: MediaCache, presence: Presence) -> None:
         presence.name(str(sender))
 
     def ending(**_: Any) -> None:
+        # Comes twice: at once, in the handler of a signal, and when tasks have ended, which announce the
+        # worker and count.
+        nonlocal redis_answers
         stopping.set()
-        presence.end()
+        redis_answers = redis_answers and _ends_soon(presence.end)
         if supervised is not None:
-            supervised.report()
+            _ends_soon(supervised.report)
 
     def child_ending(**_: Any) -> None:
         cache.close()
@@ -63,6 +71,17 @@ def register(cache: MediaCache, presence: Presence) -> None:
     # Around everything that Celery itself logs of the task.
     signals.task_prerun.connect(task_begins, weak=False)
     signals.task_postrun.connect(task_ends, weak=False)
+
+
+def _ends_soon(work: Callable[[], object]) -> bool:
+    """Does something in a thread of its own, and waits for it a little; whether it has ended.
+
+    A signal may have interrupted the calling thread anywhere, also where it holds a lock that the work needs.
+    """
+    thread = threading.Thread(target=work, name="forebay-ending", daemon=True)
+    thread.start()
+    thread.join(PATIENCE_SECONDS)
+    return not thread.is_alive()
 
 
 def _end_tasks_first(seconds: float) -> None:

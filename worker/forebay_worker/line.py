@@ -23,6 +23,8 @@ VARIABLE = "_FOREBAY_WORKER_LINE"
 REPORT_SECONDS = 2.0
 # A worker ends within 20 s of SIGTERM; one that does not is killed after so long.
 STOP_SECONDS = 30.0
+# How long a report waits for another one.
+PATIENCE_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -60,9 +62,16 @@ class Line:
                 self._send(self._page())
 
     def _send(self, text: str) -> None:
-        # An error here means that the supervisor has ended: `_listen` notices that, and ends the worker.
-        with contextlib.suppress(OSError), self._sending:
-            self._connection.send_bytes(text.encode())
+        # The handler of a signal may have interrupted its own thread in the middle of sending. It would wait
+        # for ever, so this report is left out: the next one says the same.
+        if not self._sending.acquire(timeout=PATIENCE_SECONDS):
+            return
+        try:
+            # An error here means that the supervisor has ended: `_listen` notices that, and ends the worker.
+            with contextlib.suppress(OSError):
+                self._connection.send_bytes(text.encode())
+        finally:
+            self._sending.release()
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):

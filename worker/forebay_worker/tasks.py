@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from functools import partial
 from celery import Celery
 
 from forebay.cache import MediaCache
-from forebay.errors import SourceError
+from forebay.errors import ForebayError, SourceError
 from forebay.fetch.outcome import SampleOutcome
 from forebay.index.job_records import JobRecords, Message
 from forebay.jobs.fleet import TASK
@@ -51,6 +52,7 @@ def fetch_message(cache: MediaCache, presence: Presence, job: str, number: int) 
 
     Raises:
         SamplesFailedError: some samples failed, which is recorded as well; the others are done.
+        ForebayError: nothing can be fetched now; this does not count as an attempt.
     """
     records = cache.engine.open_index().jobs
     message = records.begin(job, number)
@@ -58,7 +60,6 @@ def fetch_message(cache: MediaCache, presence: Presence, job: str, number: int) 
         return "skipped: the job was cancelled or forgotten"
     if not message.samples:
         return "skipped: all its samples had ended"
-    presence.progressed(0)
     cancelled = Cancellation(records, job)
     deadline = time.monotonic() + _BUDGET_SECONDS
     tally = Tally(len(message.samples))
@@ -71,14 +72,21 @@ def fetch_message(cache: MediaCache, presence: Presence, job: str, number: int) 
         record(records, job, outcomes)
         tally.add(outcomes)
 
-    with presence.working_on(job):
-        for samples in _portions(records, job, message, report):
-            cache.engine.open_fetcher().fetch(
-                samples,
-                report,
-                update=message.update,
-                cancelled=partial(_is_to_stop, cancelled, deadline),
-            )
+    try:
+        presence.progressed(0)
+        with presence.working_on(job):
+            for samples in _portions(records, job, message, report):
+                cache.engine.open_fetcher().fetch(
+                    samples,
+                    report,
+                    update=message.update,
+                    cancelled=partial(_is_to_stop, cancelled, deadline),
+                )
+    except ForebayError:
+        # That Redis was away, say, is not the samples' fault, which would count as killing workers.
+        with contextlib.suppress(ForebayError):
+            records.unbegin(job, number)
+        raise
     presence.progressed(tally.ended)
     if tally.left and not cancelled():
         records.unbegin(job, number)

@@ -7,6 +7,7 @@ an entry used within the grace period           the request waits until the olde
 bytes that downloads under way have reserved    the request waits: they are entries in a moment
 files that the index does not know yet          they are indexed first
 a leased entry                                  never evicted; if nothing else is left: an error
+an entry whose file cannot be removed           it is tried again after all others that may be evicted
 ==============================================  =====================================================
 
 One evictor works at a time, under the eviction lock. Just before it removes a file it looks at the
@@ -46,6 +47,7 @@ class Evicted:
         claimed: how many entries were skipped because they are being downloaded again.
         locked: whether another process was evicting.
         in_use: how many entries were kept because their files have been read meanwhile.
+        stuck: the entries whose files could not be removed.
     """
 
     freed: int = 0
@@ -54,6 +56,7 @@ class Evicted:
     claimed: int = 0
     locked: bool = False
     in_use: int = 0
+    stuck: set[str] = field(default_factory=set)
 
 
 class Evictor:
@@ -149,8 +152,9 @@ class Evictor:
             self._unread.forget([entry])
             return Verdict.KEEP
 
-        done = self._removal.run(token, claimed, judge, skip_errors=True)
-        self._unread.forget(done.entries)
+        done = self._removal.run(token, claimed, judge, put_back_at=0.0)
+        # What cannot be removed would be chosen again and again; after its grace period it has its turn.
+        self._unread.forget([*done.entries, *done.stuck])
         self._counters.evicted([0.0] * len(done.entries), done.freed)
         return done.freed
 
@@ -161,15 +165,18 @@ class Evictor:
         if in_grace is not None:
             done.wait_until = in_grace + self._grace
         atimes = {victim.entry: victim.atime for victim in victims}
-        removed = self._removal.run(
-            token, list(atimes), _OldestFirst(atimes, newest), skip_errors=True, is_last=False
-        )
+        # What cannot be removed goes behind all that may be evicted, or nothing else would ever be chosen. It
+        # does not go into the grace period, for whose end requests would wait in vain.
+        judge = _OldestFirst(atimes, newest)
+        removed = self._removal.run(token, list(atimes), judge, put_back_at=newest, is_last=False)
         now = time.time()
         self._counters.evicted([now - atimes[entry] for entry in removed.entries], removed.freed)
         done.freed += removed.freed
         done.entries += removed.entries
         done.in_use += len(removed.touched)
-        return bool(removed.entries or removed.touched)
+        found_stuck = not done.stuck.issuperset(removed.stuck)
+        done.stuck.update(removed.stuck)
+        return bool(removed.entries or removed.touched or found_stuck)
 
     def _unread_entries(self, wanted: int) -> list[str]:
         """Prefetched entries of at least ``wanted`` bytes in all, the first to be fetched first."""

@@ -89,6 +89,10 @@ class Dispatcher:
     def run_here(self, job: str) -> None:
         """Runs what is pending of a job with threads of this process."""
         fetcher, session = self._open_fetcher(), self._open_session().id
+        # Those that failed are kept for the threads that wait for their jobs.
+        for other, runner in list(self._runners.items()):
+            if not runner.running and runner.error is None:
+                self._runners.pop(other, None)
         self._runners[job] = LocalRunner(job, self.index.jobs, fetcher, session)
 
     def runs_here(self, job: str) -> bool:
@@ -100,7 +104,8 @@ class Dispatcher:
         """Raises what ended a job's threads in this process before the job had ended, if anything did."""
         runner = self._runners.get(job)
         if runner is not None and not runner.running:
-            del self._runners[job]
+            # Another thread may wait for the job, too.
+            self._runners.pop(job, None)
             if runner.error is not None:
                 raise runner.error
 

@@ -105,6 +105,7 @@ class LookAhead:
         self._sizes = (0.0, 0)
         self._closed = threading.Event()
         self._heartbeat: Heartbeat | None = None
+        self._has_warned = False
         # Neither the threads nor a lock's owner come along to a forked child.
         self._process = os.getpid()
 
@@ -189,7 +190,7 @@ class LookAhead:
         try:
             path = self._finder.find(batch, uri, held)
         finally:
-            if self._short_of_room:
+            if self._short_of_room and self._active():
                 self._go_on_from(number)
         if self.failures:
             self.failures.pop(uri, None)
@@ -219,9 +220,7 @@ class LookAhead:
             if not self._ahead or len(self._ahead) <= self._lookahead:
                 self._fill()
             first = self._ahead[0] if self._ahead else None
-            if first is None or not first.first <= number < first.end:
-                return None
-            return first
+            return first if first is not None and first.first <= number < first.end else None
 
     def _begins_anew(self, number: int) -> bool:
         """Whether the loop has gone back to what it had left, rather than asked for something once more."""
@@ -234,7 +233,7 @@ class LookAhead:
         return len(self._behind) >= _MAX_BEHIND
 
     def _active(self) -> bool:
-        """Whether it looks ahead, in this process."""
+        """Whether it looks ahead, in this process: a thread of the parent's may have held the lock."""
         return not self._closed.is_set() and self._process == os.getpid()
 
     # Leaving a batch
@@ -310,15 +309,25 @@ class LookAhead:
             end = min(self._next + self._next_size(), len(self._samples))
             uris = [uri for sample in self._samples[self._next : end] for uri in sample if is_fetchable(uri)]
             batch = Batch(self._next, end, list(dict.fromkeys(uris)))
+            try:
+                self._start(batch)
+            except RuntimeError as error:
+                # What no thread fetches must not be waited for.
+                if not self._has_warned:
+                    log.warning("cannot fetch ahead: %s; samples are fetched when asked for", error)
+                self._has_warned = True
+                return
             self._next = end
             self._ahead.append(batch)
             self._unsettled.add(batch)
-            thread = threading.Thread(target=self._fetch, args=(batch,), name="forebay-ahead", daemon=True)
-            self._threads = [other for other in self._threads if other.is_alive()] + [thread]
-            thread.start()
-            if self._heartbeat is None:
-                self._heartbeat = _lease_heartbeat(self)
-                self._heartbeat.start()
+
+    def _start(self, batch: Batch) -> None:
+        """Has a thread fetch a batch; a `RuntimeError` says that there is none. Called with the lock."""
+        if self._heartbeat is None:
+            self._heartbeat = _lease_heartbeat(self)
+        thread = threading.Thread(target=self._fetch, args=(batch,), name="forebay-ahead", daemon=True)
+        thread.start()
+        self._threads = [other for other in self._threads if other.is_alive()] + [thread]
 
     def _next_size(self) -> int:
         if self._batch_size is not None:
@@ -374,7 +383,7 @@ class LookAhead:
 
 
 def _lease_heartbeat(ahead: LookAhead) -> Heartbeat:
-    """Renews the leases of a look-ahead for as long as it exists."""
+    """Starts to renew the leases of a look-ahead, for as long as it exists."""
     reference = weakref.ref(ahead)
 
     def renew() -> None:
@@ -387,4 +396,5 @@ def _lease_heartbeat(ahead: LookAhead) -> Heartbeat:
     heartbeat = Heartbeat(
         "forebay-ahead-leases", _RENEW_SECONDS, (renew,), "renewing the leases of a look-ahead"
     )
+    heartbeat.start()
     return heartbeat

@@ -192,7 +192,8 @@ class Stream:
         self._transport.cancel(self._exchange)
 
     def __del__(self) -> None:
-        # A stream that is forgotten half read would otherwise keep its server waiting.
+        # A stream that is forgotten half read would otherwise keep its server waiting. The garbage collector
+        # may call this in any thread, whatever lock that holds; `Transport.cancel` is made for it.
         self.close()
 
     def __enter__(self) -> Self:

@@ -36,7 +36,8 @@ class Loop:
     Args:
         number: tells its thread from others.
         share: of the requests in flight, how many it will have at most; so many connections are kept.
-        relieved: is called after an exchange has ended while others wait, so that idle loops look again.
+        relieved: is called after an exchange has ended or paused while others wait, so that idle loops look
+            again.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Loop:
         self._take_at = math.inf
         self._is_closing = False
         self._active: dict[pycurl.Curl, Slot] = {}
+        # Those of them whose sinks take nothing now. They are no work, and count for nothing.
+        self._paused: set[Exchange] = set()
         self._idle: dict[Profile, list[Slot]] = {}
         self._idle_count = 0
         self._timer: float | None = None
@@ -69,8 +72,8 @@ class Loop:
 
     @property
     def in_flight(self) -> int:
-        """How many exchanges it has under way."""
-        return len(self._active)
+        """How many exchanges it has under way, without those that pause."""
+        return len(self._active) - len(self._paused)
 
     @property
     def is_current(self) -> bool:
@@ -187,13 +190,13 @@ class Loop:
 
     def _take(self, now: float) -> None:
         self._has_news = False
-        while (exchange := self._traffic.take(now, len(self._active))) is not None:
+        while isinstance(taken := self._traffic.take(now, self.in_flight), Exchange):
             try:
-                self._start(exchange, now)
+                self._start(taken, now)
             except Exception as error:
                 # A request that cannot be sent says nothing about the host.
-                self._end(exchange, Outcome(error=error), now)
-        self._take_at = self._traffic.take_at
+                self._end(taken, Outcome(error=error), now)
+        self._take_at = taken
 
     def _start(self, exchange: Exchange, now: float) -> None:
         if exchange.cancelled:
@@ -285,6 +288,7 @@ class Loop:
                 self._unload(slot, 42, "")
             except Exception:
                 _log.exception("an exchange could not be given up properly")
+        self._paused.clear()
 
     # What libcurl calls
 
@@ -295,8 +299,12 @@ class Loop:
             self._poller.watch(descriptor, _WANTED.get(event, 0))
 
     def _on_pause(self, exchange: Exchange, yes: bool) -> None:
+        (self._paused.add if yes else self._paused.discard)(exchange)
         self._traffic.paused(exchange, yes)
         self._has_news = True
+        # What this loop has its share of may be another one's to send.
+        if yes and self._traffic.is_waiting:
+            self._relieved(self)
 
     def _on_timer(self, milliseconds: int) -> None:
         self._timer = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000

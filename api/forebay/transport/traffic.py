@@ -34,10 +34,6 @@ class Traffic:
     Args:
         max_requests: requests in flight at most.
         loops: how many event loops share them.
-
-    Attributes:
-        take_at: when `take` may give something where it has just given nothing; infinite where that
-            is a matter of answers, not of time.
     """
 
     def __init__(self, settings: TransportSettings, *, max_requests: int, loops: int) -> None:
@@ -45,12 +41,12 @@ class Traffic:
         self._max_requests = max_requests
         self._loops = loops
         self._lock = threading.Lock()
+        # The one that was asked last comes last.
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
         # Hosts with requests that wait; the first one's turn is next.
         self._turns: OrderedDict[str, _Host] = OrderedDict()
         self._in_flight = 0
         self._held = 0
-        self.take_at = math.inf
 
     @property
     def in_flight(self) -> int:
@@ -72,33 +68,38 @@ class Traffic:
                 window = Window(now, first=settings.first_requests, max_size=self._max_requests)
                 host = self._hosts[origin] = _Host(window)
                 self._drop_idle()
+            else:
+                self._hosts.move_to_end(origin)
             host.waiting.append(exchange)
             self._turns[origin] = host
 
-    def take(self, now: float, loop_in_flight: int) -> Exchange | None:
-        """The request to send now; ``None`` if there is none, or it would be too much.
+    def take(self, now: float, loop_in_flight: int) -> Exchange | float:
+        """The request to send now.
 
         Args:
-            loop_in_flight: how many requests the asking loop has in flight.
+            loop_in_flight: how many requests the asking loop has in flight, without those that pause.
+
+        Returns:
+            the request; where there is none, or it would be too much, when it is worth to ask again, which
+            is infinite where that is a matter of answers, not of time.
         """
         if not self._turns:
-            self.take_at = math.inf
-            return None
+            return math.inf
+        take_at = math.inf
         with self._lock:
-            self.take_at = math.inf
             if self._in_flight >= self._max_requests:
-                return None
+                return take_at
             for _ in range(len(self._turns)):
                 origin, host = next(iter(self._turns.items()))
                 exchange = host.waiting[0]
                 holds = exchange.sink.holds + _OVERHEAD_BYTES
                 # One alone is always let through, however much it holds.
                 if self._in_flight and self._held + holds > self._settings.memory_bytes:
-                    return None
+                    return take_at
                 if len(self._turns) > 1:
                     self._turns.move_to_end(origin)
                 if not host.window.allows(now, host.in_flight):
-                    self.take_at = min(self.take_at, host.window.wakeup(now, host.in_flight))
+                    take_at = min(take_at, host.window.wakeup(now, host.in_flight))
                     continue
                 if self._has_its_share(host, loop_in_flight):
                     continue
@@ -112,7 +113,7 @@ class Traffic:
                 self._held += holds
                 exchange.began, exchange.holds = now, holds
                 return exchange
-        return None
+        return take_at
 
     def ended(
         self,

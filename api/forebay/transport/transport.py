@@ -89,7 +89,10 @@ class Transport:
         return Response(outcome.head, outcome.refusal)
 
     def cancel(self, exchange: Exchange) -> None:
-        """Gives an exchange up; its ``done`` is still called. Does nothing where it has ended."""
+        """Gives an exchange up; its ``done`` is still called. Does nothing where it has ended.
+
+        For one that has been sent it takes no lock that is not reentrant, so that finalizers may call it.
+        """
         exchange.cancelled = True
         running = self._running
         if running is not None and exchange.outcome is None:
@@ -177,7 +180,9 @@ class _Running:
             self._end_waiting()
 
     def cancel(self, exchange: Exchange) -> None:
-        if self.traffic.withdraw(exchange):
+        # What has been sent does not wait any more. The garbage collector may have come here, and then this
+        # thread may hold the lock of the traffic.
+        if not exchange.began and self.traffic.withdraw(exchange):
             _end(exchange, Kind.CANCELLED, "cancelled")
             return
         for loop in self._loops:
