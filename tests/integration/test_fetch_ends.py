@@ -11,7 +11,7 @@ import pytest
 
 from forebay.errors import ForebayError, IndexUnavailableError, ObjectNotFoundError
 from forebay.fetch.outcome import SampleOutcome
-from forebay.index import connection
+from forebay.index import Download, Entry, connection
 from forebay.uri import entry_of
 from tests.caches import MakeCache
 from tests.servers.embedded import eventually
@@ -210,3 +210,24 @@ def test_what_waits_for_room_when_its_request_fails_is_begun_once(make_cache: Ma
 
 def _is_there(descriptor: str) -> bool:
     return os.path.lexists(f"/proc/self/fd/{descriptor}")
+
+
+def test_a_commit_whose_answer_was_lost_is_sent_again_and_answered_alike(make_cache: MakeCache) -> None:
+    session, index = (cache := make_cache()).engine.open_session(), cache.engine.open_index()
+    [(token, _)] = session.claim(["http/host/a"])
+    assert session.reservation(token).grow(1000) is None
+    download = Download("http/host/a", token, 1000, 1.0, Entry(1000, '"etag"', 1).format())
+
+    first, again = (index.claims.commit(session.id, [download]) for _ in range(2))
+
+    assert first == again
+    assert first[0] == [True]
+    assert index.entries.totals().published == 1000
+
+
+def test_a_commit_without_a_claim_publishes_nothing(make_cache: MakeCache) -> None:
+    session, index = (cache := make_cache()).engine.open_session(), cache.engine.open_index()
+    download = Download("http/host/a", f"{session.id}.1", 1000, 1.0, Entry(1000, '"etag"', 1).format())
+
+    assert index.claims.commit(session.id, [download]) == ([False], 0)
+    assert index.entries.totals().published == 0
