@@ -63,6 +63,7 @@ def url(held: Held) -> Iterator[str]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls of Redis are given up soon."""
     monkeypatch.setattr(connection.Connection.__init__, "__defaults__", (None, 0.5))
+    monkeypatch.setattr(connection, "_ANSWER_SECONDS", 1.0)
 
 
 def in_thread(function: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from celery import signals
+
 from forebay import logs
 from forebay.cache import MediaCache
 from forebay.jobs.celery_app import DRAIN_SECONDS
@@ -28,8 +30,6 @@ PATIENCE_SECONDS = 4.0
 
 def register(cache: MediaCache, presence: Presence) -> None:
     """Hooks a worker's start and end."""
-    from celery import signals
-
     supervised = line.attach()
     redis_answers = True
 

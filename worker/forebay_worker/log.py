@@ -6,13 +6,14 @@ import logging
 import sys
 import warnings
 
+from celery import signals
+from celery.exceptions import CPendingDeprecationWarning
+
 from forebay import logs
 
 
 def register(format: logs.LogFormat) -> None:
     """Writes Celery's log as JSON, where that is wanted; where it is not, the log is Celery's own."""
-    from celery import signals
-    from celery.exceptions import CPendingDeprecationWarning
 
     def set_up(loglevel: int | str | None = None, **_: object) -> None:
         handler = logging.StreamHandler(sys.stderr)

@@ -17,6 +17,7 @@ from forebay.errors import IndexUnavailableError
 from forebay.index import scripts
 
 PATIENCE_SECONDS = 20.0
+_ANSWER_SECONDS = 10.0
 _T = TypeVar("_T")
 
 
@@ -56,7 +57,7 @@ class Connection:
         self.redis: Any = redis.Redis.from_url(
             _for_redis_py(url),
             decode_responses=True,
-            socket_timeout=10.0,
+            socket_timeout=_ANSWER_SECONDS,
             socket_connect_timeout=5.0,
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
