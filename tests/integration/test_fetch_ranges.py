@@ -101,20 +101,32 @@ def test_no_range_is_written_into_a_file_that_got_the_number_of_the_closed_one(
     others[0].close()
 
 
-@pytest.mark.usefixtures("expiring")
-def test_a_range_that_cannot_be_asked_for_costs_its_own_sample_only(make_cache: MakeCache) -> None:
-    # Given a large object whose only range so far is refused for now, and small ones
+def test_a_range_that_cannot_be_asked_for_again_costs_its_own_sample_only(
+    make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given credentials that expire before a range is asked for again,
+    original, asked = HTTPSource.request, set()
+
+    def request(self, uri, *, span=None, **options):
+        if span is not None and span in asked:
+            raise AccessDeniedError(uri.redacted, "the credentials have expired")
+        asked.add(span)
+        return original(self, uri, span=span, **options)
+
+    monkeypatch.setattr(HTTPSource, "request", request)
+
+    # a large object whose first range is refused for now, and small ones
     def get(answer: Answer) -> None:
         if answer.path.startswith("/small"):
             answer.send(200, b"small")
-        elif answer.span is not None:
+        elif answer.span is not None and answer.span[0] == 0:
             answer.send(500)
         else:
             answer.send_range(A, ETag='"v"')
 
     outcomes: list[SampleOutcome] = []
     with scripted(get) as url:
-        cache = make_cache(allowed_sources=[url], range_workers=1)
+        cache = make_cache(allowed_sources=[url])
         uris = [f"{url}large", *(f"{url}small{number}" for number in range(20))]
         cache.engine.open_fetcher().fetch(enumerate(uris), outcomes.extend)
 
