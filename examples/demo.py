@@ -109,7 +109,12 @@ def worker(log: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            # A worker takes 20 s at most; one that hangs is not left behind.
+            process.kill()
+            process.wait()
 
 
 @contextlib.contextmanager
