@@ -17,7 +17,7 @@ from tests.fiftyone.places import Places
 def test_a_uri_relative_to_a_directory_cannot_lead_out_of_another(fo: Any, key: str) -> None:
     from forebay.fiftyone import uripaths
 
-    below = uripaths.relpath(f"s3://bucket/root/{key}", "s3://bucket/root/")
+    below = uripaths.relpath(f"s3://bucket/base/{key}", "s3://bucket/base/")
 
     assert os.path.normpath(os.path.join("/out", below)) == os.path.join("/out", below)
     assert os.path.join("/out", below).startswith("/out/")
@@ -26,8 +26,8 @@ def test_a_uri_relative_to_a_directory_cannot_lead_out_of_another(fo: Any, key: 
 def test_ordinary_names_stay(fo: Any) -> None:
     from forebay.fiftyone import uripaths
 
-    assert uripaths.relpath("s3://bucket/root/a/b c.jpg", "s3://bucket/root") == "a/b c.jpg"
-    assert uripaths.relpath("s3://bucket/root2/a.jpg", "s3://bucket/root") == "s3://bucket/root2/a.jpg"
+    assert uripaths.relpath("s3://bucket/base/a/b c.jpg", "s3://bucket/base") == "a/b c.jpg"
+    assert uripaths.relpath("s3://bucket/base2/a.jpg", "s3://bucket/base") == "s3://bucket/base2/a.jpg"
 
 
 @pytest.fixture
