@@ -11,6 +11,7 @@ import pytest
 
 from forebay.transport import BytesSink, Exchange, Request, TransportSettings
 from forebay.transport.host_window import Window
+from forebay.transport.throttle import Throttle
 from forebay.transport.traffic import Traffic
 
 
@@ -254,6 +255,26 @@ class TestTraffic:
 
         assert self.taken(traffic) == ["http://a/0", "http://b/0", "http://a/1", "http://a/2"]
 
+    def test_nothing_is_sent_while_nothing_may_come(self):
+        throttle = Throttle(lambda: 1000)
+        traffic = Traffic(self.settings(), max_requests=4, loops=1, throttle=throttle)
+        traffic.add(exchange("http://a/0"), 0.0)
+        assert throttle.wait(0.0) == 0.0
+        throttle.took(500, 0.0)
+
+        assert 0.0 < traffic.take(0.0, 0) < 1.0  # type: ignore[operator]
+        assert isinstance(traffic.take(1.0, 0), Exchange)
+
+    def test_other_processes_have_their_part_of_what_may_come(self):
+        throttle = Throttle(lambda: 1000)
+        Traffic(self.settings(), max_requests=4, loops=1, throttle=throttle).divide(4)
+        assert throttle.wait(0.0) == 0.0
+
+        # what is a quarter of a second for one is a second for four
+        throttle.took(250, 0.0)
+
+        assert throttle.wait(0.5) > 0.0
+
     def test_a_host_gets_no_more_than_its_window(self):
         traffic = Traffic(self.settings(first_requests=2), max_requests=256, loops=1)
         for number in range(5):
@@ -280,6 +301,23 @@ class TestTraffic:
         traffic.add(exchange("http://a/", 1 << 30), 0.0)
 
         assert len(self.taken(traffic)) == 1
+
+    @pytest.mark.parametrize(("parts", "expected"), [(1, 8), (4, 2), (100, 1)])
+    def test_the_other_parts_of_the_bound_are_left_to_other_processes(self, parts: int, expected: int):
+        traffic = Traffic(self.settings(), max_requests=8, loops=1)
+        traffic.divide(parts)
+        for number in range(20):
+            traffic.add(exchange(f"http://{number}/"), 0.0)
+
+        assert len(self.taken(traffic)) == expected
+
+    def test_so_are_those_of_the_memory(self):
+        traffic = Traffic(self.settings(memory_bytes=6 << 20), max_requests=256, loops=1)
+        traffic.divide(2)
+        for number in range(8):
+            traffic.add(exchange(f"http://a/{number}", 1 << 20), 0.0)
+
+        assert len(self.taken(traffic)) == 2
 
     def test_loops_share(self):
         traffic = Traffic(self.settings(), max_requests=256, loops=2)

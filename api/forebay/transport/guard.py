@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-import pycurl  # type: ignore[import-untyped]
+import pycurl
 
 from forebay.transport.requests import Guard, origin_of
 from forebay.transport.transport_errors import Kind, TransportError

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-import pycurl  # type: ignore[import-untyped]
+import pycurl
 
 from forebay.transport.guard import connection_checker, socket_opener
 from forebay.transport.requests import Request, Route
 from forebay.transport.settings import TransportSettings
-from forebay.transport.signing import has_dot_segments
 from forebay.transport.transport_errors import Kind, TransportError
-
-#: What a prepared handle is good for: the route, and what libcurl signs for; empty where it does not.
-Profile = tuple[Route, str]
 
 # libcurl's number; pycurl has no name for it.
 _SUPPRESS_CONNECT_HEADERS = 265
-
-
-def profile_of(request: Request) -> Profile:
-    """The profile that a handle must be prepared for, to send a request."""
-    credentials = request.credentials
-    if credentials is None or has_dot_segments(request.url):
-        return request.route, ""
-    return request.route, f"aws:amz:{credentials.region}:{credentials.service}"
+_LINE = re.compile(r"[!-9;-~]+(?:: [ -~]+|;)")
 
 
 def prepare(
-    curl: pycurl.Curl, profile: Profile, settings: TransportSettings, refuse: Callable[[str], None]
+    curl: pycurl.Curl, route: Route, settings: TransportSettings, refuse: Callable[[str], None]
 ) -> None:
-    """Makes a handle ready for the requests of a profile, whatever it was used for before.
+    """Makes a handle ready for the requests of a route, whatever it was used for before.
 
     Args:
         refuse: is told the addresses that the route's guard does not admit.
     """
-    route, signature = profile
     curl.reset()
     curl.setopt(pycurl.NOSIGNAL, 1)
     curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
@@ -50,11 +39,7 @@ def prepare(
     curl.setopt(pycurl.HTTP_VERSION, version)
     if route.http2:
         curl.setopt(pycurl.PIPEWAIT, 1)
-    if signature:
-        curl.setopt(pycurl.AWS_SIGV4, signature)
-    else:
-        # libcurl does not sign where the path is to stay as it is; see `signing`.
-        curl.setopt(pycurl.PATH_AS_IS, 1)
+    curl.setopt(pycurl.PATH_AS_IS, 1)
     _set_tls(curl, route)
     _set_way(curl, route, refuse)
 
@@ -76,9 +61,10 @@ def header_line(name: str, value: str) -> str:
     Raises:
         ValueError: it would break the request apart.
     """
-    if not (value.isascii() and value.isprintable() and name.isascii() and name.isprintable()) or ":" in name:
+    line = f"{name}: {value}" if value else f"{name};"
+    if not _LINE.fullmatch(line):
         raise ValueError("a header with a line end, a control character or a non-ASCII one")
-    return f"{name}: {value}" if value else f"{name};"
+    return line
 
 
 def refusal(url: str, status: int) -> TransportError:

@@ -4,137 +4,101 @@ from __future__ import annotations
 
 import datetime
 import email.utils
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import repeat
 
 # Larger numbers than this are no sizes of anything.
 _MAX_DIGITS = 18
 _MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[n : n + 3]: n // 3 + 1 for n in range(0, 36, 3)}
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _BLANK = (b"\r\n", b"\n")
+_CONTINUED = re.compile(r"\r?\n[ \t]+")
 
 
-class Headers:
-    """The headers of an answer; names are case-insensitive, and one may come several times.
+class Headers(dict[str, str]):
+    """The headers of an answer by their names in lower case; of one that came several times, all values,
+    joined by commas as HTTP allows.
 
     Args:
-        lines: as they came, status line and line ends included.
+        lines: as they came, without the status line.
     """
 
-    __slots__ = ("_found", "_lines", "_repeated")
+    __slots__ = ("_repeated",)
 
     def __init__(self, lines: Sequence[bytes]) -> None:
-        self._lines = lines
-        # The first value of each name, and all values of the few that come several times.
-        self._found: dict[str, str] | None = None
+        # All values of the few names that come several times.
         self._repeated: dict[str, list[str]] = {}
-
-    def get(self, name: str) -> str | None:
-        """The value of a header; several are joined by commas, as HTTP allows; ``None`` if there is none."""
-        found = self._parsed()
-        name = name.lower()
-        if name in self._repeated:
-            return ", ".join(self._repeated[name])
-        return found.get(name)
+        text = b"".join(lines).decode("latin-1")
+        if "\n " in text or "\n\t" in text:
+            text = _CONTINUED.sub(" ", text)
+        parts = list(map(str.partition, text.removesuffix("\n").split("\n"), repeat(":")))
+        names, colons, values = zip(*parts, strict=True)
+        lowered = map(str.lower, map(str.strip, names))
+        self.update(zip(lowered, map(str.strip, values), strict=True))
+        if len(self) != len(parts) or "" in colons:
+            self._collect(parts)
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of a header, in the order of arrival."""
-        name, found = name.lower(), self._parsed()
         if name in self._repeated:
             return tuple(self._repeated[name])
-        return (found[name],) if name in found else ()
-
-    def __contains__(self, name: str) -> bool:
-        return name.lower() in self._parsed()
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Pairs of a name in lower case and one value."""
-        for name in self._parsed():
-            for value in self.all(name):
-                yield name, value
+        return (self[name],) if name in self else ()
 
     def number(self, name: str) -> int | None:
         """The value as a whole number that is not negative; ``None`` if it is none, or absurdly large."""
-        values = self.all(name)
-        text = values[0] if values else ""
-        if any(value != text for value in values) or not 0 < len(text) <= _MAX_DIGITS:
-            return None
-        return int(text) if text.isascii() and text.isdigit() else None
+        text = self.get(name, "")
+        if name in self._repeated:
+            text, *others = self._repeated[name]
+            if any(other != text for other in others):
+                return None
+        return _number(text) if text else None
 
     def time(self, name: str) -> float | None:
         """The value as a date of HTTP, in seconds since the epoch; ``None`` if it is none."""
-        return parse_date(self.get(name) or "")
+        return parse_date(self.get(name, ""))
 
-    def _parsed(self) -> dict[str, str]:
-        if self._found is None:
-            text = b"".join(self._lines).decode("latin-1")
-            parts = [line.partition(":") for line in text.split("\n") if line]
-            self._found = {name.strip().lower(): value.strip() for name, _, value in parts}
-            if len(self._found) != len(parts) or "\n " in text or "\n\t" in text:
-                self._parse_slowly(parts)
-        return self._found
-
-    def _parse_slowly(self, parts: Sequence[tuple[str, str, str]]) -> None:
-        """Parses headers of which one comes several times, or goes on in the next line."""
-        found: dict[str, str] = {}
-        self._found, last = found, ""
-        for name, colon, value in parts:
-            if name[:1] in (" ", "\t"):
-                if last:
-                    rest = f"{name}{colon}{value}".strip()
-                    self._put(last, f"{self.all(last)[-1]} {rest}", replace=True)
+    def _collect(self, parts: Sequence[tuple[str, str, str]]) -> None:
+        """Reads headers of which some come several times, and lines that are none."""
+        self.clear()
+        for spelled, colon, value in parts:
+            name = spelled.strip().lower()
+            if colon and name in self:
+                self._repeated.setdefault(name, [self[name]]).append(value.strip())
             elif colon:
-                last = name.strip().lower()
-                if last in found:
-                    self._put(last, value.strip())
-                else:
-                    found[last] = value.strip()
-
-    def _put(self, name: str, value: str, *, replace: bool = False) -> None:
-        """Adds a further value of a header, or replaces its last one."""
-        assert self._found is not None
-        values = self._repeated.setdefault(name, [self._found[name]])
-        if replace:
-            values.pop()
-        values.append(value)
+                self[name] = value.strip()
+        for name, values in self._repeated.items():
+            self[name] = ", ".join(values)
 
 
 class Head:
     """The part of an answer before its body.
 
+    Args:
+        headers: those of the final answer; those of interim answers and of a proxy's CONNECT are gone.
+
     Attributes:
         status: the HTTP status.
         version: of HTTP, ``1.0``, ``1.1``, ``2`` or ``3``.
+        headers: as given.
+        size: the length of the body as announced, in bytes; ``None`` where that is not told, or nonsense.
+        encoding: the Content-Encoding in lower case; empty where the bytes are the object itself.
     """
 
-    __slots__ = ("_headers", "_lines", "status", "version")
+    __slots__ = ("encoding", "headers", "size", "status", "version")
 
-    def __init__(self, status: int, headers: Headers | Sequence[bytes], version: str = "1.1") -> None:
+    def __init__(self, status: int, headers: Headers, version: str = "1.1") -> None:
         self.status = status
         self.version = version
-        self._headers = headers if isinstance(headers, Headers) else None
-        self._lines = headers if not isinstance(headers, Headers) else ()
+        self.headers = headers
+        self.size = None if "transfer-encoding" in headers else headers.number("content-length")
+        encoding = headers.get("content-encoding", "").lower()
+        self.encoding = "" if encoding in ("identity", "aws-chunked") else encoding
 
     def __repr__(self) -> str:
         return f"Head({self.status}, {dict(self.headers)})"
-
-    @property
-    def headers(self) -> Headers:
-        """The headers of the final answer; those of interim answers and of a proxy's CONNECT are gone."""
-        if self._headers is None:
-            self._headers = Headers(self._lines)
-        return self._headers
-
-    @property
-    def size(self) -> int | None:
-        """The length of the body as announced, in bytes; ``None`` where that is not told, or nonsense."""
-        return None if "transfer-encoding" in self.headers else self.headers.number("content-length")
-
-    @property
-    def encoding(self) -> str:
-        """The Content-Encoding in lower case; empty where the bytes are the object itself."""
-        encoding = (self.headers.get("content-encoding") or "").strip().lower()
-        return "" if encoding in ("identity", "aws-chunked") else encoding
 
     @property
     def span(self) -> tuple[int, int, int | None] | None:
@@ -142,7 +106,7 @@ class Head:
 
         An answer of 416 has the form ``bytes */SIZE``; its first two numbers are 0.
         """
-        unit, _, rest = (self.headers.get("content-range") or "").partition(" ")
+        unit, _, rest = self.headers.get("content-range", "").partition(" ")
         part, slash, whole = rest.strip().partition("/")
         size = _number(whole)
         if unit.lower() != "bytes" or not slash or (size is None and whole != "*"):
@@ -168,7 +132,8 @@ def head_of(lines: Sequence[bytes]) -> Head:
     version, status = line[5:8], line[9:12]
     if version[1:] != b".1" and version[1:] != b".0":  # "HTTP/2 200"
         version, status = line[5:6], line[7:10]
-    return Head(int(status) if status.isdigit() else 0, lines[start + 1 : end], version.decode("latin-1"))
+    headers = Headers(lines[start + 1 : end])
+    return Head(int(status) if status.isdigit() else 0, headers, version.decode("latin-1"))
 
 
 def ends_head(lines: Sequence[bytes]) -> bool:
@@ -196,11 +161,16 @@ def parse_date(text: str) -> float | None:
         if len(text) == 29 and text.endswith(" GMT") and text[16] == " ":
             # The form that servers send, ten times as fast: "Mon, 02 Feb 2026 12:00:00 GMT".
             hour, minute, second = text[17:25].split(":")
-            day = datetime.date(int(text[12:16]), _MONTHS[text[8:11]], int(text[5:7])).toordinal() - _EPOCH
-            return float(((day * 24 + int(hour)) * 60 + int(minute)) * 60 + int(second))
+            return float(_day(text[5:16]) * 86400 + int(hour) * 3600 + int(minute) * 60 + int(second))
         return email.utils.parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, OverflowError, LookupError, OSError):
         return None
+
+
+@lru_cache
+def _day(text: str) -> int:
+    """Days since the epoch, of ``02 Feb 2026``."""
+    return datetime.date(int(text[7:11]), _MONTHS[text[3:6]], int(text[0:2])).toordinal() - _EPOCH
 
 
 def retry_after(headers: Headers, *, now: float | None = None, max_seconds: float) -> float | None:
@@ -210,10 +180,10 @@ def retry_after(headers: Headers, *, now: float | None = None, max_seconds: floa
         now: the time in seconds since the epoch; by default this moment.
         max_seconds: what is obeyed at most.
     """
-    text = (headers.get("retry-after") or "").split(",")[0].strip()
+    text = headers.get("retry-after", "").split(",")[0].strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:_MAX_DIGITS]), max_seconds)
-    date = parse_date(headers.get("retry-after") or "")
+    date = parse_date(headers.get("retry-after", ""))
     if date is None:
         return None
     return min(max(date - (time.time() if now is None else now), 0.0), max_seconds)

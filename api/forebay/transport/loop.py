@@ -8,24 +8,32 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
-import pycurl  # type: ignore[import-untyped]
+import pycurl
 
 from forebay.transport.exchange import Exchange
-from forebay.transport.handles import Profile, profile_of
 from forebay.transport.heads import retry_after
-from forebay.transport.poller import IN, OUT, Bell, Poller
-from forebay.transport.requests import Outcome
+from forebay.transport.poller import BROKEN, IN, OUT, Bell, Poller
+from forebay.transport.requests import Outcome, Route
 from forebay.transport.settings import TransportSettings
-from forebay.transport.slot import Slot
+from forebay.transport.slot import Hold, Slot
+from forebay.transport.throttle import Throttle
 from forebay.transport.traffic import Traffic
 from forebay.transport.transport_errors import Kind, TransportError
 
 _log = logging.getLogger(__name__)
 _SWEEP_SECONDS = 0.5
+# How soon to look whether what others had to give way to has ended.
+_GIVE_WAY_SECONDS = 0.02
+# So often, a part of what gives way is taken nevertheless, so that no server hangs up.
+_TRICKLE_SECONDS = 2.0
 # libcurl's constants for what it wants watched, and those for what has happened.
 _WANTED = {pycurl.POLL_IN: IN, pycurl.POLL_OUT: OUT, pycurl.POLL_INOUT: IN | OUT}
-_HAPPENED = {IN: pycurl.CSELECT_IN, OUT: pycurl.CSELECT_OUT, IN | OUT: pycurl.CSELECT_IN | pycurl.CSELECT_OUT}
+_HAPPENED = [
+    (pycurl.CSELECT_IN if events & (IN | BROKEN) else 0) | (pycurl.CSELECT_OUT if events & (OUT | 8) else 0)
+    for events in range(32)
+]
 _OVERLOAD = frozenset({429, 503})
 _FAILED = "the transport failed; please report what the log says"
 
@@ -36,8 +44,12 @@ class Loop:
     Args:
         number: tells its thread from others.
         share: of the requests in flight, how many it will have at most; so many connections are kept.
+        throttle: bounds the bytes that come; ``None`` for no bound.
         relieved: is called after an exchange has ended or paused while others wait, so that idle loops look
             again.
+
+    Attributes:
+        in_flight: how many exchanges it has under way, without those that pause: they are no work.
     """
 
     def __init__(
@@ -46,11 +58,16 @@ class Loop:
         settings: TransportSettings,
         traffic: Traffic,
         share: int,
+        throttle: Throttle | None,
         relieved: Callable[[Loop], None],
     ) -> None:
         self._settings = settings
         self._share = share
         self._traffic = traffic
+        self._throttle = throttle
+        # Those whose bytes wait, in the order in which they came, and until when.
+        self._held: deque[Slot] = deque()
+        self._held_until = 0.0
         self._relieved = relieved
         self._bell = Bell()
         self._is_awake = True
@@ -59,9 +76,8 @@ class Loop:
         self._take_at = math.inf
         self._is_closing = False
         self._active: dict[pycurl.Curl, Slot] = {}
-        # Those of them whose sinks take nothing now. They are no work, and count for nothing.
-        self._paused: set[Exchange] = set()
-        self._idle: dict[Profile, list[Slot]] = {}
+        self.in_flight = 0
+        self._idle: dict[Route, list[Slot]] = {}
         self._idle_count = 0
         self._timer: float | None = None
         self._swept_at = 0.0
@@ -69,11 +85,6 @@ class Loop:
         self._asked: deque[tuple[Exchange, bool]] = deque()
         self._thread = threading.Thread(target=self._run, name=f"forebay-transport-{number}", daemon=True)
         self._open()
-
-    @property
-    def in_flight(self) -> int:
-        """How many exchanges it has under way, without those that pause."""
-        return len(self._active) - len(self._paused)
 
     @property
     def is_current(self) -> bool:
@@ -167,7 +178,9 @@ class Loop:
                 if descriptor == self._bell.descriptor:
                     self._bell.clear()
                 else:
-                    action(descriptor, _HAPPENED[happened])
+                    action(descriptor, _HAPPENED[happened & 31])
+        if self._held:
+            self._let_through()
         if self._active:
             self._finish()
             now = time.monotonic()
@@ -180,6 +193,8 @@ class Loop:
         until = min(self._take_at, now + (_SWEEP_SECONDS if self._active else 60.0))
         if self._timer is not None and self._timer < until:
             until = self._timer
+        if self._held:
+            until = min(until, self._held_until)
         # Callers ring from here on; what they added before is seen here.
         self._is_awake = False
         if self._has_news or self._is_closing or self._asked:
@@ -201,7 +216,7 @@ class Loop:
     def _start(self, exchange: Exchange, now: float) -> None:
         if exchange.cancelled:
             raise TransportError(Kind.CANCELLED, exchange.request.url, "cancelled")
-        slot = self._slot(profile_of(exchange.request))
+        slot = self._slot(exchange.request.route)
         try:
             slot.load(exchange, now)
             self._multi.add_handle(slot.curl)
@@ -210,15 +225,55 @@ class Loop:
             slot.curl.close()
             raise
         self._active[slot.curl] = slot
+        self.in_flight += 1
 
-    def _slot(self, profile: Profile) -> Slot:
-        found = self._idle.get(profile)
+    def _slot(self, route: Route) -> Slot:
+        found = self._idle.get(route)
         if found:
             self._idle_count -= 1
             return found.pop()
-        slot = Slot(self._settings, self._on_pause)
-        slot.prepare(profile)
+        slot = Slot(self._settings, self._on_pause, self._admits, self._held.append)
+        slot.prepare(route)
         return slot
+
+    def _let_through(self) -> None:
+        """Has those go on whose bytes wait, the most urgent first, until the throttle says stop."""
+        now = time.monotonic()
+        self._held_until = now + _GIVE_WAY_SECONDS
+        waiting = [slot for slot in self._held if slot.is_held and slot.exchange is not None]
+        if self._traffic.is_mixed:
+            waiting.sort(key=lambda slot: slot.exchange.urgency if slot.exchange is not None else 0)
+        self._held.clear()
+        for number, slot in enumerate(waiting):
+            if self._throttle is not None and (wait := self._throttle.wait(now)):
+                self._held_until = now + wait
+                # Those that are held anew meanwhile came later.
+                self._held.extendleft(reversed(waiting[number:]))
+                return
+            assert slot.exchange is not None
+            passing = now - slot.held_at >= _TRICKLE_SECONDS
+            if passing or not self._traffic.gives_way(slot.exchange):
+                self._continue(slot, partial(slot.let_through, passing=passing))
+            else:
+                self._held.append(slot)
+
+    def _continue(self, slot: Slot, step: Callable[[], None]) -> None:
+        """Has a slot take what waits; its sink may refuse that, which libcurl tells here."""
+        try:
+            step()
+        except pycurl.error as error:
+            self._unload(slot, int(error.args[0]), "")
+
+    def _admits(self, exchange: Exchange, size: int, passing: bool) -> Hold:
+        if self._traffic.is_mixed and not passing and self._traffic.gives_way(exchange):
+            return Hold.GIVES_WAY
+        throttle = self._throttle
+        if throttle is not None:
+            now = time.monotonic()
+            if throttle.wait(now):
+                return Hold.THROTTLE
+            throttle.took(size, now)
+        return Hold.NO
 
     def _finish(self) -> None:
         _, ended, failed = self._multi.info_read()
@@ -233,11 +288,12 @@ class Loop:
 
     def _unload(self, slot: Slot, code: int, text: str) -> None:
         del self._active[slot.curl]
+        self.in_flight -= 1
         self._multi.remove_handle(slot.curl)
         exchange, outcome = slot.unload(code, text)
         if slot.is_plain and self._idle_count < self._share:
-            assert slot.profile is not None
-            self._idle.setdefault(slot.profile, []).append(slot)
+            assert slot.route is not None
+            self._idle.setdefault(slot.route, []).append(slot)
             self._idle_count += 1
         else:
             slot.curl.close()
@@ -279,7 +335,7 @@ class Loop:
                 slot.fail(Kind.CANCELLED, "cancelled")
                 self._unload(slot, 42, "")
             elif (slot.exchange, True) in asked:
-                slot.resume()
+                self._continue(slot, slot.resume)
 
     def _give_up_all(self, kind: Kind, reason: str) -> None:
         for slot in list(self._active.values()):
@@ -288,7 +344,7 @@ class Loop:
                 self._unload(slot, 42, "")
             except Exception:
                 _log.exception("an exchange could not be given up properly")
-        self._paused.clear()
+        self.in_flight = 0
 
     # What libcurl calls
 
@@ -299,7 +355,7 @@ class Loop:
             self._poller.watch(descriptor, _WANTED.get(event, 0))
 
     def _on_pause(self, exchange: Exchange, yes: bool) -> None:
-        (self._paused.add if yes else self._paused.discard)(exchange)
+        self.in_flight += -1 if yes else 1
         self._traffic.paused(exchange, yes)
         self._has_news = True
         # What this loop has its share of may be another one's to send.

@@ -9,7 +9,8 @@ import selectors
 import threading
 from collections.abc import Sequence
 
-IN, OUT = 1, 2
+# As epoll has them: ready to be read, to be written, and EPOLLERR or EPOLLHUP.
+IN, OUT, BROKEN = 1, 4, 8 | 16
 
 
 class Poller:
@@ -29,16 +30,15 @@ class Poller:
         if self._epoll is None:
             self._select(descriptor, events, known)
             return
-        mask = (select.EPOLLIN if events & IN else 0) | (select.EPOLLOUT if events & OUT else 0)
         try:
             if known is None:
-                self._epoll.register(descriptor, mask)
+                self._epoll.register(descriptor, events)
             else:
-                self._epoll.modify(descriptor, mask)
+                self._epoll.modify(descriptor, events)
         except FileExistsError:
-            self._epoll.modify(descriptor, mask)
+            self._epoll.modify(descriptor, events)
         except FileNotFoundError:
-            self._epoll.register(descriptor, mask)
+            self._epoll.register(descriptor, events)
 
     def forget(self, descriptor: int) -> None:
         """No longer watches a descriptor, which may be closed already."""
@@ -51,16 +51,11 @@ class Poller:
             return
 
     def wait(self, seconds: float) -> Sequence[tuple[int, int]]:
-        """Waits until there is something to do; gives descriptors, each with `IN`, `OUT` or both."""
+        """Waits until there is something to do; gives descriptors, each with `IN`, `OUT`, and what else the
+        system says of it (`BROKEN`).
+        """
         if self._epoll is not None:
-            return [
-                (
-                    descriptor,
-                    (IN if mask & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR) else 0)
-                    | (OUT if mask & (select.EPOLLOUT | select.EPOLLERR) else 0),
-                )
-                for descriptor, mask in self._epoll.poll(seconds)
-            ]
+            return self._epoll.poll(seconds)
         assert self._selector is not None
         return [
             (

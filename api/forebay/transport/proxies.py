@@ -44,6 +44,8 @@ class Proxies:
 
     def for_url(self, url: str) -> Proxy | None:
         """The proxy that leads to a URL; ``None`` where the way is direct."""
+        if not (self.fixed or self.by_scheme):
+            return None
         scheme, _, rest = url.partition("://")
         scheme = scheme.lower()
         if self.fixed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
@@ -43,10 +44,12 @@ class Route:
 
 DIRECT = Route()
 
+_USUAL_URL = re.compile(r"(https?://[A-Za-z0-9.:_-]+)/[!-~]*")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Request:
-    """One request.
+    """One request. It is not changed any more once it is submitted.
 
     Attributes:
         method: such as ``GET``.
@@ -90,18 +93,14 @@ class Outcome:
         error: why it failed; ``None`` where it did not. A `TransportError`, or what the sink raised.
         refusal: the beginning of the body of an answer whose status was not accepted.
         received: bytes of the body that arrived.
-        address: the IP address of the server, or of the proxy; empty where there was no connection.
         first_byte_seconds: from sending the request to the answer's first byte of body, or its end.
-        seconds: from sending the request to the end.
     """
 
     head: Head | None = None
     error: BaseException | None = None
     refusal: bytes = b""
     received: int = 0
-    address: str = ""
     first_byte_seconds: float = 0.0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +122,9 @@ def origin_of(url: str) -> str:
         TransportError: the URL is none of ``http://`` or ``https://``, has a user in it, or a character
             that may not be sent as it is.
     """
+    match = _USUAL_URL.fullmatch(url)
+    if match is not None:
+        return match[1]
     start = 8 if url.startswith("https://") else 7 if url.startswith("http://") else 0
     end = url.find("/", start)
     origin = url if end < 0 else url[:end]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -38,6 +39,9 @@ class TransportSettings:
         max_refusal_bytes: how much is kept of the body of an answer that was not accepted.
         max_pause_seconds: the longest that a server's Retry-After is obeyed.
         user_agent: sent with requests that name none.
+        rate: gives the bytes of bodies that may come each second now; ``None`` for any number.
+        is_shared: whether `Transport.grant` will say how much of a rate that many share this process has.
+        request_limits: requests a second by host; ``*`` in a host stands for any characters.
     """
 
     threads: int = 1
@@ -48,3 +52,6 @@ class TransportSettings:
     max_refusal_bytes: int = 64 << 10
     max_pause_seconds: float = 60.0
     user_agent: str = "forebay"
+    rate: Callable[[], int | None] | None = None
+    is_shared: bool = False
+    request_limits: Mapping[str, float] = field(default_factory=dict)

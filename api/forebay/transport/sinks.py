@@ -15,8 +15,8 @@ from forebay.transport.transport_errors import Kind, TransportError
 #: What a sink gives for bytes that it cannot take now.
 FULL = object()
 
-# Beyond this, chunks are no longer kept apart: one write takes no more than 1,024 of them.
-_MAX_CHUNKS = 512
+# A chunk counts as this many bytes more: one write takes no more than 1,024, and each has its own cost.
+CHUNK_BYTES = 512
 
 
 class Sink(Protocol):
@@ -95,10 +95,10 @@ class FileSink:
 
     __slots__ = (
         "_chunks",
-        "_gathered",
         "_max_bytes",
         "_offset",
         "_ranged",
+        "_room",
         "_size",
         "descriptor",
         "holds",
@@ -123,7 +123,8 @@ class FileSink:
         self._max_bytes = size if size is not None else max_bytes
         self._ranged = ranged
         self._chunks: list[bytes] = []
-        self._gathered = 0
+        # How much may still be gathered.
+        self._room = self.holds
 
     def begin(self, head: Head) -> None:
         if self._ranged:
@@ -133,14 +134,12 @@ class FileSink:
 
     def write(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
-        self._gathered += len(chunk)
-        if self._max_bytes is not None and self.written + self._gathered > self._max_bytes:
-            raise too_large(self._max_bytes)
-        if self._gathered > self.holds or len(self._chunks) > _MAX_CHUNKS:
+        self._room -= len(chunk) + CHUNK_BYTES
+        if self._room < 0:
             self._flush()
 
     def end(self) -> None:
-        if self._gathered:
+        if self._chunks:
             self._flush()
         if self._size is not None and self.written != self._size:
             reason = f"the answer has {self.written:,} bytes instead of {self._size:,}"
@@ -150,15 +149,18 @@ class FileSink:
         self._chunks.clear()
 
     def _flush(self) -> None:
+        gathered = sum(map(len, self._chunks))
+        if self._max_bytes is not None and self.written + gathered > self._max_bytes:
+            raise too_large(self._max_bytes)
         position = self._offset + self.written
         size = os.pwritev(self.descriptor, self._chunks, position)
-        if size != self._gathered:
+        if size != gathered:
             rest = memoryview(b"".join(self._chunks))[size:]
             while rest:
-                size = os.pwrite(self.descriptor, rest, position + self._gathered - len(rest))
+                size = os.pwrite(self.descriptor, rest, position + gathered - len(rest))
                 rest = rest[size:]
-        self.written += self._gathered
-        self._gathered = 0
+        self.written += gathered
+        self._room = self.holds
         self._chunks.clear()
 
 

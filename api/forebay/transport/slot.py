@@ -2,55 +2,75 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Callable
 
-import pycurl  # type: ignore[import-untyped]
+import pycurl
 
 from forebay.transport.decoding import UNDONE, Decoded
 from forebay.transport.exchange import Exchange
 from forebay.transport.guard import check_literal, refused
-from forebay.transport.handles import Profile, header_line, prepare, refusal, set_method
+from forebay.transport.handles import header_line, prepare, refusal, set_method
 from forebay.transport.heads import Head, ends_head, head_of
-from forebay.transport.requests import Outcome, Request
+from forebay.transport.requests import Outcome, Request, Route
 from forebay.transport.settings import TransportSettings
-from forebay.transport.signing import Credentials, sign
+from forebay.transport.signing import sign
 from forebay.transport.sinks import FULL, BytesSink, Sink
 from forebay.transport.transport_errors import Kind, TransportError, failure_of, refusing_proxy
 
 
+class Hold(enum.Enum):
+    """Whether bytes that came have to wait."""
+
+    NO = enum.auto()
+    THROTTLE = enum.auto()
+    #: For something more urgent from the same host.
+    GIVES_WAY = enum.auto()
+
+
 class Slot:
-    """A handle, prepared for the exchanges of one profile.
+    """A handle, prepared for the exchanges of one route.
 
     Attributes:
         curl: the handle.
         exchange: under way.
         limits: of the exchange.
         deadline: when the exchange has taken too long as a whole; seconds of the monotonic clock.
-        received: bytes of the body so far.
         is_plain: whether the handle is as it was prepared, so that it can be used again.
         is_paused: whether the sink takes nothing now, which is not the server's fault.
+        is_held: whether bytes that came wait, so that no more come than may.
+        held_at: since when.
 
     Args:
         paused: is told when an exchange is paused (true), and when it goes on.
+        admits: says whether so many bytes of an exchange may be taken now, and notes that they are.
+        held: is told when bytes wait because they may not, until `let_through`.
     """
 
-    def __init__(self, settings: TransportSettings, paused: Callable[[Exchange, bool], None]) -> None:
+    def __init__(
+        self,
+        settings: TransportSettings,
+        paused: Callable[[Exchange, bool], None],
+        admits: Callable[[Exchange, int, bool], Hold],
+        held: Callable[[Slot], object],
+    ) -> None:
         self.curl = pycurl.Curl()
-        self.profile: Profile | None = None
+        self.route: Route | None = None
         self.is_plain = True
         self._settings = settings
         self._paused = paused
+        self._admits = admits
+        self._held = held
         self._lines: list[bytes] = []
-        self._credentials: Credentials | None = None
         self._headers: list[str] = []
         self._connect_seconds = -1.0
         self._forget()
 
     def _forget(self) -> None:
         self.exchange: Exchange | None = None
-        self.received = 0
-        self.is_paused = False
+        self.is_paused = self.is_held = self._gives_way = self._is_passing = False
+        self.held_at = 0.0
         self._write: Callable[[bytes], object] = self._write_first
         self._head: Head | None = None
         self._error: BaseException | None = None
@@ -60,14 +80,13 @@ class Slot:
 
     # Before
 
-    def prepare(self, profile: Profile) -> None:
-        """Makes the handle ready for the exchanges of a profile, whatever it was used for before."""
-        prepare(self.curl, profile, self._settings, self._refuse)
+    def prepare(self, route: Route) -> None:
+        """Makes the handle ready for the exchanges of a route, whatever it was used for before."""
+        prepare(self.curl, route, self._settings, self._refuse)
         self.curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         self.curl.setopt(pycurl.WRITEFUNCTION, self._receive)
-        self.profile = profile
+        self.route = route
         self.is_plain = True
-        self._credentials = None
         self._headers = []
         self._connect_seconds = -1.0
 
@@ -104,17 +123,9 @@ class Slot:
 
     def _set_headers(self, request: Request) -> None:
         headers, credentials = request.headers, request.credentials
-        if credentials is not None:
-            if self.profile is not None and self.profile[1]:
-                if credentials is not self._credentials:
-                    self.curl.setopt(pycurl.USERNAME, credentials.access_key)
-                    self.curl.setopt(pycurl.PASSWORD, credentials.secret_key)
-                    self._credentials = credentials
-                if credentials.token:
-                    headers = [*headers, ("x-amz-security-token", credentials.token)]
-            else:
-                headers = sign(request.method, request.url, headers, credentials)
         wanted = [header_line(name, value) for name, value in headers]
+        if credentials is not None:
+            wanted += sign(request.method, request.url, headers, credentials, body=request.body)
         if request.body:
             # libcurl would add both by itself.
             names = {name.lower() for name, _ in headers}
@@ -132,7 +143,7 @@ class Slot:
     def arrived(self) -> int:
         """Bytes that have come or gone so far: of head lines, of the body, and of the request's body."""
         sent = 0 if self.is_plain else int(self.curl.getinfo(pycurl.SIZE_UPLOAD_T))
-        return self.received + sum(map(len, self._lines)) + sent
+        return int(self.curl.getinfo(pycurl.SIZE_DOWNLOAD_T)) + sum(map(len, self._lines)) + sent
 
     def is_late(self, now: float) -> bool:
         """Whether the exchange must be given up, as a limit is passed; then notes why."""
@@ -140,7 +151,7 @@ class Slot:
         if now >= self.deadline:
             self.fail(Kind.TIMEOUT, f"timed out: the whole took longer than {limits.total_seconds:g} s")
             return True
-        if self.is_paused:
+        if self.is_paused or self.is_held:
             return False
         if arrived != self._quiet_bytes:
             self._quiet_bytes, self._quiet_since = arrived, now
@@ -165,16 +176,24 @@ class Slot:
         self._refused = address
 
     def _receive(self, chunk: bytes) -> int | None:
+        assert self.exchange is not None
+        hold = self._admits(self.exchange, len(chunk), self._is_passing)
+        if hold is not Hold.NO:
+            self.is_held, self.held_at = True, time.monotonic()
+            if hold is Hold.GIVES_WAY:
+                self._gives_way = True
+                self._paused(self.exchange, True)
+            self._held(self)
+            return int(pycurl.WRITEFUNC_PAUSE)
+        self._is_passing = False
         try:
             if self._write(chunk) is FULL:
-                assert self.exchange is not None
                 self.is_paused = True
                 self._paused(self.exchange, True)
                 return int(pycurl.WRITEFUNC_PAUSE)
         except BaseException as error:
             self._error = error
             return -1
-        self.received += len(chunk)
         return None
 
     def resume(self) -> None:
@@ -185,8 +204,26 @@ class Slot:
             self._quiet_since = self._marked_at = time.monotonic()
             self.curl.pause(pycurl.PAUSE_CONT)
 
+    def let_through(self, *, passing: bool = False) -> None:
+        """Takes the bytes that wait, unless the exchange has ended.
+
+        Args:
+            passing: also where it still has to give way, so that its server does not hang up.
+        """
+        if self.is_held and self.exchange is not None:
+            self.is_held, self._is_passing = False, passing
+            self._go_on()
+            self._quiet_since = self._marked_at = time.monotonic()
+            self.curl.pause(pycurl.PAUSE_CONT)
+
+    def _go_on(self) -> None:
+        if self._gives_way and self.exchange is not None:
+            self._gives_way = False
+            self._paused(self.exchange, False)
+
     def _write_first(self, chunk: bytes) -> object:
-        self._begin()
+        if self._head is None:
+            self._begin()
         return self._write(chunk)
 
     def _begin(self) -> None:
@@ -203,9 +240,10 @@ class Slot:
         self._sink.begin(head)
 
     def _keep(self, chunk: bytes) -> None:
-        self._sink.write(chunk)
-        if self.received >= self._settings.max_refusal_bytes:
-            assert self._head is not None
+        assert self._head is not None
+        assert self._refusal is not None
+        self._refusal.write(chunk)
+        if len(self._refusal.data) >= self._settings.max_refusal_bytes:
             raise refusal(self._url, self._head.status)
 
     # After
@@ -223,17 +261,15 @@ class Slot:
         try:
             if code == 0 and self._error is None and self._head is None:
                 self._begin()
-            error = self._why(code, text)
-            if error is None:
-                error = self._flaw()
+            error = self._why(code, text) if code or self._error is not None else self._flaw()
             if error is None and self._refusal is None:
                 self._sink.end()
         except Exception as raised:
             error = raised
         if self.is_paused:
             self._paused(exchange, False)
-        outcome = Outcome(self._head, error, received=self.received)
-        outcome.address = self.curl.getinfo(pycurl.PRIMARY_IP) or ""
+        self._go_on()
+        outcome = Outcome(self._head, error, received=int(self.curl.getinfo(pycurl.SIZE_DOWNLOAD_T)))
         if self._refusal is not None and self._head is not None:
             # That the server refuses is the news, also where its reasons broke off.
             outcome.refusal = bytes(self._refusal.data)
@@ -247,19 +283,19 @@ class Slot:
             error = outcome.error
             if isinstance(error, TransportError) and not error.url:
                 outcome.error = TransportError(error.kind, self._url, error.reason, transient=error.transient)
-        outcome.seconds = time.monotonic() - self._began
-        outcome.first_byte_seconds = self._first_byte or outcome.seconds
+        outcome.first_byte_seconds = self._first_byte or time.monotonic() - self._began
         self._forget()
         return exchange, outcome
 
     def _flaw(self) -> TransportError | None:
         """Finds the flaws of an answer that libcurl takes for complete."""
-        if not ends_head(self._lines):
+        if not (self._lines and self._lines[-1] == b"\r\n") and not ends_head(self._lines):
             return TransportError(Kind.LOST, self._url, "the connection was lost within the answer's headers")
-        # Of unknown length though there is a header: one that libcurl cannot read.
-        if self._head is not None and self.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T) < 0:
-            headers = self._head.headers
-            if "content-length" in headers and "transfer-encoding" not in headers:
+        head = self._head
+        if head is not None and head.size is None and "content-length" in head.headers:
+            # Of unknown length though there is a header: one that libcurl cannot read.
+            is_unread = self.curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T) < 0
+            if is_unread and "transfer-encoding" not in head.headers:
                 return TransportError(Kind.PROTOCOL, self._url, "the answer's Content-Length is no size")
         return None
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forebay.errors import ConfigError
+from forebay.uri import shown
 
 #: In the order in which they count. The first two are boto3's, the next two are those of requests and
 #: curl, the last two those of OpenSSL.
@@ -77,18 +78,20 @@ def _place(path: str, where: str) -> tuple[str | None, str | None]:
 def _file(path: str, where: str) -> str:
     if not os.path.isfile(path):
         raise ConfigError(
-            f"{where}: there is no file {path!r}; name one with certificates in PEM, or unset it"
+            f"{where}: there is no file {shown(path)}; name one with certificates in PEM, or unset it"
         )
     if not os.access(path, os.R_OK):
-        raise ConfigError(f"{where}: the file {path!r} may not be read; change its permissions, or unset it")
+        raise ConfigError(
+            f"{where}: the file {shown(path)} may not be read; change its permissions, or unset it"
+        )
     return path
 
 
 def _client(cert: Any, setting: str) -> tuple[str | None, str | None]:
     if cert is None:
         return None, None
-    parts = [cert] if isinstance(cert, (str, os.PathLike)) else list(cert)
-    if not 1 <= len(parts) <= 2:
+    parts = [cert] if isinstance(cert, (str, os.PathLike)) else cert
+    if not isinstance(parts, (list, tuple)) or not 1 <= len(parts) <= 2:
         raise ConfigError(f"{setting}: a client certificate is a path, or a pair of paths")
     paths = [_file(os.path.expanduser(str(part)), setting) for part in parts]
     return paths[0], paths[1] if len(paths) == 2 else None

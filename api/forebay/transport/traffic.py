@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import OrderedDict, deque
 
 from forebay.transport.exchange import Exchange
 from forebay.transport.host_window import Window
+from forebay.transport.in_flight import InFlight
+from forebay.transport.request_rate import RequestRate, rate_of
 from forebay.transport.settings import TransportSettings
+from forebay.transport.throttle import Throttle
+from forebay.transport.urgency import Waiting
 
 # What a request in flight takes besides what its sink holds: buffers of TLS and of libcurl.
 _OVERHEAD_BYTES = 32 << 10
@@ -19,13 +22,16 @@ _MAX_IDLE_HOSTS = 1000
 
 
 class _Host:
-    __slots__ = ("in_flight", "paused", "waiting", "window")
+    __slots__ = ("in_flight", "paused", "rate", "urgencies", "waiting", "window")
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, rate: RequestRate | None) -> None:
         self.window = window
-        self.waiting: deque[Exchange] = deque()
+        self.rate = rate
+        self.waiting = Waiting()
         self.in_flight = 0
         self.paused = 0
+        # How many of each urgency are under way, without those that pause.
+        self.urgencies: dict[int, int] = {}
 
 
 class Traffic:
@@ -34,19 +40,37 @@ class Traffic:
     Args:
         max_requests: requests in flight at most.
         loops: how many event loops share them.
+        throttle: nothing is sent while it lets nothing pass; ``None`` for no such bound.
     """
 
-    def __init__(self, settings: TransportSettings, *, max_requests: int, loops: int) -> None:
+    def __init__(
+        self, settings: TransportSettings, *, max_requests: int, loops: int, throttle: Throttle | None = None
+    ) -> None:
         self._settings = settings
-        self._max_requests = max_requests
+        self._throttle = throttle
+        self._bound = InFlight()
+        self._parts = 1
+        self._window_size = self._max_requests = max_requests
+        self._memory_bytes = settings.memory_bytes
         self._loops = loops
         self._lock = threading.Lock()
         # The one that was asked last comes last.
-        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._hosts: dict[str, _Host] = {}
         # Hosts with requests that wait; the first one's turn is next.
-        self._turns: OrderedDict[str, _Host] = OrderedDict()
+        self._turns: dict[str, _Host] = {}
         self._in_flight = 0
         self._held = 0
+        # How many of each urgency are under way, also those that pause.
+        self._urgencies: dict[int, int] = {}
+
+    def divide(self, parts: int) -> None:
+        """Leaves all but one of so many parts of its bounds to other processes."""
+        with self._lock:
+            self._parts = parts
+            self._max_requests = max(1, self._window_size // parts)
+            self._memory_bytes = self._settings.memory_bytes // parts
+        if self._throttle is not None:
+            self._throttle.divide(parts)
 
     @property
     def in_flight(self) -> int:
@@ -65,13 +89,14 @@ class Traffic:
             host = self._hosts.get(origin)
             if host is None:
                 settings = self._settings
-                window = Window(now, first=settings.first_requests, max_size=self._max_requests)
-                host = self._hosts[origin] = _Host(window)
+                window = Window(now, first=settings.first_requests, max_size=self._window_size)
+                host = self._hosts[origin] = _Host(window, rate_of(origin, settings.request_limits))
                 self._drop_idle()
             else:
-                self._hosts.move_to_end(origin)
-            host.waiting.append(exchange)
-            self._turns[origin] = host
+                self._hosts[origin] = self._hosts.pop(origin)
+            if not host.waiting:
+                self._turns[origin] = host
+            host.waiting.add(exchange)
 
     def take(self, now: float, loop_in_flight: int) -> Exchange | float:
         """The request to send now.
@@ -83,37 +108,54 @@ class Traffic:
             the request; where there is none, or it would be too much, when it is worth to ask again, which
             is infinite where that is a matter of answers, not of time.
         """
-        if not self._turns:
-            return math.inf
         take_at = math.inf
+        if not self._turns or self._in_flight >= self._max_requests:
+            return take_at
+        if self._throttle is not None and (wait := self._pause(self._throttle, now)):
+            # What is asked for now would only wait, and its server with it.
+            return now + wait
         with self._lock:
             if self._in_flight >= self._max_requests:
                 return take_at
-            for _ in range(len(self._turns)):
-                origin, host = next(iter(self._turns.items()))
-                exchange = host.waiting[0]
+            for origin in self._order():
+                host = self._turns[origin]
+                exchange = host.waiting.first
                 holds = exchange.sink.holds + _OVERHEAD_BYTES
                 # One alone is always let through, however much it holds.
-                if self._in_flight and self._held + holds > self._settings.memory_bytes:
+                if self._in_flight and self._held + holds > self._memory_bytes:
                     return take_at
                 if len(self._turns) > 1:
-                    self._turns.move_to_end(origin)
+                    self._turns[origin] = self._turns.pop(origin)
                 if not host.window.allows(now, host.in_flight):
                     take_at = min(take_at, host.window.wakeup(now, host.in_flight))
                     continue
-                if self._has_its_share(host, loop_in_flight):
+                if host.rate is not None and (next_at := host.rate.next_at) > now:
+                    take_at = min(take_at, next_at)
+                    continue
+                if self._loops > 1 and self._has_its_share(host, loop_in_flight):
                     continue
                 # Before it is taken out: a request that is in no list would never end.
                 host.window.started(now)
-                host.waiting.popleft()
+                if host.rate is not None:
+                    host.rate.started(now, self._parts)
+                host.waiting.remove(exchange)
                 if not host.waiting:
                     del self._turns[origin]
                 host.in_flight += 1
+                _count(host.urgencies, exchange.urgency, 1)
+                _count(self._urgencies, exchange.urgency, 1)
                 self._in_flight += 1
                 self._held += holds
                 exchange.began, exchange.holds = now, holds
                 return exchange
         return take_at
+
+    def _pause(self, throttle: Throttle, now: float) -> float:
+        with self._lock:
+            if wait := throttle.wait(now):
+                self._bound.stopped(now, self._in_flight, throttle.rate)
+                return wait
+            return self._bound.wait(now, self._in_flight) if throttle.rate < math.inf else 0.0
 
     def ended(
         self,
@@ -138,6 +180,8 @@ class Traffic:
         with self._lock:
             host = self._hosts[exchange.origin]
             host.in_flight -= 1
+            _count(host.urgencies, exchange.urgency, -1)
+            _count(self._urgencies, exchange.urgency, -1)
             self._in_flight -= 1
             self._held -= exchange.holds
             if refused:
@@ -146,6 +190,7 @@ class Traffic:
                 host.window.timed_out(now, exchange.began)
             elif answered:
                 host.window.served(now, received)
+                self._bound.answered(received)
 
     def paused(self, exchange: Exchange, yes: bool) -> None:
         """Notes that a request pauses, or resumes. While it pauses, it does not count as in flight."""
@@ -153,8 +198,20 @@ class Traffic:
         with self._lock:
             host = self._hosts[exchange.origin]
             host.in_flight += change
+            _count(host.urgencies, exchange.urgency, change)
             host.paused -= change
             self._in_flight += change
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether requests of more than one urgency are under way."""
+        return len(self._urgencies) > 1
+
+    def gives_way(self, exchange: Exchange) -> bool:
+        """Whether something more urgent comes from the same host."""
+        host = self._hosts.get(exchange.origin)
+        # Without the lock: it is asked again soon, and a copy is made in one step.
+        return host is not None and any(urgency < exchange.urgency for urgency in list(host.urgencies))
 
     @property
     def is_waiting(self) -> bool:
@@ -183,15 +240,27 @@ class Traffic:
 
     def _has_its_share(self, host: _Host, loop_in_flight: int) -> bool:
         """Whether the asking loop leaves the rest to the others, which then run beside it."""
-        if self._loops == 1:
-            return False
         allowed = min(self._max_requests, max(int(host.window.size), self._in_flight + 1))
         return loop_in_flight >= -(-allowed // self._loops)
+
+    def _order(self) -> list[str]:
+        """Whose turn it is: first where something more urgent waits."""
+        order = list(self._turns)
+        if len(order) > 1 and len({host.waiting.urgency for host in self._turns.values()}) > 1:
+            order.sort(key=lambda origin: self._turns[origin].waiting.urgency)
+        return order
 
     def _drop_idle(self) -> None:
         """Forgets the hosts that have not been asked anything for the longest time."""
         if len(self._hosts) <= _MAX_IDLE_HOSTS:
             return
         for origin, host in list(self._hosts.items())[: _MAX_IDLE_HOSTS // 2]:
-            if not host.in_flight and not host.waiting and not host.paused:
+            if not (host.in_flight or host.waiting or host.paused):
                 del self._hosts[origin]
+
+
+def _count(counts: dict[int, int], urgency: int, change: int) -> None:
+    if left := counts.get(urgency, 0) + change:
+        counts[urgency] = left
+    else:
+        counts.pop(urgency, None)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import encodings.idna  # noqa: F401 - what the first look-up of a host's name would otherwise import
+import math
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable
 
-from forebay.transport import forks
+from forebay import forks
 from forebay.transport.exchange import Exchange
 from forebay.transport.loop import Loop, tell
 from forebay.transport.requests import Outcome, Request, Response
 from forebay.transport.settings import TransportSettings
 from forebay.transport.sinks import BytesSink, Sink
+from forebay.transport.throttle import Throttle
 from forebay.transport.traffic import Traffic
 from forebay.transport.transport_errors import Kind, TransportError
 
-# Descriptors for everything but connections and the files that they fill.
+# Descriptors for everything but connections and the files that they fill; fewer where few are allowed.
 _SPARE_DESCRIPTORS = 256
 
 
@@ -37,6 +40,9 @@ class Transport:
     def __init__(self, settings: TransportSettings | None = None) -> None:
         self.settings = settings or TransportSettings()
         self._running: _Running | None = None
+        self._parts = 1
+        self._grant: tuple[float | None, float] = (None, math.inf)
+        self.wanted = threading.Event()
         self._is_closed = False
         forks.forget_in_children(self)
         _open_ones.add(self)
@@ -53,7 +59,7 @@ class Transport:
             TransportError: the URL cannot be sent, or the transport is closed.
         """
         exchange = Exchange(request, sink, done)
-        self._run().submit(exchange)
+        (self._running or self._run()).submit(exchange)
         return exchange
 
     def call(self, request: Request, *, max_bytes: int = 16 << 20) -> Response:
@@ -104,6 +110,32 @@ class Transport:
         if running is not None:
             running.resume(exchange)
 
+    def divide(self, parts: int) -> None:
+        """Leaves all but one of so many parts of what may be in flight to other processes; 1 ends that."""
+        self._parts = parts
+        running = self._running
+        if running is not None:
+            running.traffic.divide(parts)
+
+    def grant(self, rate: float | None, until: float = math.inf) -> None:
+        """Sets what this process has of a bandwidth that many share (`TransportSettings.is_shared`).
+
+        While it has nothing, and bytes are waited for, the event `wanted` is set.
+
+        Args:
+            rate: bytes a second; ``None`` for any number.
+            until: from when on it has nothing; seconds of the monotonic clock.
+        """
+        self._grant = (rate, until)
+        running = self._running
+        if running is not None:
+            running.grant(rate, until)
+
+    def taken(self) -> int:
+        """The bytes that came since this was last asked, where a rate bounds them."""
+        running = self._running
+        return 0 if running is None or running.throttle is None else running.throttle.taken()
+
     @property
     def in_flight(self) -> int:
         """How many requests are in flight."""
@@ -133,6 +165,7 @@ class Transport:
     def forget(self) -> object:
         """Is called in a forked child: the parent's threads and connections are not the child's."""
         running, self._running = self._running, None
+        self._grant, self.wanted = (None, math.inf), threading.Event()
         return running
 
     def _run(self) -> _Running:
@@ -144,7 +177,10 @@ class Transport:
                 raise TransportError(Kind.CLOSED, "", "the transport is closed")
             if self._running is None:
                 try:
-                    self._running = _Running(self.settings)
+                    running = _Running(self.settings, self.wanted)
+                    running.traffic.divide(self._parts)
+                    running.grant(*self._grant)
+                    self._running = running
                 except (OSError, RuntimeError) as error:
                     reason = f"cannot start to move bytes: {error}; allow more open files or threads"
                     raise TransportError(Kind.INTERNAL, "", reason) from error
@@ -154,13 +190,16 @@ class Transport:
 class _Running:
     """The threads of one process."""
 
-    def __init__(self, settings: TransportSettings) -> None:
+    def __init__(self, settings: TransportSettings, wanted: threading.Event) -> None:
         threads = max(1, settings.threads)
         max_requests = max(1, min(settings.max_requests, _room_for_requests()))
-        self.traffic = Traffic(settings, max_requests=max_requests, loops=threads)
+        throttle = self.throttle = (
+            Throttle(settings.rate or (lambda: None), wanted) if settings.rate or settings.is_shared else None
+        )
+        self.traffic = Traffic(settings, max_requests=max_requests, loops=threads, throttle=throttle)
         share = -(-max_requests // threads)
         self._loops = [
-            Loop(number, settings, self.traffic, share, self._relieved) for number in range(threads)
+            Loop(number, settings, self.traffic, share, throttle, self._relieved) for number in range(threads)
         ]
         self._is_closed = False
         for loop in self._loops:
@@ -172,10 +211,11 @@ class _Running:
 
     def submit(self, exchange: Exchange) -> None:
         self.traffic.add(exchange, time.monotonic())
-        if len(self._loops) == 1:
-            self._loops[0].wake()
-        else:
-            min(self._loops, key=_load).wake()
+        min_load, idlest = math.inf, self._loops[0]
+        for loop in self._loops:
+            if loop.in_flight < min_load:
+                min_load, idlest = loop.in_flight, loop
+        idlest.wake()
         if self._is_closed:
             self._end_waiting()
 
@@ -199,6 +239,12 @@ class _Running:
             loop.close()
         self._end_waiting()
 
+    def grant(self, rate: float | None, until: float) -> None:
+        if self.throttle is not None:
+            self.throttle.grant(rate, time.monotonic(), until)
+            for loop in self._loops:
+                loop.wake()
+
     def _relieved(self, by: Loop) -> None:
         """Wakes a loop that has nothing to do while requests wait."""
         for loop in self._loops:
@@ -216,10 +262,6 @@ def _end(exchange: Exchange, kind: Kind, reason: str) -> None:
         exchange.sink.abandon()
     exchange.outcome = Outcome(error=TransportError(kind, exchange.request.url, reason))
     tell(exchange)
-
-
-def _load(loop: Loop) -> int:
-    return loop.in_flight
 
 
 def _room_for_requests() -> int:
@@ -242,7 +284,7 @@ def _room_for_requests() -> int:
         used = len(os.listdir("/dev/fd"))
     except OSError:
         used = 0
-    return max(1, (soft - used - _SPARE_DESCRIPTORS) // 2)
+    return max(1, (soft - used - min(_SPARE_DESCRIPTORS, soft // 4)) // 2)
 
 
 _open_ones: weakref.WeakSet[Transport] = weakref.WeakSet()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-import pycurl  # type: ignore[import-untyped]
+import pycurl
 
 from forebay.errors import ForebayError
 

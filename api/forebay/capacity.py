@@ -1,4 +1,4 @@
-"""How many worker processes this machine, or container, has CPUs and memory for."""
+"""How many processes that download this machine, or container, has CPUs and memory for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forebay.errors import ConfigError
+from forebay.uri import shown
 
 # What one took at most with 8 downloads of large objects at a time, and some more: docs/benchmarks.md.
 WORKER_BYTES = 640 << 20
@@ -22,7 +23,7 @@ def parse(text: str) -> int:
     if text == "auto":
         return auto()
     if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise ConfigError(f"--processes {text!r} is not a number of processes: write 1 or more, or auto")
+        raise ConfigError(f"--processes {shown(text)} is not a number of processes: write 1 or more, or auto")
     return int(text)
 
 
@@ -32,9 +33,17 @@ def auto(root: Path = Path("/")) -> int:
     Args:
         root: where ``proc`` and ``sys`` are.
     """
-    cpus: list[float] = [_cpus(), *_quotas(root)]
     memory: list[float] = [_physical_memory(), *_memory_limits(root)]
-    return max(1, min(int(min(cpus)), int(min(memory) // WORKER_BYTES)))
+    return max(1, min(cpus(root), int(min(memory) // WORKER_BYTES)))
+
+
+def cpus(root: Path = Path("/")) -> int:
+    """The CPUs that this process may use, by its affinity and the quotas of its control groups; at least one.
+
+    Args:
+        root: where ``proc`` and ``sys`` are.
+    """
+    return max(1, int(min([_cpus(), *_quotas(root)])))
 
 
 def _cpus() -> int:

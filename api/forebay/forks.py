@@ -1,12 +1,14 @@
-"""Keeps a forked child from using what belongs to its parent.
+"""Keeps a forked child from using what belongs to its parent, and from waiting for what the parent had begun.
 
 PyTorch's DataLoader, `multiprocessing` and Celery's prefork pool fork. A child has none of its parent's
-threads, and it must not touch the parent's connections: to close one properly means to write to it.
+threads, and it must not touch the parent's connections: to close one properly means to write to it. A module
+that another thread was importing stays half imported in the child, whose own import of it would wait for
+ever: so whatever is imported when it is first used is imported within `setting_up`.
 """
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 - what the first look-up of a host's name would otherwise import
+import logging  # noqa: F401 - see where this module's functions are registered
 import os
 import threading
 import weakref
@@ -52,6 +54,8 @@ class _SettingUp:
 _all: weakref.WeakSet[Any] = weakref.WeakSet()
 _inherited: list[object] = []
 _setting_up = _SettingUp()
+# After those of `logging`, which takes its own lock before a fork: the last to be registered is the first to
+# be called, and a thread that sets something up may need that lock to come to an end.
 os.register_at_fork(
     before=_setting_up.before, after_in_parent=_setting_up.in_parent, after_in_child=_setting_up.in_child
 )

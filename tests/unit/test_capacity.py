@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from forebay import capacity
+from forebay.capacity import WORKER_BYTES
 from forebay.errors import ConfigError
-from forebay_worker import capacity
-from forebay_worker.capacity import WORKER_BYTES
 
 V1_NONE = "9223372036854771712"
 
@@ -67,7 +67,14 @@ def large_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         "what cannot be read",
     ],
 )
-def test_auto(groups: str, files: dict[str, str], expected: int, tmp_path: Path) -> None:
+def test_auto(
+    groups: str,
+    files: dict[str, str],
+    expected: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/cgroup").write_text(groups)
     for name, text in files.items():
@@ -75,6 +82,10 @@ def test_auto(groups: str, files: dict[str, str], expected: int, tmp_path: Path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{text}\n")
     assert capacity.auto(tmp_path) == expected
+    # The number of CPUs alone, which memory does not bound.
+    monkeypatch.setattr(capacity, "_physical_memory", lambda: 0)
+    by_memory = {"v2, memory for three", "v2, memory for none", "v1 on the machine"}
+    assert capacity.cpus(tmp_path) == (16 if request.node.callspec.id in by_memory else expected)
 
 
 def test_on_this_machine() -> None:
