@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from forebay import capacity
 from forebay.config import MediaCacheConfig, config_path, env_name, mask_url
 from forebay.errors import ConfigError
 
@@ -142,9 +142,13 @@ class TestNames:
         config = MediaCacheConfig()
         assert config.cache_dir == str(clean_environment / "fiftyone/__cache__")
         assert config.cache_size_bytes == 128 * 1024**3
-        assert config.num_workers == os.cpu_count()
+        assert config.num_workers == capacity.cpus()
         assert config.cache_app_images is False
         assert config.download_size_bytes == 128 * 1024**2
+
+    def test_workers_are_the_cpus_that_the_container_leaves(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(capacity, "cpus", lambda: 97)
+        assert MediaCacheConfig().num_workers == 97
 
     def test_every_setting_has_a_variable_of_its_own(self) -> None:
         variables = [env_name(field) for field in MediaCacheConfig.model_fields]
@@ -269,7 +273,12 @@ class TestMessages:
                 "input should be a valid number, unable to parse string as a number, "
                 "or a duration such as 30m",
             ),
-            ("redis_url", "host:6379", "must be a Redis URL (redis://, rediss://, unix://, redis+socket://)"),
+            (
+                "redis_url",
+                "host:6379",
+                "must be a Redis URL (redis://, rediss://, unix://, redis+socket://, redis+sentinel://, "
+                "rediss+sentinel://, sentinel://, redis+cluster://, rediss+cluster://)",
+            ),
             ("redis_url", "redis://host:port", "its host or port cannot be read"),
             (
                 "allowed_sources",

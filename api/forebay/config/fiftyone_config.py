@@ -25,7 +25,8 @@ _KEY = "module_path"
 
 def config_path() -> Path:
     """The file that FiftyOne reads: that of ``FIFTYONE_CONFIG_PATH``, or ``~/.fiftyone/config.json``."""
-    return Path(os.environ.get("FIFTYONE_CONFIG_PATH") or Path.home() / ".fiftyone" / "config.json")
+    # Not by `Path.home`, which raises where this user has no home directory.
+    return Path(os.environ.get("FIFTYONE_CONFIG_PATH") or os.path.expanduser("~/.fiftyone/config.json"))
 
 
 def in_environment() -> list[str] | None:

@@ -11,12 +11,12 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from forebay.config.declaring import Setting
+from forebay.config.kinds import Kind
 from forebay.errors import ConfigError
-
-if TYPE_CHECKING:  # pydantic takes 0.15 s to import: see `forebay.config`
-    from pydantic.fields import FieldInfo
+from forebay.uri import plain, shown
 
 ENV_PREFIX = "FIFTYONE_MEDIA_CACHE_"
 CONFIG_PATH_VARIABLE = ENV_PREFIX + "CONFIG_PATH"
@@ -36,11 +36,15 @@ def env_name(field: str) -> str:
 
 
 def config_path() -> Path:
-    """The JSON file that settings are read from; it need not exist."""
-    return Path(os.environ.get(CONFIG_PATH_VARIABLE) or DEFAULT_CONFIG_PATH).expanduser()
+    """The JSON file that settings are read from; it need not exist.
+
+    Where this user has no home directory, it begins with ``~``.
+    """
+    # Not by `Path.expanduser`, which raises where there is no home directory.
+    return Path(os.path.expanduser(os.environ.get(CONFIG_PATH_VARIABLE) or DEFAULT_CONFIG_PATH))
 
 
-def read_environment(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+def read_environment(fields: Mapping[str, Setting]) -> dict[str, Any]:
     """Read the settings in ``FIFTYONE_MEDIA_CACHE_*``, by the name of the field.
 
     Raises:
@@ -52,10 +56,10 @@ def read_environment(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
         if not variable.startswith(ENV_PREFIX) or variable == CONFIG_PATH_VARIABLE:
             continue
         if variable not in known:
-            raise ConfigError(unknown_setting(f"environment variable {variable}", known), setting=variable)
+            raise unknown(f"environment variable {variable}", variable, known)
         if text.strip():
             name = known[variable]
-            values[name] = _decode(name, fields[name], text.strip())
+            values[name] = _decode(name, fields[name].kind, text.strip())
     return values
 
 
@@ -82,27 +86,30 @@ def read_file(path: Path, known: Iterable[str]) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold a JSON object of settings, not a {type(values).__name__}")
-    unknown = sorted(values.keys() - set(known))
-    if unknown:
-        raise ConfigError(unknown_setting(f"{path}: {unknown[0]!r}", known), setting=unknown[0])
+    others = sorted(values.keys() - set(known))
+    if others:
+        raise unknown(f"{path}: {shown(others[0])}", others[0], known)
     return values
 
 
-def unknown_setting(given: str, known: Iterable[str]) -> str:
-    """The message that refuses a name that is not a setting."""
-    return f"{given} is not a setting; known are {', '.join(sorted(known))}"
+def unknown(given: str, name: str, known: Iterable[str]) -> ConfigError:
+    """The error that ``name`` is not a setting.
+
+    Args:
+        given: the name and where it was found.
+    """
+    return ConfigError(f"{given} is not a setting; known are {', '.join(sorted(known))}", setting=plain(name))
 
 
-def _decode(name: str, field: FieldInfo, text: str) -> Any:
+def _decode(name: str, kind: Kind, text: str) -> Any:
     """Decode lists and objects, which are JSON in the environment; commas may also separate a list."""
-    default = field.get_default(call_default_factory=True, validated_data={})
-    if isinstance(default, list | dict) and text[0] in "[{":
+    if kind.is_json and text[0] in "[{":
         try:
             return json.loads(text)
         except ValueError as error:
             raise ConfigError(
                 f"environment variable {env_name(name)} is not valid JSON: {error}", setting=name
             ) from None
-    if isinstance(default, list):
+    if kind.is_list:
         return [item.strip() for item in text.split(",") if item.strip()]
     return text

@@ -1,4 +1,4 @@
-"""Sizes in bytes and durations in seconds, as people write them."""
+"""Sizes in bytes, numbers of things and durations in seconds, as people write them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from forebay.errors import ConfigError
+from forebay.uri import shown
 
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([smhd]?)\s*\Z", re.IGNORECASE)
@@ -24,6 +25,22 @@ def human(size: float) -> str:
     return f"{size:.0f}{unit}" if unit == "B" else f"{size:.1f}{unit}"
 
 
+def span(seconds: float) -> str:
+    """A duration: ``0.4 s``, ``12 s``, ``3 min``, ``5 h``, ``2 days``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    for size, name, max_count in ((1, "s", 90), (60, "min", 90), (3600, "h", 48)):
+        if seconds / size < max_count:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds / 86400:.0f} days"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 sample`` or ``2,000 samples``."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def parse_size(size: str | int) -> int:
     """Convert ``50GB``, ``1.5 MiB`` or ``1048576`` to bytes; every unit is a power of 1,024.
 
@@ -33,7 +50,9 @@ def parse_size(size: str | int) -> int:
     is_size = isinstance(size, str | int) and not isinstance(size, bool)
     found = _bytes_of(str(size)) if is_size else None
     if found is None:
-        raise ConfigError(f"{size!r} is not a size; expected for instance 500MB, 50GB or a number of bytes")
+        raise ConfigError(
+            f"{shown(size)} is not a size; expected for instance 500MB, 50GB or a number of bytes"
+        )
     return found
 
 
@@ -46,7 +65,7 @@ def parse_duration(duration: str | float) -> float:
     match = _DURATION.match(str(duration))
     seconds = float(match[1]) * _SECONDS[match[2].lower()] if match else 0.0
     if not seconds or math.isinf(seconds):
-        raise ConfigError(f"{duration!r} is not a duration; expected for instance 90s, 30m, 24h or 7d")
+        raise ConfigError(f"{shown(duration)} is not a duration; expected for instance 90s, 30m, 24h or 7d")
     return seconds
 
 
