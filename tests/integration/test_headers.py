@@ -26,7 +26,7 @@ from tests.servers.http_server import HTTPServer
 from tests.videos import KINDS, ffprobe, make_videos
 
 
-@pytest.fixture(params=["s3", "minio", "gcs", "http"])
+@pytest.fixture(params=["s3", "minio", "gcs", "azure", "http"])
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """Each kind of server in turn."""
     with SITES[request.param](request) as one:
@@ -40,7 +40,7 @@ def cache(site: Site, make_cache: MakeCache) -> MediaCache:
 
 
 def allowed_cache(make_cache: MakeCache, *roots: str) -> MediaCache:
-    return make_cache(allowed_sources=["s3://", "minio://", "gs://", *roots])
+    return make_cache(allowed_sources=["s3://", "minio://", "gs://", "az://", *roots])
 
 
 def sent(site: Site, uri: MediaURI) -> list[int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import Proxy
+from tests.servers.azurite import AzureServer
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
 from tests.servers.seaweedfs import S3Server
@@ -30,7 +31,7 @@ from forebay.sources.sources import Sources
 from forebay.uri import parse
 
 root, objects, allowed = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-sources = Sources(MediaCacheConfig(allowed_sources=["s3://", "gs://", allowed]))
+sources = Sources(MediaCacheConfig(allowed_sources=["s3://", "gs://", "az://", allowed]))
 uris = [parse(f"{root}/{number}") for number in range(objects)]
 
 def read_all():
@@ -109,6 +110,20 @@ def gcs_root(
     return f"gs://{gcs_bucket}"
 
 
+@pytest.fixture
+def azure_root(
+    azurite_server: AzureServer,
+    azurite_container: str,
+    azurite_proxy: Proxy,
+    bodies: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    azurite_server.put_many(azurite_container, bodies)
+    for name, value in azurite_server.environment(azurite_proxy.endpoint).items():
+        monkeypatch.setenv(name, value)
+    return f"az://{azurite_container}"
+
+
 AFTER_USE = f"read_all()\nforked({CHILDREN}, read_all)\nread_all()\n"
 BEFORE_USE = f"forked({CHILDREN}, read_all)\n"
 GRANDCHILDREN = "read_all()\nforked(1, lambda: forked(1, lambda: (read_all(), in_threads())))\n"
@@ -159,6 +174,17 @@ class TestGCS:
     @pytest.mark.parametrize("story", [AFTER_USE, DURING_USE])
     def test_children_read(self, gcs_root: str, story: str):
         run(story, gcs_root)
+
+
+class TestAzure:
+    @pytest.mark.parametrize("story", [AFTER_USE, BEFORE_USE, GRANDCHILDREN, DURING_USE])
+    def test_children_read(self, azure_root: str, story: str):
+        run(story, azure_root)
+
+    def test_a_childs_requests_are_its_own(self, azure_root: str, azurite_proxy: Proxy):
+        run(AFTER_USE, azure_root)
+
+        assert azurite_proxy.count() == (2 + CHILDREN) * 3 * OBJECTS
 
 
 class TestHTTP:

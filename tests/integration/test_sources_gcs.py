@@ -178,6 +178,24 @@ class TestSettings:
             gcs(gcs_proxy)
 
 
+def checked(url: str, key: rsa.RSAPrivateKey, method: str = "GET") -> dict[str, list[str]]:
+    """The parameters of a URL whose signature holds. The emulator checks none; Google
+    documents how to, for V4."""
+    parts = urlsplit(url)
+    query, _, signature = parts.query.rpartition("&X-Goog-Signature=")
+    found = parse_qs(query)
+    # What is signed is sorted by name.
+    ordered = "&".join(sorted(query.split("&")))
+    request = "\n".join([method, parts.path, ordered, f"host:{parts.netloc}", "", "host", "UNSIGNED-PAYLOAD"])
+    scope = found["X-Goog-Credential"][0].partition("/")[2]
+    signed = ["GOOG4-RSA-SHA256", found["X-Goog-Date"][0], scope]
+    signed.append(hashlib.sha256(request.encode()).hexdigest())
+    key.public_key().verify(
+        bytes.fromhex(signature), "\n".join(signed).encode(), padding.PKCS1v15(), hashes.SHA256()
+    )
+    return found
+
+
 class TestSignedURLs:
     def test_bear_the_signature_of_the_account(
         self, gcs_server: GCSServer, gcs_bucket: str, gcs_proxy: Proxy, account: str, key: rsa.RSAPrivateKey
@@ -186,20 +204,35 @@ class TestSignedURLs:
 
         url = gcs(gcs_proxy, credentials=account).sign(uri, expires_seconds=120)
 
-        # The emulator checks no signature, so that is done here, as Google documents it for V4.
-        parts = urlsplit(url)
-        query, _, signature = parts.query.rpartition("&X-Goog-Signature=")
-        assert parse_qs(query)["X-Goog-Expires"] == ["120"]
-        request = "\n".join(
-            ["GET", parts.path, query, f"host:{parts.netloc}", "", "host", "UNSIGNED-PAYLOAD"]
-        )
-        scope = parse_qs(query)["X-Goog-Credential"][0].partition("/")[2]
-        signed = ["GOOG4-RSA-SHA256", parse_qs(query)["X-Goog-Date"][0], scope]
-        signed.append(hashlib.sha256(request.encode()).hexdigest())
-        key.public_key().verify(
-            bytes.fromhex(signature), "\n".join(signed).encode(), padding.PKCS1v15(), hashes.SHA256()
-        )
+        query = checked(url, key)
+        assert query["X-Goog-Expires"] == ["120"]
         assert requests.get(url, timeout=10).content == b"hello"
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+    def test_name_the_project_that_pays_so_that_a_browser_can_follow_them(
+        self,
+        gcs_server: GCSServer,
+        gcs_bucket: str,
+        gcs_proxy: Proxy,
+        account: str,
+        key: rsa.RSAPrivateKey,
+        method: str,
+    ):
+        # given a bucket whose readers pay, by a project whose name must be quoted
+        uri = parse(gcs_server.put(gcs_bucket, "a b.jpg", b"hello"))
+        source = gcs(gcs_proxy, credentials=account, user_project="example.com:our project")
+
+        url = source.sign(uri, expires_seconds=120, method=method)
+
+        # then the URL says who does, in what is signed, and asks for no header
+        query = checked(url, key, method)
+        assert query["userProject"] == ["example.com:our project"]
+        assert query["X-Goog-SignedHeaders"] == ["host"]
+        if method == "GET":
+            assert requests.get(url, timeout=10).content == b"hello"
+
+    def test_name_no_project_unasked(self, gcs_bucket: str, gcs_proxy: Proxy, account: str):
+        assert "userProject" not in gcs(gcs_proxy, credentials=account).sign(parse(f"gs://{gcs_bucket}/x"))
 
     def test_cannot_be_had_from_a_users_credentials(self, gcs_bucket: str, gcs_proxy: Proxy, account: str):
         user = {"type": "authorized_user", "client_id": "1", "client_secret": "s", "refresh_token": "r"}

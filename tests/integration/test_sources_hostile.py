@@ -20,6 +20,7 @@ from forebay.errors import (
     TransientSourceError,
 )
 from forebay.sources.allowlist import Allowlist
+from forebay.sources.azure import azure_source
 from forebay.sources.base import Source
 from forebay.sources.gcs import gcs_source
 from forebay.sources.http import HTTPSource
@@ -236,7 +237,7 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=["s3", "gs", "http"])
+@pytest.fixture(params=["s3", "gs", "az", "http"])
 def make(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str, str], tuple[Source, MediaURI]]:
@@ -250,6 +251,10 @@ def make(
         if scheme == "gs":
             monkeypatch.setenv("STORAGE_EMULATOR_HOST", root)
             return gcs_source(config(**limits)), parse(f"gs://bucket/{key}")
+        if scheme == "az":
+            monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_URL", f"{root}/account")
+            monkeypatch.setenv("AZURE_STORAGE_KEY", "a2V5")
+            return azure_source(config(**limits)), parse(f"az://bucket/{key}")
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "key")
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", root)

@@ -200,7 +200,9 @@ class TestSettings:
         assert "our-lab" in s3_proxy.requests[0].headers["user-agent"]
 
     def test_an_argument_that_nobody_knows_is_a_configuration_error(self, s3_bucket: str):
-        with pytest.raises(ConfigError, match="setting extra_client_kwargs: boto3 does not accept it"):
+        with pytest.raises(
+            ConfigError, match="setting extra_client_kwargs: 's3' has no 'nonsense'; known are"
+        ):
             s3(nonsense=True).open(parse(f"s3://{s3_bucket}/x"))
 
     def test_minio_leaves_the_aws_credentials_alone(

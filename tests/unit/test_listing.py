@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from forebay.errors import ObjectNotFoundError, TransientSourceError, UriError
-from forebay.manifests.listing import Filter, check_target, expand, is_prefix, uris_below
+from forebay.manifests.listing import expand, uris_below
+from forebay.manifests.prefixes import Filter, check_target, is_prefix
 from forebay.sources.base import ObjectInfo, PageQuery
 from forebay.threads import map_in_threads
 from forebay.uri import MediaURI

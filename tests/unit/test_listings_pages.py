@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from forebay.sources.base import ObjectInfo
-from forebay.sources.listings import Marker, PageError, PageQuery, gcs_pages, s3_pages
+from forebay.sources.listings import Marker, PageError, PageQuery, azure_pages, gcs_pages, s3_pages
 
 ALL = PageQuery("")
 KEYS = [
@@ -181,6 +181,13 @@ def test_questions_to_s3() -> None:
         "continuation-token=t%2B%2F%3D&encoding-type=url&list-type=2&prefix="
     )
     assert s3_pages.query_string(PageQuery("", Marker("a b"))) == "encoding-type=url&marker=a%20b&prefix="
+
+
+def test_what_is_no_utf8_is_asked_for_all_the_same() -> None:
+    assert s3_pages.query_string(PageQuery("", Marker("a\udcff"))) == "encoding-type=url&marker=a%FF&prefix="
+    assert azure_pages.query_string(PageQuery("\udcff")).endswith("&prefix=%FF")
+    # JSON can say what no UTF-8 can.
+    assert gcs_pages.query_string(PageQuery("", "\ud800")).endswith("&pageToken=%ED%A0%80")
 
 
 def google(*items: dict[str, Any], **more: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,6 +55,7 @@ class TestShortcut:
             {**KEYS, "AWS_ENDPOINT_URL": "http://one", "AWS_ENDPOINT_URL_S3": "http://two"},
             {**KEYS, "AWS_CA_BUNDLE": certifi.where()},
             {**KEYS, "AWS_CONFIG_FILE": "/does/not/exist"},
+            {**KEYS, "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull},
         ],
         ids=lambda variables: "+".join(sorted(set(variables) - set(KEYS))) or "keys",
     )
@@ -62,7 +64,7 @@ class TestShortcut:
             monkeypatch.setenv(name, value)
 
         short = found()
-        monkeypatch.setattr(aws, "_from_environment", lambda environment: None)
+        monkeypatch.setattr(aws, "_from_environment", lambda environment, own_keys: None)
         long = found()
 
         for name in ("endpoint", "region", "tls", "has_special_endpoint"):
@@ -87,10 +89,16 @@ class TestShortcut:
         assert aws._from_environment(variables) is None
 
     @pytest.mark.parametrize("name", ["config", "credentials"])
-    def test_is_not_taken_where_there_are_files(self, aws_files: Path, name: str):
+    def test_is_not_taken_where_files_have_something(self, aws_files: Path, name: str):
         (aws_files / name).touch()
+        assert aws._from_environment(KEYS) is not None
 
+        (aws_files / name).write_text("[default]\n")
         assert aws._from_environment(KEYS) is None
+
+    def test_is_not_taken_where_a_file_is_a_pipe(self, tmp_path: Path):
+        os.mkfifo(tmp_path / "config")
+        assert aws._from_environment({**KEYS, "AWS_CONFIG_FILE": str(tmp_path / "config")}) is None
 
 
 class TestEndpoint:
@@ -245,6 +253,45 @@ class TestSettings:
         assert access.client().meta.config.proxies == {"http": proxy.url, "https": proxy.url}
         assert access.agent == "lab"
 
+    def test_words_of_the_configuration_may_stand_beside_those_of_the_client(self):
+        access = found(extra_client_kwargs={"s3": {"max_pool_connections": 50, "connect_timeout": 3}})
+        assert access.client_config == {"max_pool_connections": 50, "connect_timeout": 3}
+        assert access.limits.connect_seconds == 3
+        assert access.client().meta.config.max_pool_connections == 50
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"config": {"retries": {"mode": "wild"}}},
+            {"config": {"retries": 5}},
+            {"api_version": "1999-12-31"},
+        ],
+    )
+    def test_values_that_boto3_refuses_are_a_configuration_error(self, arguments: dict[str, object]):
+        with pytest.raises(ConfigError, match="setting extra_client_kwargs: boto3 does not accept it"):
+            found(extra_client_kwargs={"s3": arguments})
+
+    def test_words_of_both_are_those_of_the_client(self):
+        arguments = {"region_name": "eu-west-3", "connect_timeout": 3, "config": {"read_timeout": 4}}
+        access = found(extra_client_kwargs={"s3": arguments})
+        assert (access.region, access.client().meta.region_name) == ("eu-west-3", "eu-west-3")
+        assert (access.limits.connect_seconds, access.limits.idle_seconds) == (3, 4)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"max_pool_conections": 5}, "no 'max_pool_conections'; did you mean 'max_pool_connections'?"),
+            ({"config": {"regionname": 5}}, "'s3' has no 'regionname'; did you mean 'region_name'"),
+            ({"config": 5}, "'s3' has a 'config' that is no object of arguments"),
+        ],
+    )
+    def test_words_that_boto3_does_not_know_are_named_with_those_that_are_near(
+        self, arguments: dict[str, object], message: str
+    ):
+        with pytest.raises(ConfigError) as raised:
+            found(extra_client_kwargs={"s3": arguments})
+        assert message in str(raised.value)
+
     def test_signatures_of_other_versions_are_refused(self):
         with pytest.raises(ConfigError, match="signature_version 's3v4', and no other"):
             found(extra_client_kwargs={"s3": {"config": {"signature_version": "s3"}}})
@@ -292,6 +339,45 @@ class TestMinIO:
         assert minio_access(MediaCacheConfig()).endpoint == "http://third:9000"
         settings = MediaCacheConfig(minio_config_file=file, minio_profile="default")
         assert minio_access(settings).endpoint == "http://minio:9000", "the settings beat the variables"
+
+    @pytest.mark.parametrize(
+        ("written", "meant"),
+        [("a%%b", "a%b"), ("a%b", "a%b"), ("%(access_key)s-2", "key-2"), ("100%", "100%"), ("%%%%", "%%")],
+    )
+    def test_interpolates_values_as_configparser_does(self, file: str, written: str, meant: str):
+        path = Path(file)
+        path.write_text(path.read_text().replace("100%secret", written))
+
+        assert keys(minio_access(MediaCacheConfig(minio_config_file=file))) == ("key", meant, None)
+
+    def test_says_which_section_a_variable_names(self, file: str, monkeypatch: pytest.MonkeyPatch):
+        path = Path(file).rename(Path(file).with_name("home.ini"))
+        path.write_text(path.read_text().replace("[default]", "[lab]"))
+        monkeypatch.setenv("HOME", str(path.parent))
+        monkeypatch.setenv("MINIO_CONFIG_FILE", "~/home.ini")
+        monkeypatch.setenv("MINIO_PROFILE", "lab")
+
+        assert minio_access(MediaCacheConfig()).description == (
+            "the MinIO credentials in section [lab] of home.ini"
+        )
+
+    @pytest.mark.parametrize(
+        "body", [b"access_key = s3cr3t", b"[default]\n\xff\xfe", b"[default]\n[default]\n"]
+    )
+    def test_refuses_a_file_that_is_none(self, file: str, body: bytes):
+        Path(file).write_bytes(body)
+
+        with pytest.raises(ConfigError, match="is no INI file that can be read") as caught:
+            minio_access(MediaCacheConfig(minio_config_file=file))
+        assert "s3cr3t" not in str(caught.value)
+
+    def test_names_a_value_that_refers_to_none(self, file: str):
+        path = Path(file)
+        path.write_text(path.read_text().replace("100%secret", "s3cr3t%(nothing)s"))
+
+        with pytest.raises(ConfigError, match=r"secret_access_key in section \[default\] of minio") as caught:
+            minio_access(MediaCacheConfig(minio_config_file=file))
+        assert "s3cr3t" not in str(caught.value)
 
     def test_takes_extra_arguments(self, file: str):
         extra = {"minio": {"verify": False, "endpoint_url": "https://fourth"}}

@@ -16,7 +16,7 @@ from forebay.errors import (
     TransientSourceError,
 )
 from forebay.sources import failures
-from forebay.transport import Kind, Outcome, TransportError
+from forebay.transport import Head, Headers, Kind, Outcome, TransportError
 from forebay.uri import MediaURI, parse
 
 URI = parse("s3://bucket/a/b.jpg")
@@ -94,6 +94,92 @@ def test_each_answer_has_its_error(status: int, code: str, kind: type[SourceErro
 )
 def test_messages_say_what_happened_and_what_to_do(error: SourceError, message: str):
     assert str(error) == f"s3://bucket/a/b.jpg: {message}"
+
+
+BLOB = parse("az://day/a.jpg")
+AZURE_CODES = [
+    # Some come with a status that says something else.
+    (400, "AuthenticationFailed", "the key, SAS or token is wrong or has expired, or this machine's clock"),
+    (403, "AuthorizationPermissionMismatch", "give them a role such as Storage Blob Data Reader, or"),
+    (403, "AuthorizationFailure", "they are wrong or do not permit it, or the account's firewall refuses"),
+    (403, "AuthorizationResourceTypeMismatch", "the SAS is not for this kind of request; it needs srt=sco"),
+    (400, "InvalidAuthenticationInfo", "the token is not for this storage account, or has expired"),
+    (409, "KeyBasedAuthenticationNotPermitted", "the account admits no keys; use `az login` or a managed"),
+    (400, "NoAuthenticationInformation", "the container is not public; configure an account key, a SAS or"),
+    (
+        409,
+        "PublicAccessNotPermitted",
+        "the account is not public; configure an account key, a SAS or a login",
+    ),
+]
+
+
+@pytest.mark.parametrize("told", ["in the body", "in a header"])
+@pytest.mark.parametrize("credentials", ["the SAS", "no credentials (none are there)"])
+@pytest.mark.parametrize(("status", "code", "remedy"), AZURE_CODES)
+def test_each_refusal_of_azure_has_its_remedy(
+    status: int, code: str, remedy: str, credentials: str, told: str
+):
+    if credentials.startswith("no") and code not in (
+        "NoAuthenticationInformation",
+        "PublicAccessNotPermitted",
+    ):
+        # Nothing was sent that could be wrong.
+        remedy = "it is not public: give credentials that may read it"
+    header, body = [b"x-ms-error-code: %s\r\n" % code.encode()], b"<Error><Code>%s</Code>" % code.encode()
+    ended = outcome(Kind.REFUSED, "refused")
+    ended.head = Head(status, Headers(header if told == "in a header" else []))
+    ended.refusal = body if told == "in the body" else b""
+
+    error = failures.failure_of(BLOB, ended, credentials=credentials)
+
+    assert type(error) is AccessDeniedError
+    assert f": {code}) with {credentials}; {remedy}" in str(error)
+
+
+def test_a_server_of_ones_own_may_lack_a_bucket_that_another_has():
+    error = failures.refusal(parse("minio://day/a.jpg"), 404, "NoSuchBucket")
+    assert str(error).endswith(
+        "no such bucket 'day' (404 Not Found: NoSuchBucket); if another server has it, give it credentials "
+        "of its own in the setting credentials"
+    )
+
+
+def test_what_is_no_word_in_azures_header_is_not_repeated():
+    ended = outcome(Kind.REFUSED, "refused")
+    ended.head = Head(403, Headers([b"x-ms-error-code: sig=s3cr3t\r\n"]))
+
+    assert "s3cr3t" not in str(failures.failure_of(BLOB, ended, credentials="the SAS"))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "message"),
+    [
+        (
+            404,
+            "ContainerNotFound",
+            ObjectNotFoundError,
+            "no such bucket 'day' (404 Not Found: ContainerNotFound); if another account has it, give it "
+            "credentials of its own in the setting credentials",
+        ),
+        (404, "BlobNotFound", ObjectNotFoundError, "no such object ("),
+        (
+            404,
+            "ResourceNotFound",
+            ObjectNotFoundError,
+            "no such object, or one that is not public (404 Not Found: ResourceNotFound) with no credentials "
+            "(none are there); check the name of the storage account, and what they may see",
+        ),
+        (409, "BlobArchived", SourceError, "the object is archived ("),
+        (409, "BlobBeingRehydrated", SourceError, "the object is archived ("),
+        (403, "", AccessDeniedError, "it is not public: give credentials that may list it"),
+    ],
+)
+def test_what_azure_says_of_what_is_not_there(status: int, code: str, kind: type[SourceError], message: str):
+    error = failures.refusal(BLOB, status, code, credentials="no credentials (none are there)", to="list")
+
+    assert type(error) is kind
+    assert message in str(error)
 
 
 def test_an_error_about_all_buckets_names_none():

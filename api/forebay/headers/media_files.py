@@ -66,7 +66,7 @@ def size_of(cache: MediaCache, uri: str) -> int:
     size = retry_transient(lambda: source.head(parsed), cache.config.max_attempts).size
     if size is not None:
         return size
-    with cache.open(uri) as file:
+    with cache.open(uri, whole=True) as file:
         return os.fstat(file.fileno()).st_size
 
 

@@ -100,7 +100,7 @@ class RemoteBytes:
         return memoryview(data)
 
     def _download(self) -> int:
-        self._whole = self._cache.open(self.uri.raw)
+        self._whole = self._cache.open(self.uri.raw, whole=True)
         return os.fstat(self._whole.fileno()).st_size
 
     def _retry(self, attempt: Callable[[], _T]) -> _T:

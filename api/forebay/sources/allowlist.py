@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from forebay.errors import ConfigError, SourceNotAllowedError
 from forebay.transport.guard import literal_address
-from forebay.uri import REMOTE_SCHEMES, MediaURI
+from forebay.uri import REMOTE_SCHEMES, MediaURI, shown
+from forebay.uri.aliases import canonical
 
 __all__ = ["Allowlist", "is_public", "literal_address", "refuse_private"]
 
@@ -103,7 +104,7 @@ def _carried(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 def _parse(prefix: str) -> _Rule:
     match = _PREFIX.match(prefix)
-    scheme = match[1].lower() if match else ""
+    scheme = canonical(match[1].lower()) if match else ""
     if match is None or scheme not in REMOTE_SCHEMES:
         known = ", ".join(f"{name}://" for name in REMOTE_SCHEMES)
         raise _error(prefix, f"must begin with one of {known}")
@@ -117,7 +118,7 @@ def _parse(prefix: str) -> _Rule:
 
 def _error(prefix: str, problem: str) -> ConfigError:
     name = "allowed_sources"
-    return ConfigError(f"setting {name}: {prefix!r} {problem}", setting=name)
+    return ConfigError(f"setting {name}: {shown(prefix)} {problem}", setting=name)
 
 
 def _resolve(path: str) -> str:

@@ -14,6 +14,7 @@ from forebay.uri import MediaURI
 
 # Names that themselves say that the bytes are packed: those are kept as they are stored.
 _PACKED = (".gz", ".gzip", ".tgz", ".svgz", ".z", ".br", ".zst", ".tzst")
+_GOOGLE_CRC32C = re.compile(r"\bcrc32c=([A-Za-z0-9+/]{6}==)")
 _GOOGLE_MD5 = re.compile(r"\bmd5=([A-Za-z0-9+/]{22}==)")
 # Of an ETag or a media type; longer ones are not stored.
 _MAX_CHARACTERS = 512
@@ -83,3 +84,9 @@ def md5_of(head: Head) -> str | None:
     except (binascii.Error, ValueError):
         return None
     return digest.hex() if len(digest) == 16 else None
+
+
+def google_crc32c(head: Head) -> str | None:
+    """The CRC-32C of what is stored, in base64, from the headers of Google."""
+    found = _GOOGLE_CRC32C.search(head.headers.get("x-goog-hash") or "")
+    return found[1] if found else None

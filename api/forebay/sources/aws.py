@@ -13,13 +13,15 @@ giving the same answers.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from forebay.config import MediaCacheConfig
+from forebay.config.ini_file import existing_file
 from forebay.errors import ConfigError
 from forebay.sources.routes import checked_endpoint, one_line
-from forebay.sources.s3_access import S3Access, existing_file, new_session
+from forebay.sources.s3_access import S3Access, new_session
 from forebay.sources.signing_keys import SigningKeys
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _DEFAULT_REGION = "us-east-1"
 _IN_ENVIRONMENT = "the AWS credentials in the environment"
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_OWN_KEYS = frozenset({"access_key_variable", "anonymous"})
 _SIMPLE = frozenset(
     {
         "AWS_ACCESS_KEY_ID",
@@ -52,27 +55,43 @@ def aws_access(config: MediaCacheConfig) -> S3Access:
     """
     found = None
     if config.aws_profile is None and config.aws_config_file is None:
-        found = _from_environment(os.environ)
+        found = _from_environment(os.environ, bool(config.rule_words & _OWN_KEYS))
     return (found or _from_session(config)).with_settings(config)
 
 
-def _from_environment(environment: Mapping[str, str]) -> S3Access | None:
-    """The access that boto3 would find; ``None`` where more than the simplest variables decide it."""
+def _from_environment(environment: Mapping[str, str], own_keys: bool = False) -> S3Access | None:
+    """The access that boto3 would find; ``None`` where more than the simplest variables decide it.
+
+    Args:
+        own_keys: keys are found elsewhere, and not searched for.
+    """
     present = {name for name in environment if name.startswith("AWS_")}
     files = ("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
     access_key, secret_key, token = (_variable(environment, name) for name in _KEYS)
     if (
-        not (access_key and secret_key)
+        not (own_keys or (access_key and secret_key))
         or present - _SIMPLE - {variable for variable, _ in files}
-        or any(os.path.exists(os.path.expanduser(environment.get(*file))) for file in files)
+        or any(_may_say_something(os.path.expanduser(environment.get(*file))) for file in files)
     ):
         return None
     return S3Access(
         make_session=new_session,
         endpoint=_variable_endpoint(environment),
         region=_region(environment, None),
-        keys=SigningKeys.fixed(access_key, secret_key, token, _IN_ENVIRONMENT),
+        keys=SigningKeys.fixed(access_key, secret_key, token, _IN_ENVIRONMENT)
+        if access_key and secret_key and not own_keys
+        else None,
     )
+
+
+def _may_say_something(path: str) -> bool:
+    """Whether a configuration file is there and not empty, as ``/dev/null`` is for those who want none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    is_empty = stat.S_ISREG(status.st_mode) and status.st_size == 0
+    return not is_empty and path != os.devnull
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str | None:
@@ -109,7 +128,7 @@ def _from_session(config: MediaCacheConfig) -> S3Access:
 
     session = make()
     try:
-        return _found(session, make)
+        return _found(session, make, config.rule_words)
     except ProfileNotFound as error:
         origin, name = "setting", "aws_profile"
         if not config.aws_profile:
@@ -120,11 +139,15 @@ def _from_session(config: MediaCacheConfig) -> S3Access:
         raise ConfigError(f"the AWS configuration cannot be used: {error}") from None
 
 
-def _found(session: Session, make: Callable[[], Session]) -> S3Access:
+def _found(session: Session, make: Callable[[], Session], rule_words: frozenset[str]) -> S3Access:
     scoped = session.get_scoped_config()
     options = session.get_config_variable("s3") or {}
     profile = session.profile
-    credentials = session.get_credentials()
+    # Where they are not wanted, no server of a cloud is asked for them.
+    credentials = None if rule_words & _OWN_KEYS else session.get_credentials()
+    # A profile that is named for a prefix says more of its buckets than the environment does.
+    profile_first = bool(rule_words & {"profile", "credentials_file"})
+    region = scoped.get("region") if profile_first else None
     keys = None
     if credentials is not None:
         description = (
@@ -135,8 +158,9 @@ def _found(session: Session, make: Callable[[], Session]) -> S3Access:
         keys = SigningKeys(lambda: make().get_credentials(), description, credentials)
     return S3Access(
         make_session=make,
-        endpoint=_configured_endpoint(session, scoped),
-        region=_region(os.environ, session.get_config_variable("region")),
+        endpoint=_configured_endpoint(session, scoped, profile_first),
+        region=one_line(region, "the AWS configuration's region")
+        or _region(os.environ, session.get_config_variable("region")),
         keys=keys,
         bundle=session.get_config_variable("ca_bundle"),
         s3_options=options,
@@ -144,15 +168,15 @@ def _found(session: Session, make: Callable[[], Session]) -> S3Access:
     )
 
 
-def _configured_endpoint(session: Session, scoped: Mapping[str, Any]) -> str | None:
-    """A custom endpoint, looked for in the order that AWS documents for its SDKs."""
+def _configured_endpoint(session: Session, scoped: Mapping[str, Any], profile_first: bool) -> str | None:
+    """A custom endpoint, looked for in the order that AWS documents for its SDKs, or in the profile first."""
     if session.get_config_variable("ignore_configured_endpoint_urls"):
         return None
     services = session.full_config.get("services", {}).get(scoped.get("services"), {})
     configured = services.get("s3", {}).get("endpoint_url") or scoped.get("endpoint_url")
-    return _variable_endpoint(os.environ) or checked_endpoint(
-        configured, "the AWS configuration's endpoint_url"
-    )
+    named = _variable_endpoint(os.environ)
+    found = checked_endpoint(configured, "the AWS configuration's endpoint_url")
+    return (found or named) if profile_first else (named or found)
 
 
 def _has_special_endpoint(session: Session, options: Mapping[str, Any]) -> bool:

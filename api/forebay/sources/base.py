@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from typing_extensions import Self
 
@@ -16,8 +16,7 @@ from forebay.uri import MediaURI
 Buffer = bytes | bytearray | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(NamedTuple):
     """The metadata of one object, as its source tells it without sending the bytes.
 
     Attributes:
@@ -137,18 +136,8 @@ class SourceLookup(Protocol):
         """Records how the last attempt at ``uri`` ended; ``error`` is ``None`` when it succeeded."""
 
 
-class Source(Protocol):
-    """One kind of source. Safe to use from many threads, and in a process forked from one that used it.
-
-    The first four methods say how to ask, and what an answer means; bytes move through
-    `forebay.transport`. The rest asks and waits. Each call makes one attempt; the caller decides about
-    another one (see `forebay.retry`). Every method raises
-
-    * `ObjectNotFoundError` when there is no such object or bucket,
-    * `AccessDeniedError` when the credentials are missing, wrong or not sufficient,
-    * `TransientSourceError` when another attempt may succeed,
-    * `SourceError` for every other refusal.
-    """
+class Asking(Protocol):
+    """How a source is asked, and what its answer means; bytes move through `forebay.transport`."""
 
     def request(
         self,
@@ -177,6 +166,18 @@ class Source(Protocol):
             SourceError: the answer cannot be used; also a part of an object that is stored encoded.
         """
 
+    def request_head(self, uri: MediaURI) -> Request | None:
+        """The HEAD for an object, with the checksums that its source has. Like `request`, it may fetch
+        credentials.
+
+        Returns:
+            ``None`` where not every server of this kind answers HEAD as it does GET.
+        """
+
+    def describe_head(self, uri: MediaURI, head: Head) -> ObjectInfo:
+        """The metadata in the answer to `request_head`, with the best checksum that a file can be compared
+        by, whatever ``verify_checksums`` says. Raises as `describe`."""
+
     def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
         """The request to send after an outcome that is not final; ``None`` where it is.
 
@@ -186,6 +187,19 @@ class Source(Protocol):
 
     def failure(self, uri: MediaURI, outcome: Outcome) -> SourceError:
         """The error that a failed outcome means. `NotModifiedError` for 304."""
+
+
+class Source(Asking, Protocol):
+    """One kind of source. Safe to use from many threads, and in a process forked from one that used it.
+
+    Beside what `Asking` has, it asks and waits. Each call makes one attempt; the caller decides about
+    another one (see `forebay.retry`). Every method raises
+
+    * `ObjectNotFoundError` when there is no such object or bucket,
+    * `AccessDeniedError` when the credentials are missing, wrong or not sufficient,
+    * `TransientSourceError` when another attempt may succeed,
+    * `SourceError` for every other refusal.
+    """
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
@@ -235,6 +249,10 @@ class Source(Protocol):
         Args:
             method: the one method that it is good for: ``GET``, ``HEAD``, ``PUT`` or ``DELETE``.
         """
+
+    def explain(self, uri: MediaURI) -> str:
+        """The credentials that are used for a URI, where they come from, and the server: for people, without
+        secrets. Nothing is asked for it."""
 
     def containers(self) -> Sequence[str]:
         """The names of the buckets that these credentials may list.

@@ -36,7 +36,7 @@ class CircuitBreaker:
     """Counts the unanswered requests of each bucket or host. Safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._circuits: dict[str, _Circuit] = {}
+        self._circuits: dict[tuple[str, str], _Circuit] = {}
 
     def check(self, uri: MediaURI) -> None:
         """Does nothing while the circuit of the URI's bucket or host is closed.
@@ -44,12 +44,13 @@ class CircuitBreaker:
         Raises:
             NotTriedError: the circuit is open; the message says for how many objects nothing came.
         """
-        circuit = self._circuits.get(_name(uri))
-        if circuit is not None and time.monotonic() < circuit.open_until:
+        circuit = self._circuits.get((uri.scheme, uri.bucket))
+        if circuit is not None and circuit.failures and time.monotonic() < circuit.open_until:
             raise NotTriedError(
                 uri.redacted,
-                f"not tried, as {_name(uri)} has not answered for {circuit.failures} objects before; check "
-                f"its address, the network and that it is up (tried again after {_OPEN_SECONDS:.0f} s)",
+                f"not tried, as {uri.scheme}://{uri.bucket} has not answered for {circuit.failures} objects "
+                f"before; check its address, the network and that it is up "
+                f"(tried again after {_OPEN_SECONDS:.0f} s)",
             )
 
     def record(self, uri: MediaURI, error: Exception | None) -> None:
@@ -62,7 +63,8 @@ class CircuitBreaker:
             return
         if error is not None and not isinstance(error, SourceError):
             return
-        circuit = self._circuits.setdefault(_name(uri), _Circuit())
+        place = uri.scheme, uri.bucket
+        circuit = self._circuits.get(place) or self._circuits.setdefault(place, _Circuit())
         now = time.monotonic()
         if not (isinstance(error, TransientSourceError) and error.kind == "connection"):
             circuit.failures, circuit.answered_at = 0, now
@@ -70,7 +72,3 @@ class CircuitBreaker:
         circuit.failures += 1
         if circuit.failures >= _FAILURES_TO_OPEN and now - circuit.answered_at > _TRUST_SECONDS:
             circuit.open_until = now + _OPEN_SECONDS
-
-
-def _name(uri: MediaURI) -> str:
-    return f"{uri.scheme}://{uri.bucket}"

@@ -31,11 +31,24 @@ _TRANSIENT_CODE = re.compile(
 _THROTTLING_CODE = re.compile("Bandwidth|RequestLimit|RequestThrottled|SlowDown|Throttl|TooManyRequests")
 _DENIED_CODE = re.compile(
     "AccessDenied|ExpiredToken|InvalidAccessKeyId|InvalidToken|SignatureDoesNotMatch|TokenRefreshRequired"
+    # Azure's, of which some come with 400, 404 or 409.
+    "|AuthenticationFailed|InvalidAuthenticationInfo|NoAuthenticationInformation|PublicAccessNotPermitted"
+    "|KeyBasedAuthenticationNotPermitted"
 )
 _REMEDIES = {
     "RequestTimeTooSkewed": "this machine's clock is wrong; set it",
     "ExpiredToken": "renew them, for instance with `aws sso login`",
     "SignatureDoesNotMatch": "the secret key does not belong to the access key",
+    "AuthenticationFailed": "the key, SAS or token is wrong or has expired, or this machine's clock is wrong",
+    "AuthorizationPermissionMismatch": "give them a role such as Storage Blob Data Reader, or "
+    "Contributor to write, or a SAS that permits it",
+    "AuthorizationFailure": "they are wrong or do not permit it, or the account's firewall refuses this "
+    "network",
+    "AuthorizationResourceTypeMismatch": "the SAS is not for this kind of request; it needs srt=sco",
+    "InvalidAuthenticationInfo": "the token is not for this storage account, or has expired",
+    "KeyBasedAuthenticationNotPermitted": "the account admits no keys; use `az login` or a managed identity",
+    "NoAuthenticationInformation": "the container is not public; configure an account key, a SAS or a login",
+    "PublicAccessNotPermitted": "the account is not public; configure an account key, a SAS or a login",
     "InvalidAccessKeyId": "the server does not know this access key; is it meant for another endpoint?",
 }
 # S3's answer to HEAD, which has no body: wrong keys look like missing permissions.
@@ -44,6 +57,9 @@ _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 # What looks like a pattern or a version to people is a part of the key to every server.
 _PATTERN = re.compile(r"[*\[\]]|\{[^/]*(\.\.|,)[^/]*\}")
 _VERSION = re.compile(r"\?versionId=[^/]*\Z")
+# What holds of requests without credentials, too.
+_OF_NOBODY = frozenset({"NoAuthenticationInformation", "PublicAccessNotPermitted", "RequestTimeTooSkewed"})
+_WORD = re.compile(r"\w{1,64}")
 _CODE = re.compile(r"<Code>\s*(\w{1,64})\s*</Code>")
 
 
@@ -69,7 +85,11 @@ def failure_of(  # noqa: PLR0911 - one for each kind of failure
     if error.kind is Kind.REFUSED and head is not None:
         if head.status == 416:
             return beyond_end(uri)
-        code = error_code(outcome.refusal.decode("utf-8", "replace"))
+        # Azure tells it in a header, too, as the answer to HEAD has no body.
+        told = head.headers.get("x-ms-error-code") or ""
+        code = (
+            error_code(outcome.refusal.decode("utf-8", "replace")) or (_WORD.fullmatch(told) and told) or ""
+        )
         return refusal(uri, head.status, code, credentials=credentials, to=to)
     reason = error.reason
     if error.kind is Kind.REFUSED_ADDRESS:
@@ -114,17 +134,19 @@ def _refusal(  # noqa: PLR0911 - one for each kind of answer
     if _TRANSIENT_CODE.fullmatch(code) or status in _TRANSIENT_STATUSES or (status >= 500 and status != 501):
         kind = "throttled" if status == 429 or _THROTTLING_CODE.match(code) else "server_error"
         return TransientSourceError(where, f"the server failed or is too busy ({answer})", kind)
-    if code == "InvalidObjectState":
+    if code in ("InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"):
         return SourceError(where, f"the object is archived ({answer}); restore it first")
     if status in (401, 403, 407) or _DENIED_CODE.fullmatch(code):
         what = "it" if uri.bucket else "the buckets"
         unexplained = not code and uri.scheme in ("s3", "minio")
         remedy = _UNKNOWN if unexplained else _REMEDIES.get(code, f"check that they may {to} {what}")
+        if credentials.startswith("no credentials") and code not in _OF_NOBODY:
+            remedy = f"{what if uri.bucket else 'this'} is not public: give credentials that may {to} {what}"
         return AccessDeniedError(
             where, f"access denied ({answer}) with {credentials or 'no credentials'}; {remedy}"
         )
     if status in (404, 410):
-        return ObjectNotFoundError(where, f"{_missing(uri, code)} ({answer}){_hint(uri)}")
+        return ObjectNotFoundError(where, f"{_missing(uri, code)} ({answer}){_hint(uri, code, credentials)}")
     if status == 412:
         return changed(uri)
     if status in (301, 307) and uri.scheme == "s3":
@@ -133,15 +155,24 @@ def _refusal(  # noqa: PLR0911 - one for each kind of answer
 
 
 def _missing(uri: MediaURI, code: str) -> str:
-    if code == "NoSuchBucket":
+    if code in ("NoSuchBucket", "ContainerNotFound"):
         return f"no such bucket {uri.bucket!r}"
+    if code == "ResourceNotFound":
+        return "no such object, or one that is not public"
     # The answer to HEAD has no body that would tell.
     return "no such object" if code or uri.is_url else "no such object, or no such bucket"
 
 
-def _hint(uri: MediaURI) -> str:
+def _hint(uri: MediaURI, code: str, credentials: str) -> str:
     if uri.is_url:
         return ""
+    # In these stores, each account or server has names of its own.
+    if code == "ContainerNotFound" or (code == "NoSuchBucket" and uri.scheme == "minio"):
+        other = "account" if uri.scheme == "az" else "server"
+        return f"; if another {other} has it, give it credentials of its own in the setting credentials"
+    if code == "ResourceNotFound":
+        used = credentials or "no credentials"
+        return f" with {used}; check the name of the storage account, and what they may see"
     if _VERSION.search(uri.key):
         return "; versions cannot be chosen: ?versionId= is taken for a part of the key"
     if _PATTERN.search(uri.key):

@@ -7,20 +7,19 @@ asked. Listings come over the JSON API.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from urllib.parse import quote
 
 from forebay.config import MediaCacheConfig
-from forebay.errors import ObjectNotFoundError, SourceError
-from forebay.sources import answers, failures, gcs_client
-from forebay.sources.asking import conditions, follow_redirect
+from forebay.errors import ObjectNotFoundError
+from forebay.sources import answers, checksums, failures, gcs_client
+from forebay.sources.asking import conditions
 from forebay.sources.base import ObjectInfo, Page, PageQuery
+from forebay.sources.bearer_reader import BearerReader
 from forebay.sources.gcs_access import GCSAccess, gcs_access
 from forebay.sources.listings.gcs_pages import parse_page, query_string
-from forebay.sources.listings.page_requests import read_page
-from forebay.sources.reader import WHOLE, WHOLE_OR_PART, Reader
+from forebay.sources.reader import WHOLE, WHOLE_OR_PART
 from forebay.sources.routes import Routes, transport_of
-from forebay.transport import Head, Outcome, Request, Transport
+from forebay.transport import Head, Request, Transport
 from forebay.uri import MediaURI
 
 
@@ -37,13 +36,17 @@ def gcs_source(config: MediaCacheConfig, transport: Transport | None = None) -> 
     return GCSSource(gcs_access(config), transport or transport_of(config))
 
 
-class GCSSource(Reader):
+class GCSSource(BearerReader):
     """Reads the buckets that one set of Google credentials reaches."""
 
     def __init__(self, access: GCSAccess, transport: Transport) -> None:
-        super().__init__(transport)
+        routes = Routes(access.tls, access.proxies)
+        super().__init__(transport, access.tokens, routes, access.limits, tuple(access.headers.items()))
         self.access = access
-        self._routes = Routes(access.tls, access.proxies)
+
+    @property
+    def description(self) -> str:
+        return self.access.tokens.description
 
     def request(
         self,
@@ -56,7 +59,7 @@ class GCSSource(Reader):
     ) -> Request:
         # Objects stored with Content-Encoding: gzip are sent as they are stored only to those who accept
         # gzip; for all others the server unpacks them, with neither a size nor a checksum.
-        headers = [("Accept-Encoding", "gzip"), *self.access.headers.items()]
+        headers = [("Accept-Encoding", "gzip"), *self._headers]
         headers += conditions(span, etag, if_none_match, if_modified_since)
         headers += self._authorization(uri)
         url = self.url(uri)
@@ -74,23 +77,11 @@ class GCSSource(Reader):
         size = None if unpacked and not head.encoding else stored
         return answers.describe(uri, head, md5=answers.md5_of(head), size=size)
 
-    def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
-        if outcome.head is not None and outcome.head.status == 401:
-            used = dict(request.headers).get("Authorization")
-            try:
-                self.access.tokens.expire(used)
-                fresh = self._authorization(uri)
-            except SourceError as error:
-                outcome.error = error
-                return None
-            if used is None or not fresh or fresh[0][1] == used:
-                return None
-            kept = [pair for pair in request.headers if pair[0] != "Authorization"]
-            return replace(request, headers=[*kept, *fresh])
-        return follow_redirect(uri, request, outcome, lambda url: self._routes.redirected(request, url))
-
-    def failure(self, uri: MediaURI, outcome: Outcome) -> SourceError:
-        return failures.failure_of(uri, outcome, credentials=self.access.tokens.description)
+    def describe_head(self, uri: MediaURI, head: Head) -> ObjectInfo:
+        info = self.describe(uri, head)
+        # Objects that were composed of others have this one only.
+        found = answers.google_crc32c(head) if "crc32c" in checksums.comparable() else None
+        return info if info.size is None or found is None else info._replace(checksum=("crc32c", found))
 
     def page(self, prefix: MediaURI, query: PageQuery) -> Page:
         url = f"{self.access.endpoint}/storage/v1/b/{quote(prefix.bucket, safe='')}/o"
@@ -106,35 +97,16 @@ class GCSSource(Reader):
             self.access, uri, self.url(uri), expires_seconds=expires_seconds, method=method
         )
 
+    def explain(self, uri: MediaURI) -> str:
+        payer = self.access.headers.get("x-goog-user-project")
+        return f"{self.access.tokens.description}; at {self.access.endpoint}" + (
+            f", paid by the project {payer}" if payer else ""
+        )
+
     def containers(self) -> Sequence[str]:
         return gcs_client.list_buckets(self.get, self.access)
 
     def url(self, uri: MediaURI) -> str:
         """The URL of an object. With slashes encoded too, no proxy can take ``..`` for a step upwards."""
-        return f"{self.access.endpoint}/{quote(uri.bucket, safe='')}/{quote(uri.key, safe='')}"
-
-    def get(self, uri: MediaURI, url: str) -> bytes:
-        """The answer of the JSON API to a GET, for a URI that errors are to name.
-
-        Raises:
-            SourceError: as `forebay.sources.base.Source` has it.
-        """
-        headers = [*self.access.headers.items(), *self._authorization(uri)]
-        return read_page(
-            self.transport,
-            Request(
-                url,
-                headers=headers,
-                route=self._routes.to(url, decode=True),
-                limits=self.access.limits,
-                accept=WHOLE,
-            ),
-            lambda request, outcome: self.follow(uri, request, outcome),
-            lambda outcome: failures.failure_of(
-                uri, outcome, credentials=self.access.tokens.description, to="list"
-            ),
-        )
-
-    def _authorization(self, uri: MediaURI) -> Sequence[tuple[str, str]]:
-        token = self.access.tokens.current(uri)
-        return [("Authorization", token)] if token else []
+        key = quote(uri.key, safe="", errors="surrogateescape")
+        return f"{self.access.endpoint}/{quote(uri.bucket, safe='')}/{key}"

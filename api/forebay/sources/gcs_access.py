@@ -10,7 +10,10 @@ service account. Where none are found at all, requests carry none, which is what
 * ``anonymous``: send no credentials although there are some;
 * ``user_project``: the project to bill for buckets where the requester pays;
 * ``client_options={"api_endpoint": ...}``: another endpoint than ``https://storage.googleapis.com``;
-* ``project``, by which buckets are listed; nothing else needs it.
+* ``project``, by which buckets are listed; nothing else needs it;
+* ``extra_headers``, which go along with each request.
+
+What else Google's client takes is passed to it.
 """
 
 from __future__ import annotations
@@ -18,24 +21,29 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from forebay import forks
 from forebay.config import MediaCacheConfig
 from forebay.errors import AccessDeniedError, ConfigError, SourceError, TransientSourceError
+from forebay.sources.client_words import arguments_of, check_words, mapping, say_ignored, text
+from forebay.sources.credential_rules import by_rule
 from forebay.sources.routes import checked_endpoint, limits_of
-from forebay.transport import Limits, forks
+from forebay.transport import Limits
 from forebay.transport.proxies import Proxies, proxies_from
 from forebay.transport.tls import TLS, tls_from
-from forebay.uri import MediaURI
+from forebay.uri import MediaURI, is_key_itself, shown
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
 # google-auth is imported in the functions that need it, as it comes with an extra.
 _SCOPE = "https://www.googleapis.com/auth/devstorage."
-_OPTIONS = frozenset({"anonymous", "user_project", "client_options", "project"})
+_OPTIONS = frozenset({"anonymous", "user_project", "client_options", "project", "extra_headers"})
+# What goes to Google's client as it is.
+_OF_THE_CLIENT = frozenset({"client_info", "use_auth_w_custom_endpoint"})
 # A token is renewed when less than this is left, as google-auth has it; the machine's own servers give
 # the same one again until then, so that it is not asked for with every request.
 _ENOUGH_LEFT = timedelta(minutes=3, seconds=45)
@@ -50,6 +58,7 @@ class GCSAccess:
         tokens: what requests are authorized with.
         project: the project whose buckets can be listed; ``None`` where it is not known.
         headers: sent with each request.
+        arguments: further ones of Google's client.
     """
 
     endpoint: str
@@ -59,6 +68,21 @@ class GCSAccess:
     tls: TLS
     proxies: Proxies
     limits: Limits
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, credentials: Credentials) -> Any:
+        """A client of Google's package, for what the transport does not do."""
+        from google.cloud import storage
+
+        return storage.Client(
+            **{
+                **self.arguments,
+                "project": "none",
+                "credentials": credentials,
+                "client_options": {"api_endpoint": self.endpoint},
+                "extra_headers": dict(self.headers),
+            }
+        )
 
 
 class Tokens:
@@ -134,15 +158,15 @@ def gcs_access(config: MediaCacheConfig, *, write: bool = False) -> GCSAccess:
         import google.auth
     except ImportError:
         raise SourceError("gs://", "needs google-cloud-storage: pip install 'forebay[gcs]'") from None
-    extra = {**config.extra_client_kwargs.get("gcs", {}), **config.extra_client_kwargs.get("gs", {})}
-    if unknown := sorted(set(extra) - _OPTIONS):
-        known = ", ".join(sorted(_OPTIONS))
-        raise ConfigError(
-            f"setting extra_client_kwargs: 'gs' has no {unknown[0]!r}; known are {known}",
-            setting="extra_client_kwargs",
-        )
+    extra = arguments_of(config, "gs")
+    check_words(extra, _OPTIONS | _OF_THE_CLIENT, "gs")
+    say_ignored(extra.keys() & _OF_THE_CLIENT, "gs")
+    options = mapping(extra, "client_options", "gs")
     emulator = os.environ.get("STORAGE_EMULATOR_HOST", "").strip()
-    endpoint = emulator or str(extra.get("client_options", {}).get("api_endpoint") or "").strip()
+    if "endpoint_url" in config.rule_words:
+        emulator = ""
+    configured = text(options, "api_endpoint", "gs") or ""
+    endpoint = emulator or configured.strip()
     if endpoint and "://" not in endpoint:
         endpoint = f"http://{endpoint}" if emulator else f"https://{endpoint}"
     where = (
@@ -154,11 +178,22 @@ def gcs_access(config: MediaCacheConfig, *, write: bool = False) -> GCSAccess:
     import google.auth.transport.requests
 
     credentials, project, description = _credentials(google.auth, config, extra, bool(emulator), write)
+    project = text(extra, "project", "gs") or os.environ.get("GOOGLE_CLOUD_PROJECT") or project
+    payer = text(extra, "user_project", "gs")
+    if not payer and "requester_pays" in config.rule_words:
+        payer = project
+        if not payer:
+            raise ConfigError(
+                f"setting credentials, {shown(config.rule)}: requester_pays must name the project that pays",
+                setting="credentials",
+            )
     return GCSAccess(
         endpoint=checked_endpoint(endpoint, where) or "https://storage.googleapis.com",
-        tokens=Tokens(credentials, description),
-        project=extra.get("project") or os.environ.get("GOOGLE_CLOUD_PROJECT") or project,
-        headers={"x-goog-user-project": extra["user_project"]} if extra.get("user_project") else {},
+        tokens=Tokens(credentials, by_rule(description, config.rule)),
+        project=project,
+        headers=mapping(extra, "extra_headers", "gs", texts=True)
+        | ({"x-goog-user-project": payer} if payer else {}),
+        arguments={name: value for name, value in extra.items() if name in _OF_THE_CLIENT},
         tls=tls_from(os.environ),
         proxies=proxies_from(os.environ),
         limits=limits_of(config),
@@ -169,7 +204,8 @@ def _credentials(
     auth: Any, config: MediaCacheConfig, extra: dict[str, Any], emulator: bool, write: bool
 ) -> tuple[Credentials | None, str | None, str]:
     if extra.get("anonymous"):
-        return None, None, "no credentials (extra_client_kwargs asks for none)"
+        origin = "anonymous" if "anonymous" in config.rule_words else "extra_client_kwargs"
+        return None, None, f"no credentials ({origin} asks for none)"
     path = config.google_application_credentials
     scopes = (_SCOPE + ("read_write" if write else "read_only"),)
     try:
@@ -188,10 +224,19 @@ def _credentials(
         variable = "GOOGLE_APPLICATION_CREDENTIALS"
         if path is not None:
             name = "google_application_credentials"
-            raise ConfigError(f"setting {name}={path!r}: {error}", setting=name) from None
+            text = _problem(path, error)
+            raise ConfigError(f"setting {name}={shown(path)}: {text}", setting=name) from None
         if os.environ.get(variable):
-            raise ConfigError(f"environment variable {variable}: {error}", setting=variable) from None
+            text = _problem(os.environ[variable], error)
+            raise ConfigError(f"environment variable {variable}: {text}", setting=variable) from None
         return None, None, "no credentials (no application default credentials were found)"
+
+
+def _problem(path: str, error: Exception) -> str:
+    """What is wrong with a key file, without the library's words, which may repeat the key."""
+    if is_key_itself(path):
+        return "it must be the path of a file with the key, not the key itself"
+    return str(error)
 
 
 def _from_file(auth: Any, path: str, scopes: tuple[str, ...]) -> tuple[Credentials, str | None]:

@@ -51,7 +51,6 @@ def sign(access: GCSAccess, uri: MediaURI, url: str, *, expires_seconds: int, me
         url: the object's.
     """
     from google.auth.credentials import Signing
-    from google.cloud import storage
 
     if not 1 <= expires_seconds <= MAX_SIGNATURE_SECONDS:
         raise SourceError(
@@ -69,7 +68,8 @@ def sign(access: GCSAccess, uri: MediaURI, url: str, *, expires_seconds: int, me
             f"{access.tokens.description} cannot sign URLs; that needs a service "
             "account's key file in google_application_credentials, or impersonation of a service account",
         )
-    client = storage.Client(project="none", credentials=credentials)
+    client = access.client(credentials)
+    payer = access.headers.get("x-goog-user-project")
     signed: str = (
         client.bucket(uri.bucket)
         .blob(uri.key)
@@ -78,6 +78,7 @@ def sign(access: GCSAccess, uri: MediaURI, url: str, *, expires_seconds: int, me
             method=method,
             expiration=timedelta(seconds=expires_seconds),
             api_access_endpoint=access.endpoint,
+            query_parameters={"userProject": payer} if payer else None,
         )
     )
     return signed

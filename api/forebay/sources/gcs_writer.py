@@ -98,12 +98,10 @@ class GoogleWriter:
         client = getattr(self._clients, "client", None)
         if client is None:
             from google.auth.credentials import AnonymousCredentials
-            from google.cloud import storage
 
-            client = self._clients.client = storage.Client(
-                project="none",
-                credentials=self._access.tokens.credentials or AnonymousCredentials(),  # type: ignore[no-untyped-call]
-                client_options={"api_endpoint": self._access.endpoint},
+            credentials = self._access.tokens.credentials
+            client = self._clients.client = self._access.client(
+                credentials or AnonymousCredentials()  # type: ignore[no-untyped-call]
             )
         return client
 

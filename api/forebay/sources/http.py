@@ -21,6 +21,7 @@ from forebay.sources import answers, failures
 from forebay.sources.allowlist import Allowlist, is_public, literal_address, refuse_private
 from forebay.sources.asking import conditions, follow_redirect
 from forebay.sources.base import ObjectInfo, Page, PageQuery
+from forebay.sources.client_words import check_words, mapping, own_copy, trust
 from forebay.sources.reader import WHOLE, WHOLE_OR_PART, Reader
 from forebay.sources.routes import Routes, limits_of, transport_of
 from forebay.transport import Head, Outcome, Request, Route, Transport
@@ -38,7 +39,7 @@ _SAFE = "!#$%&'()*+,/:;=?@[]~\"<>\\^`{|}"
 _COOKIE = re.compile(r"\s*([!-:<>-~]+=[!-:<-~]*)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _WebRequest(Request):
     """A request, with the cookies that were set on the way to it, by host. Some log-ins are made of them."""
 
@@ -60,23 +61,28 @@ class HTTPSource(Reader):
         self, config: MediaCacheConfig, allowlist: Allowlist, transport: Transport | None = None
     ) -> None:
         super().__init__(transport or transport_of(config))
-        options = dict(config.extra_client_kwargs.get("http", {}))
-        if unknown := sorted(set(options) - _OPTIONS):
-            known = ", ".join(sorted(_OPTIONS))
-            raise ConfigError(
-                f"setting extra_client_kwargs: 'http' has no {unknown[0]!r}; known are {known}",
-                setting="extra_client_kwargs",
-            )
+        options = own_copy(config, "http")
+        check_words(options, _OPTIONS, "http")
         where = "setting extra_client_kwargs, 'http'"
-        self._private = [(name, str(value)) for name, value in dict(options.get("headers") or {}).items()]
+        self._private = [*mapping(options, "headers", "http", texts=True).items()]
         if auth := options.get("auth"):
+            if not isinstance(auth, (list, tuple)) or len(auth) != 2:
+                raise ConfigError(
+                    f"{where}: auth must be a pair of user and password", setting="extra_client_kwargs"
+                )
             self._private.append(("Authorization", basic(*map(str, auth))))
         self._limits = limits_of(config)
         self._logins: dict[str, Sequence[tuple[str, str]]] = {}
         self._allowlist = allowlist
         self._routes = Routes(
-            tls_from(os.environ, verify=options.get("verify"), cert=options.get("cert"), setting=where),
-            proxies_from(os.environ, settings=options.get("proxies"), setting=f"{where}: proxies"),
+            tls_from(
+                os.environ, verify=trust(options, "verify", "http"), cert=options.get("cert"), setting=where
+            ),
+            proxies_from(
+                os.environ,
+                settings=mapping(options, "proxies", "http", texts=True),
+                setting=f"{where}: proxies",
+            ),
         )
 
     def request(
@@ -111,6 +117,9 @@ class HTTPSource(Reader):
         ranges = head.status == 206 or (head.headers.get("accept-ranges") or "").lower() == "bytes"
         return answers.describe(uri, head, md5=answers.md5_of(head), ranges=ranges)
 
+    def request_head(self, uri: MediaURI) -> Request | None:
+        return None
+
     def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
         following = follow_redirect(uri, request, outcome, lambda url: self._redirected(uri, request, url))
         if not isinstance(following, _WebRequest) or outcome.head is None:
@@ -131,8 +140,7 @@ class HTTPSource(Reader):
         return replace(following, headers=headers, cookies=cookies)
 
     def failure(self, uri: MediaURI, outcome: Outcome) -> SourceError:
-        shown = "the URL's own credentials" if uri.query or _user(uri) else "no credentials"
-        return failures.failure_of(uri, outcome, credentials=shown)
+        return failures.failure_of(uri, outcome, credentials=self._description(uri))
 
     def head(self, uri: MediaURI) -> ObjectInfo:
         try:
@@ -153,6 +161,17 @@ class HTTPSource(Reader):
     def sign(self, uri: MediaURI, *, expires_seconds: int = 3600, method: str = "GET") -> str:
         """The URL itself."""
         return uri.raw
+
+    def explain(self, uri: MediaURI) -> str:
+        return f"{self._description(uri)}; at {uri.scheme}://{uri.bucket}"
+
+    def _description(self, uri: MediaURI) -> str:
+        if uri.query or _user(uri):
+            return "the URL's own credentials"
+        names = {name.lower() for name, _ in self._private}
+        if "authorization" in names:
+            return "the credentials in extra_client_kwargs, 'http'"
+        return "the login in ~/.netrc" if self._login(_url(uri)) else "no credentials"
 
     def containers(self) -> Sequence[str]:
         """Raises `SourceError`: a web server has no buckets."""

@@ -12,19 +12,21 @@ The names are FiftyOne's. An INI file has a section for each server::
 The settings ``minio_config_file`` and ``minio_profile`` name the file and the section; without them
 ``MINIO_CONFIG_FILE`` and ``MINIO_PROFILE`` do, and ``MINIO_ACCESS_KEY``, ``MINIO_SECRET_ACCESS_KEY``,
 ``MINIO_ENDPOINT_URL`` and ``MINIO_REGION`` stand in for, or take precedence over, single values of the
-file. ``alias`` is read and ignored. ``extra_client_kwargs["minio"]`` works as it does for S3.
+file. ``alias``, or ``MINIO_ALIAS``, is another name for ``minio``: see `forebay.uri.aliases`.
+``extra_client_kwargs["minio"]`` works as it does for S3.
 """
 
 from __future__ import annotations
 
-import configparser
 import os
 from collections.abc import Mapping
 
 from forebay.config import MediaCacheConfig
+from forebay.config.ini_file import read_profile
 from forebay.errors import ConfigError
+from forebay.sources.client_words import text
 from forebay.sources.routes import checked_endpoint, one_line
-from forebay.sources.s3_access import S3Access, existing_file, new_session
+from forebay.sources.s3_access import S3Access, new_session
 from forebay.sources.signing_keys import SigningKeys
 
 _VARIABLES = {
@@ -48,7 +50,7 @@ def minio_access(config: MediaCacheConfig) -> S3Access:
         endpoint=checked_endpoint(values.get("endpoint_url"), "MinIO's endpoint_url"),
         region=values.get("region") or "us-east-1",
         # The AWS credentials of this machine are never sent to MinIO.
-        keys=SigningKeys.fixed(access_key, secret_key, None, "the MinIO credentials") if access_key else None,
+        keys=SigningKeys.fixed(access_key, secret_key, None, _origin(config)) if access_key else None,
         path_style=True,
         scheme="minio",
     ).with_settings(config)
@@ -61,32 +63,30 @@ def minio_access(config: MediaCacheConfig) -> S3Access:
     return access
 
 
+def _origin(config: MediaCacheConfig) -> str:
+    """Where the keys come from, in words."""
+    section = config.minio_profile or os.environ.get("MINIO_PROFILE") or "default"
+    in_file = config.minio_config_file or config.rule_words & {"profile", "credentials_file"}
+    if in_file or not os.environ.get(_VARIABLES["access_key"]):
+        file = config.minio_config_file or os.environ.get("MINIO_CONFIG_FILE", "")
+        return f"the MinIO credentials in section [{section}] of {os.path.basename(file)}"
+    return "the MinIO credentials in the environment"
+
+
+def minio_endpoint(config: MediaCacheConfig) -> str | None:
+    """The URL of the server as the settings and the environment name it; ``None`` where they do not.
+
+    Raises:
+        ConfigError: as `minio_access`.
+    """
+    given = text(config.extra_client_kwargs.get("minio", {}), "endpoint_url", "minio")
+    return given or _values(config, os.environ).get("endpoint_url")
+
+
 def _values(config: MediaCacheConfig, environment: Mapping[str, str]) -> dict[str, str]:
-    path = config.minio_config_file or environment.get("MINIO_CONFIG_FILE")
-    values: dict[str, str] = {}
-    if path:
-        origin, name = "setting", "minio_config_file"
-        if config.minio_config_file is None:
-            origin, name = "environment variable", "MINIO_CONFIG_FILE"
-        section = config.minio_profile or environment.get("MINIO_PROFILE") or "default"
-        values = _read(origin, name, existing_file(origin, name, path), section)
-    if config.minio_config_file is None:
-        values |= {key: environment[name] for key, name in _VARIABLES.items() if environment.get(name)}
-    return values
-
-
-def _read(origin: str, name: str, path: str, section: str) -> dict[str, str]:
-    # `default` is a section like any other, and values may contain %.
-    parser = configparser.RawConfigParser(default_section="")
-    try:
-        parser.read(path)
-    except configparser.Error as error:
-        raise ConfigError(
-            f"{origin} {name}={path!r} is no INI file: {type(error).__name__}", setting=name
-        ) from None
-    if not parser.has_section(section):
-        known = ", ".join(parser.sections()) or "none"
-        raise ConfigError(
-            f"{origin} {name}={path!r} has no section [{section}]; there are: {known}", setting=name
-        )
-    return dict(parser.items(section))
+    values = read_profile("minio_config_file", config.minio_config_file, config.minio_profile, environment)
+    found = {key: environment[name] for key, name in _VARIABLES.items() if environment.get(name)}
+    if config.rule_words & {"profile", "credentials_file"}:
+        # The server may be that of the environment; the keys are those of the profile alone.
+        return {key: found[key] for key in ("endpoint_url", "region") if key in found} | values
+    return values | found if config.minio_config_file is None else values

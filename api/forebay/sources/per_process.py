@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from forebay.transport import forks
+from forebay import forks
 
 T = TypeVar("T")
 

@@ -41,6 +41,12 @@ class Reader(ABC):
     @abstractmethod
     def describe(self, uri: MediaURI, head: Head) -> ObjectInfo: ...
 
+    def request_head(self, uri: MediaURI) -> Request | None:
+        return replace(self.request(uri), method="HEAD")
+
+    def describe_head(self, uri: MediaURI, head: Head) -> ObjectInfo:
+        return self.describe(uri, head)
+
     @abstractmethod
     def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None: ...
 
@@ -55,6 +61,9 @@ class Reader(ABC):
 
     @abstractmethod
     def containers(self) -> Sequence[str]: ...
+
+    @abstractmethod
+    def explain(self, uri: MediaURI) -> str: ...
 
     def open(
         self, uri: MediaURI, *, if_none_match: str | None = None, if_modified_since: float | None = None
@@ -90,9 +99,9 @@ class Reader(ABC):
         except failures.RangeNotSatisfiableError:
             # Only an empty object has no first byte.
             return Beginning(ObjectInfo(uri.raw, 0), b"")
-        info = replace(body.info, ranges=body.is_part and body.info.size is not None)
+        info = body.info._replace(ranges=body.is_part and body.info.size is not None)
         if info.size is None and len(body.data) < size:
-            info = replace(info, size=len(body.data))
+            info = info._replace(size=len(body.data))
         return Beginning(info, body.data)
 
     def list(self, prefix: MediaURI, *, recursive: bool = True) -> Iterator[ObjectInfo]:

@@ -6,11 +6,13 @@ from urllib.parse import urlsplit
 
 from forebay._version import __version__
 from forebay.config import MediaCacheConfig
+from forebay.config.timetable import timetable
 from forebay.errors import ConfigError
 from forebay.sources.allowlist import is_public
 from forebay.transport import Limits, Request, Route, Transport, TransportSettings
 from forebay.transport.proxies import Proxies, Proxy
 from forebay.transport.tls import TLS
+from forebay.uri import shown
 
 USER_AGENT = f"forebay/{__version__}"
 
@@ -34,6 +36,9 @@ def transport_of(config: MediaCacheConfig) -> Transport:
             memory_bytes=config.max_buffered_bytes,
             limits=limits_of(config),
             user_agent=USER_AGENT,
+            rate=None if config.bwlimit is None else timetable(config.bwlimit).rate,
+            request_limits=config.request_limits,
+            is_shared=config.volume_bwlimit is not None,
         )
     )
 
@@ -90,13 +95,12 @@ def checked_endpoint(text: str | None, where: str) -> str | None:
     if endpoint is None:
         return None
     if not endpoint.startswith(("http://", "https://")):
-        raise ConfigError(f"{where}={endpoint!r} must begin with http:// or https://")
+        raise ConfigError(f"{where}={shown(endpoint)} must begin with http:// or https://")
     try:
         parts = urlsplit(endpoint)
         usable = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
     except ValueError:
         usable = False
     if not usable or parts.query or parts.fragment:
-        shown = endpoint.rpartition("@")[2]
-        raise ConfigError(f"{where}: {shown!r} is no http(s)://host:port with a port from 1 to 65535")
+        raise ConfigError(f"{where}: {shown(endpoint)} is no http(s)://host:port with a port from 1 to 65535")
     return endpoint.rstrip("/")

@@ -20,15 +20,19 @@ from forebay.sources.listings.s3_pages import parse_page, query_string
 from forebay.sources.minio import minio_access
 from forebay.sources.per_process import PerProcess
 from forebay.sources.reader import WHOLE, WHOLE_OR_PART, Reader
+from forebay.sources.request_payer import PAYER, PAYER_HEADER
 from forebay.sources.routes import Routes, transport_of
 from forebay.sources.s3_access import S3Access
-from forebay.transport import Credentials, Head, Outcome, Request, Transport
+from forebay.transport import Credentials, Head, Headers, Outcome, Request, Transport
 from forebay.uri import MediaURI
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _REGION = re.compile(r"<Region>\s*([a-z0-9-]{1,40})\s*</Region>")
 _REGION_NAME = re.compile(r"[a-z0-9-]{1,40}")
+# The characters that are never percent-encoded.
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~/-]*")
 _MD5 = re.compile(r'"([0-9a-f]{32})"')
+_SEND_CHECKSUMS = ("x-amz-checksum-mode", "ENABLED")
 # A bucket has one region; a server that goes on naming others does not know it.
 _MAX_MOVES = 3
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"})
@@ -88,10 +92,12 @@ class S3Source(Reader):
         # By bucket: its region, where it is another than the configured one, and the URL of its root.
         self._regions: dict[str, str] = {}
         self._roots: dict[str, str] = {}
-        self._agent = [("User-Agent", access.agent)] if access.agent else []
-        self._headers = list(self._agent)
+        self._always = [("User-Agent", access.agent)] if access.agent else []
+        if access.requester_pays:
+            self._always.append((PAYER_HEADER, PAYER))
+        self._headers = list(self._always)
         if access.verify_checksums:
-            self._headers.append(("x-amz-checksum-mode", "ENABLED"))
+            self._headers.append(_SEND_CHECKSUMS)
 
     def request(
         self,
@@ -103,7 +109,9 @@ class S3Source(Reader):
         if_modified_since: float | None = None,
     ) -> Request:
         url = self._url(uri)
-        headers = [*self._headers, *conditions(span, etag, if_none_match, if_modified_since)]
+        headers = self._headers
+        if span or etag or if_none_match or if_modified_since is not None:
+            headers = [*headers, *conditions(span, etag, if_none_match, if_modified_since)]
         return Request(
             url,
             headers=headers,
@@ -116,8 +124,21 @@ class S3Source(Reader):
     def describe(self, uri: MediaURI, head: Head) -> ObjectInfo:
         info = describe(uri, head)
         if self.access.verify_checksums and info.size is not None:
-            info = replace(info, checksum=checksums.announced(head))
+            info = info._replace(checksum=checksums.announced(head))
         return info
+
+    def request_head(self, uri: MediaURI) -> Request | None:
+        request = self.request(uri)
+        if not self.access.verify_checksums:
+            request.headers = [*request.headers, _SEND_CHECKSUMS]
+        request.method = "HEAD"
+        return request
+
+    def describe_head(self, uri: MediaURI, head: Head) -> ObjectInfo:
+        info = describe(uri, head)
+        if info.size is None:
+            return info
+        return info._replace(checksum=checksums.announced(head, checksums.comparable()))
 
     def follow(self, uri: MediaURI, request: Request, outcome: Outcome) -> Request | None:
         return self._follow(uri, request, outcome, lambda: self._url(uri))
@@ -165,7 +186,7 @@ class S3Source(Reader):
         url = self._page_url(prefix, query)
         return Request(
             url,
-            headers=self._agent,
+            headers=self._always,
             credentials=self._credentials(prefix),
             route=self._routes.to(url, decode=True),
             limits=self.access.limits,
@@ -176,11 +197,18 @@ class S3Source(Reader):
         check_bucket(uri)
         return self._client.get().sign(uri, expires_seconds=expires_seconds, method=method)
 
+    def explain(self, uri: MediaURI) -> str:
+        region = self._regions.get(uri.bucket, self.access.region)
+        return f"{self.access.description}; at {self.access.endpoint or 'AWS'}, region {region}"
+
     def containers(self) -> Sequence[str]:
         return self._client.get().containers()
 
     def _url(self, uri: MediaURI) -> str:
-        return self._root(uri) + quote(uri.key, safe="/~")
+        root = self._roots.get(uri.bucket) or self._root(uri)
+        if _UNRESERVED.fullmatch(uri.key):
+            return root + uri.key
+        return root + quote(uri.key, safe="/~", errors="surrogateescape")
 
     def _page_url(self, prefix: MediaURI, query: PageQuery) -> str:
         return f"{self._bucket_url(prefix)}?{query_string(query)}"
@@ -268,4 +296,4 @@ def describe(uri: MediaURI, head: Head) -> ObjectInfo:
 def describe_headers(uri: MediaURI, headers: Mapping[str, str]) -> ObjectInfo:
     """An object's metadata, from the headers that boto3 received."""
     lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in headers.items()]
-    return describe(uri, Head(200, lines))
+    return describe(uri, Head(200, Headers(lines)))

@@ -8,6 +8,7 @@ apply to what the transport reads. ``anonymous=true`` sends unsigned requests al
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +18,18 @@ from urllib.parse import urlsplit
 
 from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError
+from forebay.sources.client_words import (
+    check_kinds,
+    check_words,
+    mapping,
+    own_copy,
+    say_ignored,
+    seconds,
+    text,
+    trust,
+)
+from forebay.sources.credential_rules import by_rule
+from forebay.sources.request_payer import make_requester_pay
 from forebay.sources.routes import checked_endpoint, limits_of, one_line
 from forebay.sources.signing_keys import SigningKeys
 from forebay.transport import Limits
@@ -33,6 +46,19 @@ if TYPE_CHECKING:
 # The regions whose endpoints are s3.<region>.amazonaws.com.
 _ORDINARY_REGION = re.compile(r"(af|ap|ca|eu|il|me|mx|sa|us)(-gov)?-[a-z]+-\d+")
 _DNS_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+# What botocore's `Session.create_client` takes, and what Forebay adds to it.
+_CLIENT_WORDS = frozenset(
+    {"region_name", "api_version", "use_ssl", "verify", "endpoint_url", "aws_access_key_id", "anonymous"}
+    | {"aws_secret_access_key", "aws_session_token", "aws_account_id"}
+)
+_READ_HERE = _CLIENT_WORDS - {"api_version", "use_ssl", "aws_account_id"}
+# Of botocore's `Config`, what means something to downloads and listings.
+_MEANT = frozenset(
+    {"s3", "proxies", "client_cert", "user_agent", "user_agent_extra", "connect_timeout", "read_timeout"}
+    | {"signature_version"}
+)
+# Those that are known without botocore, which takes 100 ms to import.
+_COMMON_OPTIONS = frozenset({"s3", "proxies", "max_pool_connections"})
 _KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
@@ -50,7 +76,9 @@ class S3Access:
         path_style: whether buckets are always part of the path; else boto3's rules decide.
         arguments: further arguments of boto3's client.
         client_config: arguments of `botocore.config.Config`.
+        requester_pays: whether requests say that their sender pays for them.
         scheme: of the URIs that it is for.
+        rule: the prefix in the setting ``credentials`` that it is for; empty for none.
     """
 
     make_session: Callable[[], Session]
@@ -68,17 +96,21 @@ class S3Access:
     proxies: Proxies = field(default_factory=Proxies)
     limits: Limits = field(default_factory=Limits)
     verify_checksums: bool = False
+    requester_pays: bool = False
     scheme: str = "s3"
+    rule: str = ""
 
     @property
     def description(self) -> str:
         """The credentials in words, without secrets."""
-        return self.keys.description if self.keys is not None else self.unsigned
+        found = self.keys.description if self.keys is not None else self.unsigned
+        return by_rule(found, self.rule)
 
     @property
     def agent(self) -> str | None:
         """The user agent that the settings ask for."""
-        parts = [self.client_config.get(name) for name in ("user_agent", "user_agent_extra")]
+        words = ("user_agent", "user_agent_extra")
+        parts = [text(self.client_config, name, self.scheme) for name in words]
         return " ".join(part for part in parts if part) or None
 
     def with_settings(self, config: MediaCacheConfig) -> S3Access:
@@ -87,27 +119,29 @@ class S3Access:
         Raises:
             ConfigError: one of them cannot be used.
         """
-        arguments = dict(config.extra_client_kwargs.get(self.scheme, {}))
+        arguments = own_copy(config, self.scheme)
         where = f"setting extra_client_kwargs, {self.scheme!r}"
-        options = dict(arguments.pop("config", {}))
+        options = _options(arguments, self.scheme)
         access_key, secret_key, token = (
-            one_line(arguments.pop(name, None), f"{where}: {name}") for name in _KEYS
+            one_line(text(arguments, name, self.scheme), f"{where}: {name}") for name in _KEYS
         )
         keys, unsigned = self.keys, self.unsigned
         if access_key is not None:
-            keys = SigningKeys.fixed(
-                access_key, secret_key or "", token, "the credentials in extra_client_kwargs"
-            )
-        if arguments.pop("anonymous", False):
-            keys, unsigned = None, "no credentials (extra_client_kwargs asks for unsigned requests)"
+            named = config.credentials.get(config.rule, {}).get("access_key_variable")
+            origin = f"the environment variable {named}" if named else "extra_client_kwargs"
+            keys = SigningKeys.fixed(access_key, secret_key or "", token, f"the credentials in {origin}")
+        if arguments.get("anonymous"):
+            origin = "anonymous" if "anonymous" in config.rule_words else "extra_client_kwargs"
+            keys, unsigned = None, f"no credentials ({origin} asks for unsigned requests)"
         if options.get("signature_version", "s3v4") not in ("s3v4", "v4"):
             raise ConfigError(
                 f"{where}: requests are signed with signature_version 's3v4', and no other",
                 setting="extra_client_kwargs",
             )
-        endpoint = checked_endpoint(arguments.pop("endpoint_url", None), f"{where}: endpoint_url")
-        region = one_line(arguments.pop("region_name", None), f"{where}: region_name")
-        verify = arguments.pop("verify", None)
+        endpoint = checked_endpoint(text(arguments, "endpoint_url", self.scheme), f"{where}: endpoint_url")
+        region = one_line(text(arguments, "region_name", self.scheme), f"{where}: region_name")
+        verify = trust(arguments, "verify", self.scheme)
+        arguments = {name: value for name, value in arguments.items() if name not in _READ_HERE}
         variables = dict(os.environ)
         if self.bundle is not None:
             variables.setdefault("AWS_CA_BUNDLE", self.bundle)
@@ -118,21 +152,29 @@ class S3Access:
             region=region or self.region,
             keys=keys,
             unsigned=unsigned,
-            s3_options={**self.s3_options, **options.get("s3", {})},
+            s3_options={**self.s3_options, **mapping(options, "s3", self.scheme)},
             arguments=arguments,
             client_config=options,
             tls=tls_from(
                 variables, verify=verify, cert=options.get("client_cert"), setting=f"{where}: verify"
             ),
-            proxies=proxies_from(variables, settings=options.get("proxies"), setting=f"{where}: proxies"),
+            proxies=proxies_from(
+                variables,
+                settings=mapping(options, "proxies", self.scheme, texts=True),
+                setting=f"{where}: proxies",
+            ),
             limits=replace(
                 limits,
-                connect_seconds=float(options.get("connect_timeout", limits.connect_seconds)),
-                idle_seconds=float(options.get("read_timeout", limits.idle_seconds)),
+                connect_seconds=seconds(options, "connect_timeout", limits.connect_seconds, self.scheme),
+                idle_seconds=seconds(options, "read_timeout", limits.idle_seconds, self.scheme),
             ),
             verify_checksums=config.verify_checksums,
+            requester_pays=config.requester_pays
+            and (self.scheme == "s3" or "requester_pays" in config.rule_words),
+            rule=config.rule,
         )
-        if arguments or set(options) - {"s3", "proxies", "max_pool_connections"}:
+        say_ignored([*arguments, *options.keys() - _MEANT], self.scheme)
+        if arguments or set(options) - _COMMON_OPTIONS:
             access.client()  # which refuses what it does not know
         return access
 
@@ -172,7 +214,7 @@ class S3Access:
                 keys = self.keys.current()
                 session.set_credentials(keys.access_key, keys.secret_key, keys.token)
         try:
-            config = Config(**options).merge(Config(**self.client_config))
+            config = Config(**options).merge(Config(**copy.deepcopy(dict(self.client_config))))
             client = session.create_client(
                 "s3",
                 region_name=region or self.region,
@@ -181,11 +223,13 @@ class S3Access:
                 config=config.merge(Config(proxies=proxies)),
                 **self.arguments,
             )
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # whatever a value of the wrong kind leads to
             raise ConfigError(
                 f"setting extra_client_kwargs: boto3 does not accept it: {error}",
                 setting="extra_client_kwargs",
             ) from None
+        if self.requester_pays:
+            make_requester_pay(client)
         return cast("S3Client", client)
 
     def address(self, bucket: str, region: str) -> tuple[str, bool]:
@@ -210,24 +254,28 @@ class S3Access:
         return f"https://{bucket}.{host}", True
 
 
+def _options(arguments: dict[str, Any], scheme: str) -> dict[str, Any]:
+    """Takes what belongs into botocore's `Config` out of the arguments of a client, wherever it stands there.
+
+    Raises:
+        ConfigError: botocore does not know a word; or ``config`` is no object.
+    """
+    options = mapping(arguments, "config", scheme, remove=True)
+    check_kinds(options, ["max_pool_connections"], int, scheme)
+    check_kinds(arguments, ["max_pool_connections"], int, scheme)
+    if set(arguments) <= _CLIENT_WORDS and set(options) <= _COMMON_OPTIONS:
+        return options
+    from botocore.config import Config
+
+    of_config = frozenset(Config.OPTION_DEFAULTS)
+    check_words(arguments, _CLIENT_WORDS | of_config, scheme)
+    check_words(options, of_config, scheme)
+    misplaced = (arguments.keys() & of_config) - _CLIENT_WORDS
+    return {name: arguments.pop(name) for name in sorted(misplaced)} | options
+
+
 def new_session(profile: str | None = None) -> Session:
     """A botocore session that is not shared with other code in this process."""
     import botocore.session
 
     return botocore.session.Session(profile=profile)
-
-
-def existing_file(origin: str, name: str, path: str) -> str:
-    """``path`` with ``~`` expanded.
-
-    Args:
-        origin: where the path comes from: ``setting`` or ``environment variable``.
-        name: of that setting or variable.
-
-    Raises:
-        ConfigError: there is no such file.
-    """
-    expanded = os.path.expanduser(path)
-    if not os.path.isfile(expanded):
-        raise ConfigError(f"{origin} {name}={path!r}: there is no such file", setting=name)
-    return expanded

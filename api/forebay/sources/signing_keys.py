@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from forebay.transport import Credentials, forks
+from forebay import forks
+from forebay.transport import Credentials
 
 # botocore knows when keys are due for renewal; those that expire are asked for again after so long.
 _ASKING_SECONDS = 0.5
@@ -25,9 +26,14 @@ class SigningKeys:
     def __init__(self, find: Callable[[], Any], description: str, found: Any) -> None:
         self.description = description
         self._find = find
-        self._found = found
+        self._use(found)
         self._asked = self._searched = float("-inf")
         self._now: dict[str, Credentials] = {}
+
+    def _use(self, found: Any) -> None:
+        self._found = found
+        # Fixed keys need not be asked for again.
+        self._asking_seconds = _ASKING_SECONDS if self.botocore is not None else float("inf")
 
     @classmethod
     def fixed(cls, access_key: str, secret_key: str, token: str | None, description: str) -> SigningKeys:
@@ -47,7 +53,7 @@ class SigningKeys:
             Exception: whatever keeps botocore from getting them.
         """
         lent = self._now.get(region)
-        if lent is not None and (self.botocore is None or time.monotonic() < self._asked + _ASKING_SECONDS):
+        if lent is not None and time.monotonic() < self._asked + self._asking_seconds:
             return lent
         # No fork happens meanwhile: botocore has locks of its own, which a child would find held.
         with forks.setting_up():
@@ -69,7 +75,8 @@ class SigningKeys:
         with forks.setting_up():
             fresh = self.current(refused.region)
             if fresh == refused and time.monotonic() > self._searched + _ASKING_SECONDS:
-                self._found, self._now = self._find() or self._found, {}
+                self._use(self._find() or self._found)
+                self._now = {}
                 self._searched = time.monotonic()
                 fresh = self.current(refused.region)
         return None if fresh == refused else fresh

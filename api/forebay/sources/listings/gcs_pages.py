@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from forebay.sources.base import ObjectInfo, PageQuery
-from forebay.sources.listings.pages import PageError, check, seconds_of, size_of
+from forebay.sources.listings.pages import PageError, check, md5_of, seconds_of, size_of
 
 _FIELDS = "items(name,size,md5Hash,updated,contentType),prefixes,nextPageToken"
 
@@ -42,7 +40,7 @@ class GCSPage:
                 size_of(str(item["size"])) if "size" in item else None,
                 modified=seconds_of(item.get("updated")),
                 content_type=item.get("contentType"),
-                md5=_hexadecimal(item.get("md5Hash")),
+                md5=md5_of(item.get("md5Hash")),
             )
             for key, item in zip(self.keys, self._items, strict=True)
         ]
@@ -57,7 +55,7 @@ def query_string(query: PageQuery) -> str:
         parts["startOffset"] = query.start_after
     if query.token:
         parts["pageToken"] = query.token
-    return "&".join(f"{name}={quote(text, safe='')}" for name, text in parts.items())
+    return "&".join(f"{name}={quote(text, safe='', errors='surrogatepass')}" for name, text in parts.items())
 
 
 def parse_page(body: bytes, query: PageQuery) -> GCSPage:
@@ -71,10 +69,3 @@ def parse_page(body: bytes, query: PageQuery) -> GCSPage:
     except (ValueError, RecursionError):
         raise PageError("the listing is no valid JSON") from None
     return GCSPage(answer, query)
-
-
-def _hexadecimal(md5: object) -> str | None:
-    try:
-        return base64.b64decode(str(md5), validate=True).hex() if md5 else None
-    except (binascii.Error, ValueError):
-        return None

@@ -53,7 +53,7 @@ def list_in_order(
     Raises:
         SourceError: what ``ask`` raised; the listing makes no sense.
     """
-    root = f"{prefix.scheme}://{prefix.bucket}/"
+    root = prefix.root
     query = PageQuery(prefix.key, delimiter="" if recursive else "/")
     for _, page in walk([Start(prefix.redacted, ask, query)], in_flight=1):
         yield from objects_of(page, root, prefix.redacted)

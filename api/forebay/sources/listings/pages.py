@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -58,6 +60,14 @@ def seconds_of(text: object) -> float | None:
         zone = "+00:00" if text[-1] == "Z" else text[-6:]
         return datetime.fromisoformat(text[:19] + zone).timestamp()
     except (ValueError, OverflowError):
+        return None
+
+
+def md5_of(text: object) -> str | None:
+    """An MD5 in base64 as 32 hexadecimal digits; ``None`` for what is none."""
+    try:
+        return base64.b64decode(str(text), validate=True).hex() if text else None
+    except (binascii.Error, ValueError):
         return None
 
 

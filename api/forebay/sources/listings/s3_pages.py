@@ -89,7 +89,9 @@ def query_string(query: PageQuery) -> str:
             parts["continuation-token"] = query.token
         elif query.start_after:
             parts["start-after"] = query.start_after
-    return "&".join(f"{name}={quote(text, safe='~')}" for name, text in sorted(parts.items()))
+    return "&".join(
+        f"{name}={quote(text, safe='~', errors='surrogateescape')}" for name, text in sorted(parts.items())
+    )
 
 
 def parse_page(body: bytes, query: PageQuery) -> S3Page:
