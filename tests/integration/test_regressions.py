@@ -63,11 +63,11 @@ def test_a_partial_file_that_vanishes_is_fetched_again(
     uri = http_server.put("/a.bin", b"pixels")
     rename, lost = os.rename, []
 
-    def losing(source: str, target: str) -> None:
+    def losing(source: str, target: str, **options: Any) -> None:
         if not lost:
             lost.append(source)
             os.unlink(source)
-        rename(source, target)
+        rename(source, target, **options)
 
     monkeypatch.setattr(os, "rename", losing)
 
