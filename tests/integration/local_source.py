@@ -88,6 +88,9 @@ class LocalSource:
         """A ``file://`` URL, which never expires."""
         return "file://" + quote(os.path.abspath(uri.key))
 
+    def explain(self, uri: MediaURI) -> str:
+        return "no credentials; on this machine"
+
     def containers(self) -> Sequence[str]:
         """Raises `SourceError`: a local file system has no buckets."""
         raise SourceError("file://", "a local directory has no buckets")
