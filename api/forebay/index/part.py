@@ -6,7 +6,7 @@ from typing import Any
 
 from forebay.index.connection import Connection
 from forebay.index.keys import Keys
-from forebay.index.records import LockLostError, SessionLostError
+from forebay.index.records import IndexEmptiedError, LockLostError, SessionLostError
 
 
 class Part:
@@ -16,22 +16,24 @@ class Part:
         self._connection = connection
         self._keys = keys
 
-    def _script(self, name: str, keys: list[str], arguments: list[Any]) -> Any:
-        """Runs a script.
+    def _script(self, name: str, keys: list[str], arguments: list[Any], *, fenced: bool = False) -> Any:
+        """Runs a script; ``fenced`` as for `Connection.script`.
 
         Raises:
-            SessionLostError, LockLostError: the script refused for that reason.
+            SessionLostError, IndexEmptiedError, LockLostError: the script refused for that reason.
             IndexUnavailableError: Redis does not come back.
         """
         import redis  # Not needed by a process that only ever hits.
 
         try:
-            return self._connection.script(name, keys, arguments)
+            return self._connection.script(name, keys, arguments, fenced=fenced)
         except redis.ResponseError as error:
+            if str(error).startswith("EMPTIED"):
+                raise IndexEmptiedError from None
             if str(error).startswith("SESSION"):
-                raise SessionLostError(str(error)) from None
+                raise SessionLostError from None
             if str(error).startswith("LOCK"):
-                raise LockLostError(str(error)) from None
+                raise LockLostError from None
             raise
 
     def _by_expiry(self, key: str) -> list[tuple[str, float]]:
