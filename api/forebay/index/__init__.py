@@ -5,6 +5,7 @@ from forebay.index.records import (
     Claimed,
     Download,
     Entry,
+    IndexEmptiedError,
     LockLostError,
     SessionLostError,
     Space,
@@ -12,6 +13,7 @@ from forebay.index.records import (
     Totals,
     Victim,
     batches,
+    entry_value,
 )
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "Download",
     "Entry",
     "Index",
+    "IndexEmptiedError",
     "LockLostError",
     "SessionLostError",
     "Space",
@@ -26,4 +29,5 @@ __all__ = [
     "Totals",
     "Victim",
     "batches",
+    "entry_value",
 ]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 from forebay.index.part import Part
 from forebay.index.records import Claimed, Download, batches
+
+# A time of a fetch, in seconds since the epoch.
+_LATER_THAN_ANY = 1e18
 
 
 class Claims(Part):
@@ -24,23 +28,31 @@ class Claims(Part):
         ]
 
     def acquire(
-        self, session: str, wanted: Sequence[tuple[str, str]], *, always: bool = False
+        self,
+        session: str,
+        wanted: Sequence[tuple[str, str]],
+        *,
+        always: bool = False,
+        since: Sequence[float] = (),
     ) -> list[Claimed]:
         """Claims entries (each with a token of this session).
 
         Args:
             always: claim entries that are published, too: they will be replaced or removed.
+            since: for each entry, claim it although it is published if it was fetched, or checked, before
+                this time, in seconds since the epoch.
 
         Raises:
             SessionLostError: the session has been reaped.
         """
         k = self._keys
         results: list[Claimed] = []
-        for batch in batches(wanted):
+        limits = since or repeat(_LATER_THAN_ANY if always else 0.0)
+        for batch in batches((*pair, limit) for pair, limit in zip(wanted, limits, strict=False)):
             for answer in self._script(
                 "claim_acquire",
-                [k.entries, k.claims, k.sessions],
-                [session, "always" if always else "missing", *(part for pair in batch for part in pair)],
+                [k.entries, k.claims, k.sessions, k.meta],
+                [session, *(part for one in batch for part in one)],
             ):
                 kind, text = answer[0], answer[1:]
                 if kind == "+":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from forebay.index.part import Part
 from forebay.index.records import BATCH, Entry, StoredFile, Totals, batches
@@ -13,12 +14,15 @@ class Entries(Part):
     """The published entries of one volume."""
 
     def present(self, entries: Sequence[str], now: float | None = None) -> list[bool]:
-        """Which entries are published; those count as used ``now`` (seconds since the epoch)."""
+        """Which entries are published; those count as used ``now`` (seconds since the epoch).
+
+        One that is being evicted at this moment is not: its file may be gone already.
+        """
         k = self._keys
-        flags = ""
-        for batch in batches(entries):
-            keys = [k.entries, k.atime, k.atime_leased]
-            flags += self._script("entry_present", keys, [now or time.time(), *batch])
+        keys = [k.entries, k.atime, k.atime_leased, k.claims]
+        flags = "".join(
+            self._script("entry_present", keys, [now or time.time(), *batch]) for batch in batches(entries)
+        )
         return [flag == "1" for flag in flags]
 
     def values(self, entries: Sequence[str]) -> list[Entry | None]:
@@ -78,10 +82,25 @@ class Entries(Part):
             changed += self._script("entry_adopt", keys, [int(counted), token, *parts])
         return changed
 
+    def renew(self, entries: Iterable[tuple[str, str, str, str]]) -> int:
+        """Writes other values for entries whose files stay as they are, such as one with a new etag.
+
+        Args:
+            entries: each with the token of the caller's claim on it, the value that it must still have, and
+                the new value, whose size is the same.
+
+        Returns:
+            how many were renewed: those whose claim and value are still those.
+        """
+        return sum(
+            self._script("entry_renew", [self._keys.entries, self._keys.claims], [*chain(*batch)])
+            for batch in batches(entries)
+        )
+
     def forget(self, entries: Iterable[tuple[str, str]], token: str = "") -> int:
         """Drops entries (with the values that they must still have) whose files are gone."""
         k = self._keys
-        keys = [k.entries, k.atime, k.atime_leased, k.leased, k.claims, k.meta]
+        keys = [k.entries, k.atime, k.atime_leased, k.leased, k.claims, k.meta, k.owners, k.quotas]
         return sum(
             self._script("entry_forget", keys, [token, *(part for pair in batch for part in pair)])
             for batch in batches(entries)

@@ -1,11 +1,12 @@
 -- Drops entries whose files are gone.
 -- Preamble: totals
 -- KEYS  1 entries (hash)  2 atime (zset)  3 atime:leased (zset)  4 leased (hash)  5 claims (hash)
---       6 meta (hash)
+--       6 meta (hash)  7 owners (hash)  8 quotas (hash)
 -- ARGV  1 the token of the caller's own claims, or ""  2.. entry, value, entry …
 -- Returns how many were dropped. An entry that is claimed by another, or whose value is no longer
 -- the given one, is left alone.
 local keys = { entries = KEYS[1], atime = KEYS[2], atime_leased = KEYS[3], leased = KEYS[4] }
+keys.owners, keys.quotas = KEYS[7], KEYS[8]
 local removed = 0
 for i = 2, #ARGV, 2 do
   local entry, value = ARGV[i], ARGV[i + 1]

@@ -2,7 +2,8 @@
 
 The ledger is the truth about a job; messages are only hints that there is something to do. Samples
 that were cached already when the job was made are counted and not listed. The others are numbered
-from 0 and divided into messages: ``job:<id>:uris`` holds the URIs of each message as JSON,
+from 0 and divided into messages: ``job:<id>:uris`` holds the URIs of each message as JSON, in the place of a
+URI the URI and its checksum where a list gives one, until all samples of the message have ended well,
 ``job:<id>:states`` one character for each sample (``p`` pending, ``c`` cached, ``d`` downloaded,
 ``f`` failed), ``job:<id>:attempts`` how often each message was begun. Messages may be shorter than others
 where a job was made while its samples were listed; the numbers that they leave out are no samples.
@@ -12,16 +13,31 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from forebay.index.part import Part
-from forebay.index.records import BATCH, batches
+from forebay.index.records import BATCH, batches, json_object
 
+_WHOLE_NUMBERS = {
+    "total",
+    "present",
+    "cached",
+    "downloaded",
+    "failed",
+    "pending",
+    "bytes",
+    "message_size",
+}
+_TIMES = {"created", "updated", "finished", "listed"}
 _PARTS = ("", "uris", "states", "failures", "attempts")
 # The ledger of a job is written within seconds, however many samples it has.
 _WRITING_SECONDS = 3600.0
+
+
+Listed = str | list[str]
+"""A URI, or a URI and its checksum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +45,22 @@ class Message:
     """One message of a job.
 
     Attributes:
-        samples: number and URI of those that are still pending.
+        samples: number and URI of those that are still pending, and the checksum that each must have.
         attempts: how often the message has been begun, this time included.
-        update: whether what changed at its source is downloaded again.
+        update: which copies are compared with their sources, as `Freshness.text` says it; those that have
+            changed there are downloaded again.
         cancelled: whether the job has been cancelled.
+        parts: the bytes that are wanted of each object, as text; empty for all.
+        priority, quota: of the job, as they were given.
     """
 
-    samples: list[tuple[int, str]]
+    samples: list[tuple[int, str, str]]
     attempts: int
-    update: bool
+    update: str
     cancelled: bool
+    parts: str = ""
+    priority: str = ""
+    quota: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +80,50 @@ class MessageSummary:
     uri: str | None
 
 
+def sound_fields(fields: Mapping[str, str]) -> dict[str, str]:
+    """The fields of a job's record; none where a number among them is not one: then nothing can be told."""
+    try:
+        for name in _WHOLE_NUMBERS & fields.keys():
+            int(fields[name])
+        for name in _TIMES & fields.keys():
+            float(fields[name])
+    except ValueError:
+        return {}
+    return dict(fields)
+
+
+def _listed(text: str, count: int) -> list[tuple[str, str]]:
+    """URI and checksum of each sample of a message. One that is missing or broken is empty, and fails."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = []
+    pairs = [_pair(one) for one in found] if isinstance(found, list) else []
+    return pairs + [("", "")] * (count - len(pairs))
+
+
+def _pair(one: object) -> tuple[str, str]:
+    if isinstance(one, str):
+        return one, ""
+    match one:
+        case [str(uri), str(checksum)]:
+            return uri, checksum
+    return "", ""
+
+
+def _failure(text: str) -> dict[str, Any]:
+    """What was noted of a failed sample: URI, reason and attempts."""
+    found = json_object(text)
+    kinds = (("uri", str), ("reason", str), ("attempts", int))
+    if all(isinstance(found.get(name), kind) for name, kind in kinds):
+        return found
+    return {"uri": "", "reason": "what was noted of it in Redis cannot be read", "attempts": 0}
+
+
 class JobRecords(Part):
     """All jobs of one volume."""
 
-    def create(self, job: str, fields: dict[str, Any], samples: Sequence[str], message_size: int) -> None:
+    def create(self, job: str, fields: dict[str, Any], samples: Sequence[Listed], message_size: int) -> None:
         """Writes a job down.
 
         Args:
@@ -85,7 +147,7 @@ class JobRecords(Part):
             "hset", self._keys.job(job), mapping={"cached": 0, "failed": 0} | fields | counts | times
         )
 
-    def extend(self, job: str, samples: Sequence[str], *, total: int, present: int) -> int:
+    def extend(self, job: str, samples: Sequence[Listed], *, total: int, present: int) -> int:
         """Adds samples to a job that is still being listed. One process does that, one call at a time.
 
         Args:
@@ -109,7 +171,7 @@ class JobRecords(Part):
         """Ends the listing of a job: no more samples follow."""
         self._script("job_seal", [self._keys.job(job)], [time.time()])
 
-    def _write_uris(self, job: str, first: int, samples: Sequence[str], message_size: int) -> None:
+    def _write_uris(self, job: str, first: int, samples: Sequence[Listed], message_size: int) -> None:
         """Writes the URIs of messages, of which the first has the number ``first``."""
         numbered = enumerate(batches(samples, message_size), first)
         for batch in batches(numbered, max(1, BATCH // message_size)):
@@ -117,8 +179,8 @@ class JobRecords(Part):
             self._connection.command("hset", self._keys.job(job, "uris"), mapping=messages)
 
     def read(self, job: str) -> dict[str, str]:
-        """A job's fields; empty when there is no such job."""
-        return dict(self._connection.command("hgetall", self._keys.job(job)))
+        """A job's fields; empty when there is no such job, or its record is not one that we write."""
+        return sound_fields(self._connection.command("hgetall", self._keys.job(job)))
 
     def write(self, job: str, **fields: Any) -> None:
         """Sets fields of a job that exists."""
@@ -129,14 +191,14 @@ class JobRecords(Part):
         keys = [self._keys.job(job), *(self._keys.job(job, part) for part in ("uris", "states", "attempts"))]
         size, *found = self._script("job_begin", keys, [message])
         if not size:
-            return Message([], 0, False, cancelled=True)
-        text, states, attempts, update, cancelled = found
+            return Message([], 0, "", cancelled=True)
+        text, states, attempts, update, cancelled, parts, priority, quota = found
         samples = [
-            (message * size + offset, uri)
-            for offset, (uri, state) in enumerate(zip(json.loads(text or "[]"), states, strict=False))
+            (message * size + offset, *listed)
+            for offset, (listed, state) in enumerate(zip(_listed(text, len(states)), states, strict=False))
             if state == "p"
         ]
-        return Message(samples, int(attempts), update == "1", bool(cancelled))
+        return Message(samples, int(attempts), update, bool(cancelled), parts, priority, quota)
 
     def cancelled(self, job: str) -> bool:
         """Whether a job has been cancelled, or forgotten."""
@@ -163,7 +225,8 @@ class JobRecords(Part):
         Returns:
             how many samples are still pending; -1 when there is no such job.
         """
-        keys = [self._keys.job(job), self._keys.job(job, "states"), self._keys.job(job, "failures")]
+        parts = ("", "states", "failures", "uris")
+        keys = [self._keys.job(job, part) if part else self._keys.job(job) for part in parts]
         pending = -1
         for batch in batches(outcomes):
             arguments = [part for outcome in batch for part in outcome]
@@ -175,7 +238,7 @@ class JobRecords(Part):
         key, found, cursor = self._keys.job(job, "failures"), {}, 0
         while True:
             cursor, page = self._connection.command("hscan", key, cursor, count=BATCH)
-            found.update({int(number): json.loads(text) for number, text in page.items()})
+            found.update({int(n): _failure(text) for n, text in page.items() if n.isdecimal()})
             if not cursor:
                 return sorted(found.items())
 
@@ -190,13 +253,17 @@ class JobRecords(Part):
             self._connection.command("delete", self._keys.job(job, "attempts"))
         return again
 
-    def pending_messages(self, job: str, first: int = 0) -> list[int]:
-        """The messages that have pending samples, from the message ``first`` on."""
+    def pending_messages(self, job: str, first: int = 0, most: int | None = None) -> list[int]:
+        """The messages that have pending samples, from the message ``first`` on.
+
+        Args:
+            most: with so many found, it is not looked for more; by default for all.
+        """
         size = int(self._connection.command("hget", self._keys.job(job), "message_size") or 1)
         messages: list[int] = []
         at, step = first * size, size * max(1, 50_000 // size)
-        while states := self._connection.command(
-            "getrange", self._keys.job(job, "states"), at, at + step - 1
+        while (most is None or len(messages) < most) and (
+            states := self._connection.command("getrange", self._keys.job(job, "states"), at, at + step - 1)
         ):
             messages += [
                 (at + offset) // size
@@ -219,9 +286,9 @@ class JobRecords(Part):
             # The URIs of larger messages are not read only to be counted.
             alone = [str(number) for number, count in zip(batch, pending, strict=True) if count == 1]
             texts = self._connection.command("hmget", uris, alone) if alone else []
-            lists = {int(number): json.loads(text) for number, text in zip(alone, texts, strict=True) if text}
+            lists = {int(n): _listed(text, size) for n, text in zip(alone, texts, strict=True) if text}
             for at, number in enumerate(batch):
-                uri = lists[number][states[at].index("p")] if number in lists else None
+                uri = lists[number][states[at].index("p")][0] if number in lists else None
                 yield MessageSummary(number, pending[at], int(begun[at] or 0), uri)
 
     def all(self) -> list[str]:

@@ -24,6 +24,9 @@ class Keys:
     ``claims``          hash   entry -> token of the process that downloads, or evicts, it
     ``sessions``        zset   session (a process that claims and reserves) -> expiry
     ``reserved``        hash   session -> reserved bytes
+    ``shares``          hash   what is shared and session -> ``limit|demand|granted``, each of a second
+    ``owners``          hash   entry -> ``size|label`` of the quota that it counts on
+    ``quotas``          hash   ``limit|label`` and ``used|label``, in bytes
     ``evictor``         string the eviction lock
     ``maintenance``     string the lock of the maintenance
     ``upkeep``          string the lock of the worker that looks for lost messages
@@ -33,6 +36,11 @@ class Keys:
     ``counters``        hash   counter and source -> total of what all processes counted
     ``counters:sources`` set   the sources that counters tell apart
     ``counters:recent`` hash   what was downloaded within the last minute, in slots of 5 seconds
+    ``schedules``       hash   standing prefetch -> what it is, as JSON
+    ``schedules:due``   zset   standing prefetch -> when it runs next; without those that are paused
+    ``schedules:paused`` set   the standing prefetches that are paused
+    ``schedules:runs``  hash   standing prefetch -> its last run, as JSON
+    ``schedules:clock`` string the lock of the worker that begins their runs
     ``job:<id>``        hash   a job's options and counts
     ``job:<id>:…``             its samples: ``uris``, ``states``, ``attempts``, ``failures``
     =================== ====== ====================================================================
@@ -49,12 +57,20 @@ class Keys:
         self.claims = self.prefix + "claims"
         self.sessions = self.prefix + "sessions"
         self.reserved = self.prefix + "reserved"
+        self.shares = self.prefix + "shares"
+        self.owners = self.prefix + "owners"
+        self.quotas = self.prefix + "quotas"
         self.evictor = self.prefix + "evictor"
         self.maintenance = self.prefix + "maintenance"
         self.upkeep = self.prefix + "upkeep"
         self.recovery = self.prefix + "recovery"
         self.workers = self.prefix + "workers"
         self.jobs = self.prefix + "jobs"
+        self.schedules = self.prefix + "schedules"
+        self.schedules_due = self.prefix + "schedules:due"
+        self.schedules_paused = self.prefix + "schedules:paused"
+        self.schedule_runs = self.prefix + "schedules:runs"
+        self.schedule_clock = self.prefix + "schedules:clock"
         self.counters = self.prefix + "counters"
         self.counted_sources = self.prefix + "counters:sources"
         self.counted_lately = self.prefix + "counters:recent"

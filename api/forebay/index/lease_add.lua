@@ -1,8 +1,13 @@
 -- Adds entries to a lease. Leased entries move out of the set that the evictor looks at.
+-- Preamble: totals
 -- KEYS  1 leases (zset)  2 lease:<id> (set)  3 leased (hash)  4 atime (zset)  5 atime:leased (zset)
 --       6 entries (hash)  7 claims (hash)  8 meta (hash)
 -- ARGV  1 lease  2 time to live, seconds  3.. entries
 -- Returns the entries that an evictor has chosen already: they will be gone in a moment.
+-- Error EMPTIED when Redis has lost the index, and with it the claims of evictors.
+if redis.call('HEXISTS', KEYS[8], 'run_id') == 0 then
+  return redis.error_reply('EMPTIED by Redis: what lies on the volume must be counted')
+end
 local time = redis.call('TIME')
 redis.call('ZADD', KEYS[1], 'GT', tonumber(time[1]) + tonumber(ARGV[2]), ARGV[1])
 local bytes, leaving = 0, {}
@@ -13,7 +18,7 @@ for i = 3, #ARGV do
     if atime then
       redis.call('ZREM', KEYS[4], entry)
       redis.call('ZADD', KEYS[5], atime, entry)
-      bytes = bytes + tonumber(string.match(redis.call('HGET', KEYS[6], entry), '^%d+'))
+      bytes = bytes + size_of(redis.call('HGET', KEYS[6], entry) or '')
     end
   end
   local holder = redis.call('HGET', KEYS[7], entry)

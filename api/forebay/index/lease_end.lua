@@ -1,4 +1,5 @@
 -- Takes a number of entries out of a lease, and ends the lease with its last entry.
+-- Preamble: totals
 -- KEYS  1 leases (zset)  2 lease:<id> (set)  3 leased (hash)  4 atime (zset)  5 atime:leased (zset)
 --       6 entries (hash)  7 meta (hash)
 -- ARGV  1 lease  2 entries at most  3 "1" to end it only if it has expired
@@ -15,7 +16,7 @@ for _, entry in ipairs(redis.call('SPOP', KEYS[2], ARGV[2])) do
     if atime then
       redis.call('ZREM', KEYS[5], entry)
       redis.call('ZADD', KEYS[4], atime, entry)
-      bytes = bytes + tonumber(string.match(redis.call('HGET', KEYS[6], entry), '^%d+'))
+      bytes = bytes + size_of(redis.call('HGET', KEYS[6], entry) or '')
     end
   end
 end

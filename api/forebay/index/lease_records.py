@@ -35,6 +35,14 @@ class Leases(Part):
             for count in self._connection.command("hmget", self._keys.leased, batch)
         ]
 
+    def of(self, entry: str) -> list[str]:
+        """The names of the leases that keep an entry."""
+        if self.kept([entry]) == [False]:
+            return []
+        names = [name for name, _ in self._by_expiry(self._keys.leases)]
+        found = self._connection.pipeline(*(("sismember", self._keys.lease(name), entry) for name in names))
+        return [name for name, is_member in zip(names, found, strict=True) if is_member]
+
     def all(self) -> list[tuple[str, float, int]]:
         """All leases: name, seconds until expiry (negative: expired), number of entries."""
         found = self._by_expiry(self._keys.leases)

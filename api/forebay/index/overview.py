@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
+from forebay.index.job_records import sound_fields
 from forebay.index.part import Part
-from forebay.index.registry import KEY, VolumeRecord
+from forebay.index.registry import VolumeRecord
 from forebay.index.workers import Worker
 
 
@@ -34,15 +34,14 @@ class Overview:
 class Overviews(Part):
     """Takes overviews of one volume, in two round trips."""
 
-    def take(self, volume: str) -> Overview:
+    def take(self, record: VolumeRecord | None) -> Overview:
         """The overview now.
 
         Args:
-            volume: the volume's name.
+            record: the last announcement of the volume.
         """
         k = self._keys
-        record, sessions, leases, claims, workers, jobs, (seconds, _) = self._connection.pipeline(
-            ("hget", KEY, volume),
+        sessions, leases, claims, workers, jobs, (seconds, _) = self._connection.pipeline(
             ("zrange", k.sessions, 0, -1, False, True),
             ("zrange", k.leases, 0, -1, False, True),
             ("hlen", k.claims),
@@ -51,12 +50,14 @@ class Overviews(Part):
             ("time",),
         )
         found = self._connection.pipeline(*(("hgetall", k.job(job)) for job in jobs)) if jobs else []
-        fields = {job: values for job, values in zip(jobs, found, strict=True) if "created" in values}
+        fields = {job: sound_fields(values) for job, values in zip(jobs, found, strict=True)}
+        fields = {job: values for job, values in fields.items() if "created" in values}
+        reports = (Worker.parse(text) for _, text in sorted(workers.items()))
         return Overview(
-            record=VolumeRecord(**json.loads(record)) if record else None,
+            record=record,
             sessions=sum(expiry > seconds for _, expiry in sessions),
             leases=sum(expiry > seconds for _, expiry in leases),
             claims=int(claims),
-            workers=[Worker(**json.loads(text)) for _, text in sorted(workers.items())],
+            workers=[worker for worker in reports if worker is not None],
             jobs=fields,
         )

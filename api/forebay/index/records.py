@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+from forebay.errors import ForebayError
+from forebay.uri import redact
 
 # A batch keeps the server busy for a millisecond or two.
 BATCH = 500
 _T = TypeVar("_T")
+_ENTRY = re.compile(r"([0-9]{1,15})\|([^|]*)\|([0-9]{1,18})(?:\|(.*))?\Z", re.DOTALL)
 
 
-class SessionLostError(Exception):
+class SessionLostError(ForebayError):
     """The session of this process was reaped: its claims and reservations are gone."""
 
+    def __init__(
+        self,
+        message: str = "Redis has forgotten this process, which was paused for longer than "
+        "FIFTYONE_MEDIA_CACHE_CLAIM_TTL_SECONDS, or Redis lost its data: try again",
+    ) -> None:
+        super().__init__(message)
 
-class LockLostError(Exception):
+
+class IndexEmptiedError(SessionLostError):
+    """Redis has lost the index: nothing may be written before what lies on the volume is counted again."""
+
+
+class LockLostError(ForebayError):
     """A lock ran out, and another process holds it now."""
+
+    def __init__(
+        self,
+        message: str = "this process was paused for so long that another one has taken over: try again",
+    ) -> None:
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +50,7 @@ class Entry:
     Attributes:
         size: bytes.
         etag: as the source gave it, or empty.
-        fetched: when it was downloaded, in seconds since the epoch.
+        fetched: when it was downloaded, or found to be current at its source, in seconds since the epoch.
         uri: its URI without secrets, kept only where it cannot be told from the entry's name.
     """
 
@@ -38,14 +61,25 @@ class Entry:
 
     @classmethod
     def parse(cls, value: str) -> Entry:
-        """The entry that `format` has written as ``value``."""
-        size, etag, fetched, *uri = value.split("|", 3)
-        return cls(int(size), etag, int(fetched), uri[0] if uri else "")
+        """The entry that `format` has written as ``value``.
+
+        Where something else has written it, the entry has 0 bytes. The next sweep sees that its file has not,
+        removes it, and the object is downloaded again.
+        """
+        match = _ENTRY.match(value)
+        if match is None:
+            return cls(0)
+        return cls(int(match[1]), match[2], int(match[3]), redact(match[4] or ""))
 
     def format(self) -> str:
         """The entry as Redis keeps it: ``size|etag|fetched``, and ``|uri`` where there is one."""
-        value = f"{self.size}|{self.etag.replace('|', '%7c')}|{self.fetched}"
-        return f"{value}|{self.uri}" if self.uri else value
+        return entry_value(self.size, self.etag, self.fetched, self.uri)
+
+
+def entry_value(size: int, etag: str, fetched: int, uri: str = "") -> str:
+    """An entry as Redis keeps it; see `Entry`."""
+    value = f"{size}|{etag.replace('|', '%7c')}|{fetched}"
+    return f"{value}|{uri}" if uri else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +99,7 @@ class StoredFile:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """The answer to a claim. Either ``granted`` is true, or one of ``value`` and ``holder`` says why not.
 
     Attributes:
@@ -82,8 +115,7 @@ class Claimed:
     holder_alive: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Download:
+class Download(NamedTuple):
     """A download that is complete, and whose file is in its place.
 
     Attributes:
@@ -131,6 +163,15 @@ class Victim:
     entry: str
     atime: float
     size: int
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The object that a text in Redis holds as JSON; an empty one where it holds none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def batches(items: Iterable[_T], size: int = BATCH) -> Iterator[list[_T]]:

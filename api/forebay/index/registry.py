@@ -1,21 +1,20 @@
 """The volumes of a Redis: each says now and then where it is, and that a process uses it.
 
-The one key that belongs to no volume is the hash ``forebay:volumes``: name -> the volume's record as JSON.
+The one key that belongs to no volume is the hash ``forebay:volumes``: name -> the volume's record as JSON. In
+a cluster it has a slot, and a connection, of its own.
 Nothing that must be right rests on it.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from dataclasses import asdict, dataclass
 
 from forebay.index.connection import Connection
+from forebay.index.records import json_object
 from forebay.processes import host_name
-
-log = logging.getLogger(__name__)
 
 KEY = "forebay:volumes"
 # Every process with a session announces its volume every few seconds.
@@ -40,6 +39,18 @@ class VolumeRecord:
     limit: int
     seen: float
 
+    @classmethod
+    def parse(cls, text: str) -> VolumeRecord | None:
+        """The record that a text in Redis holds as JSON; ``None`` where it holds none."""
+        found = json_object(text)
+        try:
+            name, host, directory = (str(found[key]) for key in ("name", "host", "directory"))
+            if not os.path.isabs(directory) or os.path.normpath(directory) != directory:
+                return None
+            return cls(name, host, directory, int(found["limit"]), float(found["seen"]))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return None
+
     @property
     def place(self) -> str:
         """Where it is, as ``host:directory``."""
@@ -59,7 +70,7 @@ class VolumeRegistry:
     """The volumes that one Redis knows."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._connection = connection.of(KEY)
 
     def announce(self, name: str, cache_dir: str, limit: int) -> None:
         """Records that a process of this machine uses a volume.
@@ -67,24 +78,19 @@ class VolumeRegistry:
         Args:
             limit: the maximum size of the cache, in bytes; -1 for no limit.
         """
-        import redis  # Not needed by a process that only ever hits.
-
         record = VolumeRecord(name, host_name(), os.path.realpath(cache_dir), limit, time.time())
-        try:
-            self._connection.command("hset", KEY, name, json.dumps(asdict(record)))
-        except redis.ResponseError as error:
-            # On a cluster the key may lie on another node.
-            log.debug("volume %r could not be announced: %s", name, error)
+        self._connection.command("hset", KEY, name, json.dumps(asdict(record)))
 
     def all(self) -> list[VolumeRecord]:
         """Every volume that was announced, and not forgotten, by name."""
         found = self._connection.command("hgetall", KEY)
-        return sorted((VolumeRecord(**json.loads(text)) for text in found.values()), key=lambda one: one.name)
+        records = (VolumeRecord.parse(text) for text in found.values())
+        return sorted((one for one in records if one is not None), key=lambda one: one.name)
 
     def find(self, name: str) -> VolumeRecord | None:
         """The record of a volume."""
         text = self._connection.command("hget", KEY, name)
-        return VolumeRecord(**json.loads(text)) if text else None
+        return VolumeRecord.parse(text) if text else None
 
     def forget(self, name: str) -> bool:
         """Removes a volume's record; false when there was none."""

@@ -17,11 +17,13 @@ class Reservations(Part):
 
         Raises:
             SessionLostError: the session has been reaped.
+            IndexEmptiedError: another server serves the index now, and may have lost reservations.
         """
         k = self._keys
         answer = self._script(
             "reserve",
             [k.meta, k.reserved, k.sessions],
             [session, min_size, max_size, -1 if limit is None else limit],
+            fenced=True,
         )
         return Space(*map(int, answer))

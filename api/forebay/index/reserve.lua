@@ -2,8 +2,14 @@
 -- sending the same request again after a lost answer changes nothing.
 -- KEYS  1 meta (hash)  2 reserved (hash)  3 sessions (zset)
 -- ARGV  1 session  2 minimum bytes  3 maximum bytes  4 the cache's limit, bytes; -1 for none
+--       5 start of the server, or "" where no other can take its place
 -- Returns {granted bytes in all or -1, published, reserved by all, not indexed yet, leased}.
--- Error SESSION when the session has been reaped.
+-- Error SESSION when the session has been reaped; error EMPTIED when Redis has lost the index, or another server
+-- has taken its place: it may lack the last reservations.
+local counted = redis.call('HGET', KEYS[1], 'run_id')
+if not counted or (ARGV[5] ~= '' and counted ~= ARGV[5]) then
+  return redis.error_reply('EMPTIED by Redis: what lies on the volume must be counted')
+end
 if not redis.call('ZSCORE', KEYS[3], ARGV[1]) then
   return redis.error_reply('SESSION has been reaped')
 end

@@ -8,13 +8,22 @@ from forebay.index.part import Part
 class Sessions(Part):
     """The sessions of one volume."""
 
-    def begin(self, session: str, ttl: float) -> None:
-        """Begins a session that lives for ``ttl`` seconds after each `extend`."""
-        self._script("session_extend", [self._keys.sessions], [session, ttl, 1])
+    def begin(self, session: str, ttl: float, run_id: str) -> None:
+        """Begins a session that lives for ``ttl`` seconds after each `extend`.
+
+        Args:
+            run_id: the start of Redis for which the volume's files were counted.
+
+        Raises:
+            IndexEmptiedError: they were not counted since that start.
+        """
+        self._script("session_extend", [self._keys.sessions, self._keys.meta], [session, ttl, run_id])
 
     def extend(self, session: str, ttl: float) -> bool:
         """Lets a session expire ``ttl`` seconds from now; false when it has been reaped."""
-        return bool(self._script("session_extend", [self._keys.sessions], [session, ttl, 0]))
+        return bool(
+            self._script("session_extend", [self._keys.sessions, self._keys.meta], [session, ttl, ""])
+        )
 
     def all(self) -> list[tuple[str, float]]:
         """All sessions, with the seconds until they expire (negative: they have)."""
@@ -28,6 +37,17 @@ class Sessions(Part):
             ("hvals", self._keys.claims),
         )
         return {*expiries, *reserved, *(token.rpartition(".")[0] for token in claims)}
+
+    def close(self, session: str, *, is_gone: bool) -> bool:
+        """Closes a session whose time is over: from now on it cannot be extended.
+
+        Args:
+            is_gone: whether its process is known to be gone; then its time does not matter.
+
+        Returns:
+            false when it lives.
+        """
+        return bool(self._script("session_close", [self._keys.sessions], [session, int(is_gone)]))
 
     def reap(self, session: str) -> int:
         """Ends a session whose claims have been cleaned up; returns the bytes that became free."""

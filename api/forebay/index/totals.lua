@@ -2,9 +2,24 @@
 -- A script names its keys in a table (entries, atime, atime_leased, leased) and ends with save_totals.
 local change = { published = 0, count = 0, leased = 0, reserved = 0 }
 
--- The size in bytes that the value of an entry begins with.
+-- The size in bytes that the value of an entry begins with; 0 for a value that no script of ours has written.
 local function size_of(value)
-  return tonumber(string.match(value, '^%d+'))
+  local digits = string.match(value, '^(%d+)|')
+  return digits and #digits <= 15 and tonumber(digits) or 0
+end
+
+-- Takes dropped entries off the quotas that they counted on; does nothing in a volume without quotas.
+local function disown(keys, entries)
+  if not keys.owners or redis.call('EXISTS', keys.owners) == 0 then
+    return
+  end
+  for i, owner in ipairs(redis.call('HMGET', keys.owners, unpack(entries))) do
+    local size, label = string.match(owner or '', '^(%d+)|(.*)$')
+    if label then
+      redis.call('HINCRBY', keys.quotas, 'used|' .. label, '-' .. size)
+      redis.call('HDEL', keys.owners, entries[i])
+    end
+  end
 end
 
 -- Writes an entry; returns the value that it replaces, or false.
@@ -39,7 +54,33 @@ local function drop_entry(keys, entry)
   end
   change.published = change.published - size
   change.count = change.count - 1
+  disown(keys, { entry })
   return size
+end
+
+-- Removes several entries, each named once, in few calls; returns their bytes.
+local function drop_entries(keys, entries)
+  local freed = 0
+  if #entries == 0 then
+    return freed
+  end
+  local values = redis.call('HMGET', keys.entries, unpack(entries))
+  redis.call('HDEL', keys.entries, unpack(entries))
+  redis.call('ZREM', keys.atime, unpack(entries))
+  local leased = redis.call('EXISTS', keys.atime_leased) == 1
+  for i, entry in ipairs(entries) do
+    if values[i] then
+      local size = size_of(values[i])
+      if leased and redis.call('ZREM', keys.atime_leased, entry) == 1 then
+        change.leased = change.leased - size
+      end
+      freed = freed + size
+      change.count = change.count - 1
+    end
+  end
+  change.published = change.published - freed
+  disown(keys, entries)
+  return freed
 end
 
 local function save_totals(meta)

@@ -29,10 +29,13 @@ class Victims(Part):
 
         Raises:
             LockLostError: the eviction lock is not the token's.
+            SessionLostError: the session of the token has been reaped.
         """
         k = self._keys
         in_grace, claimed, *rest = self._script(
-            "evict_select", [k.atime, k.claims, k.entries, k.evictor], [token, newest, wanted, max_entries]
+            "evict_select",
+            [k.atime, k.claims, k.entries, k.evictor, k.sessions],
+            [token, newest, wanted, max_entries],
         )
         victims = [Victim(rest[i], float(rest[i + 1]), int(rest[i + 2])) for i in range(0, len(rest), 3)]
         return victims, float(in_grace) if in_grace else None, int(claimed)
@@ -47,7 +50,7 @@ class Victims(Part):
             the bytes that became free.
         """
         k = self._keys
-        keys = [k.entries, k.atime, k.atime_leased, k.leased, k.claims, k.meta]
+        keys = [k.entries, k.atime, k.atime_leased, k.leased, k.claims, k.meta, k.owners, k.quotas]
         return sum(
             self._script("evict_commit", keys, [token, *(part for pair in batch for part in pair)])
             for batch in batches(verdicts)

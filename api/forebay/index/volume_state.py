@@ -56,22 +56,53 @@ class VolumeState(Part):
         run_id = self._connection.command("hget", self._keys.meta, "run_id")
         return None if run_id is None else str(run_id)
 
-    def recovered(self, run_id: str, unindexed: int) -> None:
-        """Records that the files were counted, and how many of their bytes the index does not know."""
-        state = {"unindexed": unindexed, "run_id": run_id, "swept": int(not unindexed)}
-        self._connection.command("hset", self._keys.meta, mapping=state)
+    def recovered(self, run_id: str, lock: str, token: str, found: int) -> bool:
+        """Records that the files were counted; every session ends, and sessions can begin again.
+
+        Args:
+            run_id: the start of Redis.
+            lock, token: the recovery lock, and who holds it.
+            found: bytes of the files on the volume.
+
+        Returns:
+            false where another process holds the lock by now, or has recovered the volume.
+        """
+        k = self._keys
+        keys = [k.meta, lock, k.entries, k.atime, k.atime_leased, k.sessions, k.reserved]
+        return bool(self._script("recovery_end", keys, [token, run_id, found]))
+
+    def is_whole(self, run_id: str) -> bool:
+        """Whether Redis has all of the index, as far as can be told at once, and was not started anew.
+
+        Args:
+            run_id: the start of Redis.
+        """
+        k = self._keys
+        return bool(self._script("is_whole", [k.meta, k.entries, k.atime, k.atime_leased], [run_id]))
 
     def forget_recovery(self) -> None:
-        """Has the next process that opens the volume count its files again."""
+        """Has the files counted again, by the next process that asks or is refused a session."""
         self._connection.command("hdel", self._keys.meta, "run_id")
 
     def is_complete(self) -> bool:
         """Whether no file is waiting to be added to the index."""
         return str(self._connection.command("hget", self._keys.meta, "swept")) == "1"
 
-    def completed(self, unindexed: int) -> None:
-        """Records that all files were added to the index, and the bytes of those that are not the cache's."""
-        self._connection.command("hset", self._keys.meta, mapping={"unindexed": unindexed, "swept": 1})
+    def recovery(self) -> str:
+        """What tells the last recovery from others; empty before the first."""
+        return str(self._connection.command("hget", self._keys.meta, "recovery") or "")
+
+    def completed(self, recovery: str, foreign: int) -> bool:
+        """Records that all files were added to the index.
+
+        Args:
+            recovery: the last one before they were looked at.
+            foreign: bytes of files that are not the cache's.
+
+        Returns:
+            false when Redis has lost its data since; then nothing is recorded.
+        """
+        return bool(self._script("sweep_end", [self._keys.meta], [recovery, foreign]))
 
     def upkeep(self) -> Upkeep:
         """When the maintenance was done last."""

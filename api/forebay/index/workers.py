@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
 from dataclasses import dataclass
 
 from forebay.index.part import Part
+from forebay.index.records import json_object
 from forebay.processes import is_identity_alive
 
 # A worker says that it lives every 5 seconds.
@@ -44,9 +43,23 @@ class Worker:
     @property
     def ended(self) -> bool:
         """Whether its process is known to have ended; False also where this process cannot tell."""
-        with contextlib.suppress(ValueError):
-            return not is_identity_alive(self.process)
-        return False
+        return not is_identity_alive(self.process)
+
+    @classmethod
+    def parse(cls, text: str) -> Worker | None:
+        """The worker that a record in Redis describes; ``None`` where it does not."""
+        found = json_object(text)
+        try:
+            return cls(
+                str(found["name"]),
+                int(found["concurrency"]),
+                float(found["seen"]),
+                float(found["progress"]),
+                int(found.get("done", 0)),
+                str(found.get("process", "")),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return None
 
 
 class Workers(Part):
@@ -55,7 +68,8 @@ class Workers(Part):
     def all(self) -> list[Worker]:
         """Workers that are alive, and those that ended lately without a clean stop; by name."""
         found = self._connection.command("hgetall", self._keys.workers)
-        return sorted((Worker(**json.loads(text)) for text in found.values()), key=lambda worker: worker.name)
+        workers = (Worker.parse(text) for text in found.values())
+        return sorted((one for one in workers if one is not None), key=lambda worker: worker.name)
 
     def alive(self) -> list[Worker]:
         """Workers that are alive, by name."""
