@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -15,6 +16,7 @@ from forebay.cache import MediaCache
 from forebay.errors import CacheFullError
 from forebay.fetch.outcome import SampleOutcome
 from forebay.uri import entry_of
+from forebay.volume.beneath import Beneath
 from forebay.volume.leases import end_expired_leases
 from tests.caches import MakeCache
 from tests.servers.embedded import eventually
@@ -80,7 +82,8 @@ def test_directories_that_are_pruned_while_they_are_made_are_made_again(
     make, pruned = os.mkdir, []
 
     def make_in_what_was_pruned(path: str, *arguments: Any, **keywords: Any) -> None:
-        parent = os.path.dirname(path)
+        above = keywords.get("dir_fd")
+        parent = os.path.dirname(path) if above is None else os.readlink(f"/proc/self/fd/{above}")
         if len(pruned) < 20 and parent.rpartition("/")[2] in {"a", "b", "c"} and not os.listdir(parent):
             os.rmdir(parent)
             pruned.append(parent)
@@ -213,15 +216,20 @@ def test_evict_frees_what_it_is_asked_for_oldest_first(full: tuple[MediaCache, l
 
 def unremovable(monkeypatch: pytest.MonkeyPatch, cache: MediaCache, uris: list[str]) -> None:
     """Has the system refuse to remove the files of these, as those of another user."""
-    unlink = os.unlink
     paths = {cache.engine.files.layout().path(entry_of(uri)) for uri in uris}
 
-    def refusing(path: Any, **options: Any) -> None:
-        if path in paths:
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
-        unlink(path, **options)
+    def refuse(name: str) -> None:
+        real = getattr(Beneath, name)
 
-    monkeypatch.setattr(os, "unlink", refusing)
+        def refusing(beneath: Beneath, path: str, *arguments: str) -> None:
+            if path in paths:
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+            real(beneath, path, *arguments)
+
+        monkeypatch.setattr(Beneath, name, refusing)
+
+    refuse("unlink")
+    refuse("take_out")
 
 
 def test_what_cannot_be_removed_does_not_keep_the_others(
@@ -290,3 +298,34 @@ def test_nothing_but_copies_of_remote_objects_is_removed(full: tuple[MediaCache,
     assert beside.read_text() == "mine, too"
     # What is not ours still takes room.
     assert cache.engine.open_index().entries.totals().unindexed == 4
+
+
+def test_a_removal_leaves_no_directory_open(full: tuple[MediaCache, list[str]]) -> None:
+    cache, _ = full
+    open_before = len(os.listdir("/proc/self/fd"))
+
+    with cache.engine.files.beneath.visiting():
+        for number in range(200):
+            with contextlib.suppress(OSError):
+                cache.engine.files.beneath.status(f"{cache.config.cache_dir}/media/{number}/a")
+        for number in range(100):
+            (Path(cache.config.cache_dir) / "media" / f"d{number}").mkdir()
+            cache.engine.files.beneath.is_file(f"{cache.config.cache_dir}/media/d{number}/a")
+        # no more than a few at a time
+        assert len(os.listdir("/proc/self/fd")) <= open_before + 64
+    cache.evict(0)
+
+    assert len(os.listdir("/proc/self/fd")) <= open_before
+
+
+def test_a_file_at_the_other_place_of_an_entry_goes_too(full: tuple[MediaCache, list[str]]) -> None:
+    cache, uris = full
+    layout, entry = cache.engine.files.layout(), entry_of(uris[0])
+    other = Path(layout.alternate_path(entry))
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"x" * 1000)
+
+    cache.clear(uris[:1])
+
+    assert not other.exists()
+    assert not Path(layout.path(entry)).exists()

@@ -35,6 +35,24 @@ def downloads(server: HTTPServer) -> int:
     return sum(1 for request in server.requests if request.method == "GET")
 
 
+def test_processes_that_start_together_on_a_new_volume_do_not_stop_one_another(
+    make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a process that looks at the disk, whose index another process recovers meanwhile
+    first, second = make_cache(), make_cache()
+    replace, at_the_same_time = os.replace, iter([second.engine.open_index])
+
+    def late(source: str, place: str) -> None:
+        for open_index in at_the_same_time:
+            open_index()
+        replace(source, place)
+
+    monkeypatch.setattr("forebay.volume.disk.os.replace", late)
+
+    # then both can write
+    assert first.engine.open_index().entries.totals() == second.engine.open_index().entries.totals()
+
+
 class TestRedisStartedEmpty:
     def test_what_lies_on_the_volume_is_served_and_not_downloaded_again(
         self, make_cache: MakeCache, valkey: Valkey, http_server: HTTPServer, uris: list[str], settings: dict
@@ -211,3 +229,92 @@ def test_maintenance_is_done_by_one_process_at_a_time(make_cache: MakeCache, set
         assert not second.open_maintenance().run()
 
     assert second.open_maintenance().run()
+
+
+def test_a_session_is_not_extended_while_it_is_cleaned_up_after(
+    make_cache: MakeCache,
+    http_server: HTTPServer,
+    uris: list[str],
+    settings: dict,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a process that was paused for longer than its session lasts
+    late, cache = make_cache(**settings), make_cache(**settings)
+    session = late.engine.open_session()
+    [(token, _)] = session.claim([entry_of(uris[0])])
+    index, recovery = cache.engine.open_index(), cache.engine._open().recovery
+    index.connection.command("zadd", index.keys.sessions, {session.id: 1.0}, xx=True)
+    reap = index.sessions.reap
+
+    # when it goes on, and sends a heartbeat, at the moment at which its partial files have been removed
+    def reap_later(session_id: str) -> int:
+        session.extend()
+        return reap(session_id)
+
+    monkeypatch.setattr(index.sessions, "reap", reap_later)
+    recovery.reap_ended()
+
+    # then its claim is void, as its reservation is
+    assert not session.owns(token)
+    assert late.local_path(uris[0])
+
+
+class TestASweepIsNotOver:
+    """What it has not taken into the index stays counted, or other files would take its space."""
+
+    def unknown_files(self, cache: MediaCache, uris: list[str]) -> None:
+        layout = cache.engine.files.layout()
+        for uri in uris:
+            path = Path(layout.path(entry_of(uri)))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x" * 1_200)
+
+    def counted(self, cache: MediaCache) -> int:
+        totals = cache.engine.open_index().entries.totals()
+        return totals.published + totals.unindexed
+
+    def test_while_another_process_has_a_claim_on_a_file(
+        self, make_cache: MakeCache, valkey: Valkey, uris: list[str], settings: dict
+    ) -> None:
+        cache, other = make_cache(**settings), make_cache(**settings)
+        self.unknown_files(cache, uris[:5])
+        valkey.client.flushall()
+        session = other.engine.open_session()
+        token = session.evictor_token()
+        session.claim_to_evict([entry_of(uris[0])], token)
+
+        reconciled(cache)
+
+        assert not cache.engine.open_index().state.is_complete()
+        assert self.counted(cache) == 5 * 1_200
+
+        session.release([(entry_of(uris[0]), token)])
+        reconciled(cache)
+
+        assert cache.engine.open_index().state.is_complete()
+        assert cache.engine.open_index().entries.totals().published == 5 * 1_200
+
+    def test_when_redis_loses_its_data_meanwhile(
+        self,
+        make_cache: MakeCache,
+        valkey: Valkey,
+        uris: list[str],
+        settings: dict,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        cache, other = make_cache(**settings), make_cache(**settings)
+        self.unknown_files(cache, uris[:5])
+        other.engine.open_session()
+        entries = cache.engine.open_index().entries
+        scan, lost = entries.scan, iter([True])
+
+        def late() -> object:
+            if next(lost, False):
+                valkey.client.flushall()
+                other.engine._open().recovery.check(ask=True)
+            return scan()
+
+        monkeypatch.setattr(entries, "scan", late)
+        reconciled(cache)
+
+        assert self.counted(cache) == 5 * 1_200

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from forebay.backoff import Backoff
 from forebay.errors import VolumeError
 from forebay.index import Index, batches
+from forebay.volume.block_files import blocks_of
+from forebay.volume.files import Files, FoundFile
 from forebay.volume.recovery import Recovery
-from forebay.volume.removal import Removal, Verdict, kept_by_leases
+from forebay.volume.removal import Removal, Verdict
 
 
 class Clearing:
@@ -19,10 +21,12 @@ class Clearing:
         index: the volume's index.
         removal: removes the files.
         recovery: ends dead sessions.
+        files: the volume's.
     """
 
-    def __init__(self, index: Index, removal: Removal, recovery: Recovery) -> None:
+    def __init__(self, index: Index, removal: Removal, recovery: Recovery, files: Files) -> None:
         self._index = index
+        self._files = files
         self._removal = removal
         self._recovery = recovery
 
@@ -42,13 +46,12 @@ class Clearing:
         if entries is None:
             pages = ([entry for entry, _ in page] for page in self._index.entries.scan())
         else:
-            pages = batches(dict.fromkeys(entries))
+            pages = batches(self._with_blocks(entries))
         removed = 0
         for page in pages:
             token, answers = self._removal.claim(page)
             claimed = [entry for entry, answer in zip(page, answers, strict=True) if answer.granted]
-            # Asked for with the claims in hand: a lease that comes now waits for us.
-            kept = set() if force else kept_by_leases(self._index, claimed)
+            kept = set() if force else self._removal.kept_by_leases(token, claimed)
             removed += self._remove(token, claimed, kept)
         return removed
 
@@ -60,7 +63,7 @@ class Clearing:
         Raises:
             VolumeError: a file cannot be removed.
         """
-        pending, pause = list(dict.fromkeys(entries)), Backoff(0.01, 0.25)
+        pending, pause = self._with_blocks(entries), Backoff(0.01, 0.25)
         while pending:
             token, answers = self._removal.claim(pending)
             held = [(entry, a) for entry, a in zip(pending, answers, strict=True) if not a.granted]
@@ -71,12 +74,23 @@ class Clearing:
             if pending:
                 time.sleep(pause.next())
 
+    def _with_blocks(self, entries: Iterable[str]) -> list[str]:
+        """Entries, each once, and those of their blocks."""
+        named = dict.fromkeys(entries)
+        for entry in list(named):
+            named.update(dict.fromkeys(blocks_of(self._files, entry)))
+        return list(named)
+
     def _remove(self, token: str, entries: Sequence[str], kept: Iterable[str] = ()) -> int:
         """Removes claimed entries but for those ``kept``; returns how many the index knew."""
-        known = dict(zip(entries, self._index.entries.values(entries), strict=True))
+        try:
+            known = dict(zip(entries, self._index.entries.values(entries), strict=True))
+        except BaseException:
+            self._removal.give_up(token, entries)
+            raise
         spared = set(kept)
 
-        def judge(entry: str, path: str | None) -> Verdict:
+        def judge(entry: str, _: FoundFile | None) -> Verdict:
             return Verdict.KEEP if entry in spared else Verdict.REMOVE
 
         try:

@@ -17,15 +17,15 @@ file's own access time, which a reader sets on every hit: a hit costs no round t
 from __future__ import annotations
 
 import math
-import os
 import time
 from dataclasses import dataclass, field
 
-from forebay.index import Index, LockLostError, batches
+from forebay.errors import IndexUnavailableError
+from forebay.index import Index, LockLostError, SessionLostError, batches
 from forebay.volume.counters import Counters
-from forebay.volume.files import Files
+from forebay.volume.files import Files, FoundFile
 from forebay.volume.leases import end_expired_leases
-from forebay.volume.removal import Removal, Verdict, kept_by_leases
+from forebay.volume.removal import Removal, Verdict
 from forebay.volume.session import Session
 from forebay.volume.unread import UnreadPrefetches
 
@@ -70,6 +70,7 @@ class Evictor:
         counters: of this process.
         unread: of this process.
         grace: for how many seconds a used entry is spared.
+        limit: the cache's size in bytes; ``None`` for no limit.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Evictor:
         counters: Counters,
         unread: UnreadPrefetches,
         grace: float,
+        limit: int | None,
     ) -> None:
         self._index = index
         self._session = session
@@ -89,11 +91,12 @@ class Evictor:
         self._counters = counters
         self._unread = unread
         self._grace = grace
+        self._limit = limit
 
     def evict(self, wanted: int) -> Evicted:
         """Evicts at least ``wanted`` bytes, if so much may be evicted."""
         done = Evicted()
-        token = self._session.evictor_token()
+        token = self._removal.begin()
         with self._index.locks.hold(self._index.keys.evictor, LOCK_SECONDS, token) as lock:
             done.locked = lock is None
             try:
@@ -106,8 +109,11 @@ class Evictor:
                         break
             except LockLostError:
                 done.locked = True
+            except SessionLostError:
+                done.locked = True
+                self._session.renew(token.rpartition(".")[0])
             finally:
-                self._session.disown(token)
+                self._removal.end(token)
         return done
 
     def evict_to(self, size: int) -> Evicted:
@@ -130,6 +136,19 @@ class Evictor:
                 time.sleep(_POLL_SECONDS)
         return total
 
+    def keep_limit(self) -> int:
+        """Evicts what there is beyond the cache's limit, for whatever reason: a smaller setting, or files
+        that came into the index by no download. What is leased or was just used stays, until the next time.
+
+        Returns:
+            the bytes that became free.
+        """
+        if self._limit is None:
+            return 0
+        totals = self._index.entries.totals()
+        excess = totals.published + totals.reserved + totals.unindexed - self._limit
+        return self.evict(excess).freed if excess > 0 else 0
+
     def evict_unread(self, wanted: int) -> int:
         """Evicts, within its grace period, what this process has prefetched and no caller was given.
 
@@ -141,18 +160,17 @@ class Evictor:
             return 0
         token, answers = self._removal.claim(chosen)
         claimed = [entry for entry, answer in zip(chosen, answers, strict=True) if answer.granted]
-        # Asked for with the claims in hand: a lease that comes now waits for us.
-        kept = kept_by_leases(self._index, claimed)
+        kept = self._removal.kept_by_leases(token, claimed)
 
-        def judge(entry: str, path: str | None) -> Verdict:
-            if path is None or entry in kept:
+        def judge(entry: str, found: FoundFile | None) -> Verdict:
+            if found is None or entry in kept:
                 return Verdict.KEEP
-            if self._unread.holds(entry, path):
+            if self._unread.holds(entry, found.path):
                 return Verdict.REMOVE
             self._unread.forget([entry])
             return Verdict.KEEP
 
-        done = self._removal.run(token, claimed, judge, put_back_at=0.0)
+        done = self._removal.run(token, claimed, judge, put_back_at=0.0, spare_used=True)
         # What cannot be removed would be chosen again and again; after its grace period it has its turn.
         self._unread.forget([*done.entries, *done.stuck])
         self._counters.evicted([0.0] * len(done.entries), done.freed)
@@ -161,14 +179,20 @@ class Evictor:
     def _round(self, token: str, wanted: int, done: Evicted) -> bool:
         """Evicts a number of entries; false when there is nothing more to evict."""
         newest = time.time() - self._grace
-        victims, in_grace, done.claimed = self._index.victims.select(token, newest, wanted, _ROUND)
+        try:
+            victims, in_grace, done.claimed = self._index.victims.select(token, newest, wanted, _ROUND)
+        except IndexUnavailableError:
+            self._session.suspect()
+            raise
         if in_grace is not None:
             done.wait_until = in_grace + self._grace
         atimes = {victim.entry: victim.atime for victim in victims}
         # What cannot be removed goes behind all that may be evicted, or nothing else would ever be chosen. It
         # does not go into the grace period, for whose end requests would wait in vain.
         judge = _OldestFirst(atimes, newest)
-        removed = self._removal.run(token, list(atimes), judge, put_back_at=newest, is_last=False)
+        removed = self._removal.run(
+            token, list(atimes), judge, put_back_at=newest, spare_used=True, is_last=False
+        )
         now = time.time()
         self._counters.evicted([now - atimes[entry] for entry in removed.entries], removed.freed)
         done.freed += removed.freed
@@ -186,7 +210,7 @@ class Evictor:
             for entry, leased, known in zip(page, kept, values, strict=True):
                 if known is None:
                     # Evicted, or not published yet.
-                    if self._files.locate(entry) is None:
+                    if not self._files.is_there(entry):
                         self._unread.forget([entry])
                 elif not leased and size < wanted:
                     chosen.append(entry)
@@ -210,14 +234,11 @@ class _OldestFirst:
         # Of the files that turned out to have been used, the access time of the oldest.
         self._next_in_turn = math.inf
 
-    def __call__(self, entry: str, path: str | None) -> Verdict | float:
+    def __call__(self, entry: str, found: FoundFile | None) -> Verdict | float:
         known = self._atimes[entry]
         if known > self._next_in_turn:
             return Verdict.STOP
-        try:
-            mark = None if path is None else os.stat(path).st_atime
-        except FileNotFoundError:
-            mark = None
+        mark = None if found is None else found.status.st_atime
         if mark is not None and (mark > self._newest or mark > known + _SAME_TIME):
             self._next_in_turn = min(self._next_in_turn, mark)
             return mark

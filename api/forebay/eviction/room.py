@@ -12,6 +12,7 @@ from forebay.index import Index, Space
 from forebay.volume.files import Files
 from forebay.volume.leases import end_expired_leases
 from forebay.volume.maintenance import Maintenance
+from forebay.volume.recovery import Recovery
 from forebay.volume.reservation import Reservation
 from forebay.volume.session import Session
 
@@ -57,6 +58,7 @@ class Room:
         files: the volume's files.
         evictor: evicts.
         maintenance: indexes files that are not yet.
+        recovery: knows whether Redis has lost a part of the index.
         limit: the cache's size in bytes; ``None`` for no limit.
         min_free: how many bytes of the disk downloads leave free.
     """
@@ -68,6 +70,7 @@ class Room:
         files: Files,
         evictor: Evictor,
         maintenance: Maintenance,
+        recovery: Recovery,
         limit: int | None,
         min_free: int,
     ) -> None:
@@ -76,6 +79,7 @@ class Room:
         self._files = files
         self._evictor = evictor
         self._maintenance = maintenance
+        self._recovery = recovery
         self._limit = limit
         self._min_free = min_free
 
@@ -118,6 +122,8 @@ class Room:
             if done.wait_until is not None and self._evictor.evict_unread(missing):
                 continue
             if not request.is_patient((shortage, done.wait_until)) or not self._may_change(shortage, done):
+                if self._recovery.check(ask=True):
+                    continue
                 raise self._full(size, request.what, shortage)
             if shortage.unindexed and not self._index.state.is_complete():
                 self._maintenance.run()
@@ -137,6 +143,16 @@ class Room:
         return shortage.reserved > 0 or (shortage.unindexed > 0 and not self._index.state.is_complete())
 
     def _full(self, size: int, what: str, shortage: Space) -> CacheFullError:
+        if self._files.lacks_inodes():
+            return CacheFullError(
+                f"{what}: no room for another file on {self._files.cache_dir}: its disk has hardly any "
+                "inodes left, and nothing is left to evict; remove files, or use a file system with more "
+                "inodes",
+                uri=what,
+                needed=size,
+                limit=self._limit,
+                held=shortage.leased + shortage.reserved,
+            )
         if self._limit is None or self._files.is_disk_short(size):
             return CacheFullError(
                 f"{what}: no room for {human(size)} on {self._files.cache_dir}: downloads leave "

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from forebay.index import Entry, Index
-from forebay.uri import uri_of
+from forebay.uri import canonical_uri, uri_of
 from forebay.volume.files import Files
 
 
@@ -22,7 +22,7 @@ class CachedObject:
         path: of its file.
         size: in bytes.
         used: when it was used last, in seconds since the epoch.
-        fetched: when it was downloaded, in seconds since the epoch.
+        fetched: when it was downloaded, or found to be current at its source, in seconds since the epoch.
         leased: whether a lease keeps it.
     """
 
@@ -41,6 +41,7 @@ def cached_objects(index: Index, files: Files, prefix: str = "") -> Iterator[Cac
     Args:
         prefix: only objects whose URI begins with it.
     """
+    prefix = canonical_uri(prefix)
     seen: set[str] = set()
     for page in index.entries.scan():
         # A scan may give an entry twice.
@@ -55,6 +56,6 @@ def cached_objects(index: Index, files: Files, prefix: str = "") -> Iterator[Cac
             path, value = files.locate(entry), parsed[entry]
             if path is not None:
                 # A hit marks the file, and tells the index only later.
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):
                     mark = max(used or 0.0, os.stat(path).st_atime)
                     yield CachedObject(names[entry], entry, path, value.size, mark, value.fetched, kept)

@@ -10,15 +10,18 @@ histogram; those that are kept for each source have its name beside them.
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from forebay.index import Index
 from forebay.uri import MediaURI
+
+if TYPE_CHECKING:  # a process that only ever hits does without the index
+    from forebay.index import Index
 
 # Seconds.
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -44,6 +47,7 @@ class Ended:
         seconds: from the first request to the complete file.
         reason: why it failed.
         retries: why attempts were repeated.
+        origin: where downloaded bytes came from: ``cloud``, ``neighbour``, or ``upstream``.
     """
 
     uri: MediaURI | None
@@ -53,6 +57,7 @@ class Ended:
     seconds: float = 0.0
     reason: str = ""
     retries: Sequence[str] = ()
+    origin: str = "cloud"
 
 
 class Counters:
@@ -61,16 +66,18 @@ class Counters:
     Attributes:
         hits: lookups that found their file. Counted without a lock: a hit takes microseconds.
         misses: lookups that did not.
+        hit_bytes: of the files that were found; counted so, too, so that threads may mix two files up.
     """
 
     def __init__(self) -> None:
         self.hits = 0
         self.misses = 0
+        self.hit_bytes = 0
         self._lock = threading.Lock()
         self._counts: defaultdict[Counter, float] = defaultdict(float)
         self._sent: dict[Counter, float] = {}
         self._sources: dict[tuple[str, str], str] = {}
-        self._id = secrets.token_hex(6)
+        self._id = os.urandom(6).hex()
         self._flushes = 0
         self._unanswered: dict[Counter, float] = {}
         self._flushing = threading.Lock()
@@ -87,6 +94,7 @@ class Counters:
                 else:
                     counts["bytes|" + one.result, source] += one.size
                 if one.result == "downloaded":
+                    counts["fetched|" + one.origin, source] += one.size
                     _observe(counts, "first_byte", LATENCY_BUCKETS, one.first_byte, source)
                     _observe(counts, "object", LATENCY_BUCKETS, one.seconds, source)
                 for reason in one.retries:
@@ -105,6 +113,16 @@ class Counters:
                 self._counts["evicted_objects", ""] += 1
                 _observe(self._counts, "evicted_age", AGE_BUCKETS, age, "")
 
+    def served(self, size: int) -> None:
+        """Counts bytes that were sent to a neighbour."""
+        with self._lock:
+            self._counts["served_bytes", ""] += size
+
+    def set_aside(self) -> None:
+        """Counts a message of the queue that no worker can read."""
+        with self._lock:
+            self._counts["set_aside", ""] += 1
+
     def counts(self) -> dict[Counter, float]:
         """Everything that was counted so far."""
         with self._lock:
@@ -113,6 +131,8 @@ class Counters:
             counts["lookups|hit", ""] = self.hits
         if self.misses:
             counts["lookups|miss", ""] = self.misses
+        if self.hit_bytes:
+            counts["hit_bytes", ""] = self.hit_bytes
         return counts
 
     def flush(self, index: Index) -> None:

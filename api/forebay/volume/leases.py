@@ -9,13 +9,20 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from forebay.config.sizes import parse_duration
-from forebay.errors import LeaseNotFoundError
-from forebay.index import Index
+from forebay.backoff import Backoff
+from forebay.config.sizes import parse_duration, span
+from forebay.errors import ForebayError, LeaseNotFoundError, VolumeError
+from forebay.index import Index, IndexEmptiedError
+from forebay.tables import Number, TableList, described
+from forebay.uri import shown
+from forebay.volume.recovery import Recovery
 from forebay.volume.session import is_evictor_token
 
 # An evictor that has chosen an entry is done with it within milliseconds, unless it was killed.
-_LEAVING_SECONDS = 5.0
+_LEAVING_SECONDS = 2.0
+# How long a process that may not dismiss it waits for another that does.
+_MAX_LEAVING_SECONDS = 120.0
+_RECOVERY_SECONDS = 10.0
 _LEAVING_PAUSE_SECONDS = 0.002
 
 
@@ -33,6 +40,13 @@ class LeaseStatus:
     seconds_left: float
     entries: int
 
+    def _cells(self) -> dict[str, str]:
+        left = span(self.seconds_left)
+        return {"lease": self.name, "expires in": left, "entries": Number(f"{self.entries:,}")}
+
+    def _repr_html_(self) -> str:
+        return described(self._cells())
+
 
 class Lease:
     """A handle on a lease; as a context manager it ends the lease at the end of the block.
@@ -47,6 +61,15 @@ class Lease:
 
     def __repr__(self) -> str:
         return f"Lease({self.name!r})"
+
+    def _repr_html_(self) -> str | None:
+        try:
+            return find_lease(self._index, self.name)._repr_html_()
+        except LeaseNotFoundError:
+            return described({"lease": self.name, "expires in": "has ended"})
+        except ForebayError:
+            # Then its name must do.
+            return None
 
     def renew(self, ttl: float | str) -> bool:
         """Extends the lease.
@@ -75,28 +98,61 @@ class Lease:
         self.end()
 
 
-def lease_entries(index: Index, name: str, entries: Sequence[str], ttl: float) -> Lease:
-    """Puts entries under a lease for ``ttl`` seconds.
+def lease_entries(index: Index, recovery: Recovery, name: str, entries: Sequence[str], ttl: float) -> Lease:
+    """Puts entries, and the blocks that there are of them, under a lease for ``ttl`` seconds.
 
     When this returns, no evictor is about to remove any of them: each is there for the lease's time,
-    or is missing already.
+    or is missing already. An evictor that is not done with them soon (it was paused, say) is dismissed.
+
+    Raises:
+        VolumeError: an evictor is about to remove some, and this user may not dismiss it, nor does it end.
     """
-    leaving = index.leases.add(name, entries, ttl)
-    deadline = time.monotonic() + _LEAVING_SECONDS
-    while leaving and time.monotonic() < deadline:
-        time.sleep(_LEAVING_PAUSE_SECONDS)
-        holders = index.claims.holders(leaving)
-        leaving = [
-            entry
-            for entry, token in zip(leaving, holders, strict=True)
-            if token is not None and is_evictor_token(token)
-        ]
+    leaving = _add(index, recovery, name, [*entries, *recovery.blocks_of(entries)], ttl)
+    pause = Backoff(_LEAVING_PAUSE_SECONDS, 0.25)
+    began = asked = time.monotonic()
+    while leaving:
+        time.sleep(pause.next())
+        holders = zip(leaving, index.claims.holders(leaving), strict=True)
+        found = {entry: token for entry, token in holders if token is not None and is_evictor_token(token)}
+        leaving, now = list(found), time.monotonic()
+        if not leaving or now - asked < _LEAVING_SECONDS:
+            continue
+        asked = now
+        try:
+            recovery.dismiss(set(found.values()))
+        except (OSError, VolumeError) as error:
+            if now - began > _MAX_LEAVING_SECONDS:
+                index.leases.end(name)
+                raise VolumeError(
+                    f"an eviction of volume {index.volume!r} does not end, and this process cannot end it "
+                    f"({error}): start a worker as the user whose volume it is",
+                    volume=index.volume,
+                ) from None
     return Lease(name, index)
+
+
+def _add(index: Index, recovery: Recovery, name: str, entries: Sequence[str], ttl: float) -> list[str]:
+    pause, deadline = Backoff(0.05, 0.5), time.monotonic() + _RECOVERY_SECONDS
+    while True:
+        try:
+            return index.leases.add(name, entries, ttl)
+        except IndexEmptiedError:
+            try:
+                recovery.check(ask=True)
+            except (OSError, VolumeError) as error:
+                # A process that may write to the volume notices within seconds.
+                if time.monotonic() > deadline:
+                    raise VolumeError(
+                        f"Redis has lost its data about volume {index.volume!r}, and this process cannot "
+                        f"count what lies there ({error}): start a worker as the user whose volume it is",
+                        volume=index.volume,
+                    ) from None
+                time.sleep(pause.next())
 
 
 def all_leases(index: Index) -> list[LeaseStatus]:
     """Every lease that has not expired, the first to do so first."""
-    return [LeaseStatus(*found) for found in index.leases.all() if found[1] > 0]
+    return TableList((LeaseStatus(*found) for found in index.leases.all() if found[1] > 0), "leases")
 
 
 def find_lease(index: Index, name: str) -> LeaseStatus:
@@ -109,7 +165,7 @@ def find_lease(index: Index, name: str) -> LeaseStatus:
         if lease.name == name:
             return lease
     raise LeaseNotFoundError(
-        f"lease {name!r} does not exist on volume {index.volume!r}, or has expired: "
+        f"lease {shown(name)} does not exist on volume {index.volume!r}, or has expired: "
         "`forebay lease ls` lists the leases",
         lease=name,
     )

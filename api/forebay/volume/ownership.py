@@ -8,7 +8,7 @@ and lose what the first has leased; an index with another directory would promis
 from __future__ import annotations
 
 from forebay.config import MediaCacheConfig, mask_url
-from forebay.embedded import check_name, claim_volume, read_owner
+from forebay.embedded import check_name, claim_volume, conflict, read_owner
 from forebay.errors import VolumeError
 from forebay.index import Index
 from forebay.processes import location
@@ -45,7 +45,8 @@ def join(config: MediaCacheConfig, index: Index) -> None:
         # The same directory, emptied by hand: recovery finds out that its files are gone.
         index.state.forget_recovery()
         index.entries.forget_all()
-    claim_volume(config.cache_dir, known, url_masked=url, volume=config.volume)
+    if owner is None or (owner.index_id, owner.url_masked, owner.volume) != (known, url, config.volume):
+        claim_volume(config.cache_dir, known, url_masked=url, volume=config.volume)
 
 
 def is_shared(config: MediaCacheConfig, index: Index) -> bool:
@@ -60,3 +61,26 @@ def is_shared(config: MediaCacheConfig, index: Index) -> bool:
         return False
     check_name(config.cache_dir, owner, config.volume)
     return owner.index_id == known
+
+
+def not_shared(config: MediaCacheConfig) -> VolumeError | None:
+    """Why a process that may only read a directory cannot use it with its index, although others use it.
+
+    Another directory, or other permissions, would not help it.
+
+    Returns:
+        ``None`` where no index has the directory, or only the embedded one.
+    """
+    owner = read_owner(config.cache_dir)
+    url = "" if config.redis_url is None else mask_url(config.redis_url)
+    if owner is None or owner.url_masked == url == "":
+        return None
+    if owner.url_masked != url:
+        return conflict(config.cache_dir, owner)
+    return VolumeError(
+        f"the Redis {url} does not know the volume {config.volume!r} at {config.cache_dir}, so it was "
+        "started empty, and this user can only read the volume: have the user that it belongs to start "
+        "`forebay worker`, which adds the files again",
+        volume=config.volume,
+        path=config.cache_dir,
+    )

@@ -7,15 +7,17 @@ that recovery settles.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from forebay.errors import ForebayError
-from forebay.index import Claimed, Index
+from forebay.errors import ForebayError, VolumeError
+from forebay.index import Claimed, Index, SessionLostError
 from forebay.index.victims import GONE
-from forebay.volume.files import Files
+from forebay.volume.files import Files, FoundFile
+from forebay.volume.leaving import DismissedError, WayOut
 from forebay.volume.session import Session
 
 log = logging.getLogger(__name__)
@@ -33,9 +35,9 @@ class Verdict(Enum):
     STOP = "stop"
 
 
-# An entry, and the path of its file (``None`` where it has none). A number keeps the entry, and is the access
+# An entry, and its file (``None`` where it has none). A number keeps the entry, and is the access
 # time that its file bears, which the index has not been told.
-Judge = Callable[[str, "str | None"], "Verdict | float"]
+Judge = Callable[[str, "FoundFile | None"], "Verdict | float"]
 
 
 @dataclass
@@ -68,11 +70,47 @@ class Removal:
         self._index = index
         self._session = session
         self._files = files
+        self._way_out = WayOut(files)
         self._told: set[str] = set()
+
+    def begin(self) -> str:
+        """A token for claims on entries that may be removed."""
+        token = self._session.evictor_token()
+        self._way_out.open(token)
+        return token
+
+    def end(self, token: str) -> None:
+        """Ends what `begin` began. The claims with the token have ended."""
+        self._way_out.close(token)
+        self._session.disown(token)
+
+    def give_up(self, token: str, entries: Iterable[str]) -> None:
+        """Ends `begin` where Redis went away before `run`: the heartbeat gives the claims back."""
+        self._session.abandon([(entry, token) for entry in entries])
+        self.end(token)
+
+    def kept_by_leases(self, token: str, entries: Sequence[str]) -> set[str]:
+        """The claimed entries that a lease keeps; a lease that comes after this waits for the removal."""
+        try:
+            leased = self._index.leases.kept(entries)
+        except BaseException:
+            self.give_up(token, entries)
+            raise
+        return {entry for entry, is_kept in zip(entries, leased, strict=True) if is_kept}
 
     def claim(self, entries: Sequence[str]) -> tuple[str, list[Claimed]]:
         """Claims entries that may be removed, all with the token that is returned; and each one's answer."""
-        return self._session.claim_to_evict(entries)
+        while True:
+            token = self.begin()
+            try:
+                return token, self._session.claim_to_evict(entries, token)
+            except SessionLostError:
+                self.end(token)
+                self._session.renew(token.rpartition(".")[0])
+            except BaseException:
+                # Whether the claims were made is not known.
+                self.give_up(token, entries)
+                raise
 
     def run(
         self,
@@ -81,6 +119,7 @@ class Removal:
         judge: Judge,
         *,
         put_back_at: float | None = None,
+        spare_used: bool = False,
         is_last: bool = True,
     ) -> Removed:
         """Removes those of the claimed entries that are judged so, and ends the claims on all of them.
@@ -89,28 +128,16 @@ class Removal:
             token: of the claims.
             put_back_at: the access time that the index notes, if it is a later one, for an entry whose file
                 cannot be removed; a warning is logged, and the others are removed. ``None`` raises instead.
+            spare_used: whether a file stays that was used after it was judged, up to the last moment.
             is_last: whether no other call follows with this token.
 
         Raises:
-            OSError: a file cannot be removed; those before it are gone.
+            OSError, VolumeError: a file cannot be removed; those before it are gone.
         """
         done = Removed()
         try:
-            for entry in entries:
-                try:
-                    verdict = self._judged(token, entry, judge)
-                except OSError as error:
-                    if put_back_at is None:
-                        raise
-                    done.stuck.append(entry)
-                    self._tell(entry, error)
-                    continue
-                if verdict is Verdict.STOP:
-                    break
-                if verdict is Verdict.REMOVE:
-                    done.entries.append(entry)
-                elif isinstance(verdict, float):
-                    done.touched[entry] = verdict
+            with self._files.beneath.visiting():
+                self._judge_all(token, entries, judge, done, put_back_at, spare_used)
         finally:
             touched = ((entry, repr(mark)) for entry, mark in done.touched.items())
             gone = ((entry, GONE) for entry in done.entries)
@@ -124,38 +151,76 @@ class Removal:
                 raise
             self._files.prune(done.entries)
             if is_last:
-                self._session.disown(token)
+                self.end(token)
         return done
 
-    def _judged(self, token: str, entry: str, judge: Judge) -> Verdict | float:
-        """Judges one entry and unlinks its file.
+    def _judge_all(
+        self,
+        token: str,
+        entries: Sequence[str],
+        judge: Judge,
+        done: Removed,
+        put_back_at: float | None,
+        spare_used: bool,
+    ) -> None:
+        for entry in entries:
+            try:
+                verdict = self._judged(token, entry, judge, spare_used)
+            except (OSError, VolumeError) as error:
+                if put_back_at is None:
+                    raise
+                done.stuck.append(entry)
+                self._tell(entry, error)
+                continue
+            if verdict is Verdict.STOP:
+                break
+            if verdict is Verdict.REMOVE:
+                done.entries.append(entry)
+            elif isinstance(verdict, float):
+                done.touched[entry] = verdict
+
+    def _judged(self, token: str, entry: str, judge: Judge, spare_used: bool) -> Verdict | float:
+        """Judges one entry and removes its file.
 
         Raises:
-            OSError: it cannot be removed.
+            OSError, VolumeError: it cannot be removed.
         """
-        verdict = judge(entry, self._files.locate(entry))
+        found = self._files.find(entry)
+        verdict = judge(entry, found)
         if verdict is not Verdict.REMOVE:
             return verdict
-        if not self._session.owns(token):
-            # This process was paused for so long that its claims expired. Meanwhile a lease may have been
-            # made that keeps the entry.
+        if found is not None and spare_used:
+            with contextlib.suppress(FileNotFoundError):
+                used = self._way_out.sign(found.path, found.status)
+                if used is not None:
+                    return used
+        try:
+            if not self._session.owns(token):
+                # This process was paused for so long that its claims expired. Meanwhile a lease may have been
+                # made that keeps the entry.
+                raise DismissedError  # noqa: TRY301
+            # A file may lie at its other place, too.
+            while found is not None:
+                self._way_out.remove(token, entry, found.path)
+                found = self._files.find(entry, beyond=found.path)
+        except DismissedError:
+            if found is not None:
+                self._way_out.take_sign_back(found.path)
             return Verdict.STOP
-        self._files.remove(entry)
+        except (OSError, VolumeError):
+            if found is not None:
+                self._way_out.take_sign_back(found.path)
+            raise
         return Verdict.REMOVE
 
-    def _tell(self, entry: str, error: OSError) -> None:
+    def _tell(self, entry: str, error: OSError | VolumeError) -> None:
         """Warns that a file cannot be removed, once: it is tried again and again."""
         if entry not in self._told and len(self._told) < _MAX_TOLD:
             self._told.add(entry)
-            log.warning("%s cannot be evicted: %s", error.filename, error.strerror)
+            where, why = (error.filename, error.strerror) if isinstance(error, OSError) else (entry, error)
+            log.warning("%s cannot be evicted: %s", where, why)
 
 
-def always(entry: str, path: str | None) -> Verdict:
+def always(entry: str, found: FoundFile | None) -> Verdict:
     """Judges that every entry is to be removed."""
     return Verdict.REMOVE
-
-
-def kept_by_leases(index: Index, entries: Iterable[str]) -> set[str]:
-    """The entries among these that a lease keeps."""
-    asked = list(entries)
-    return {entry for entry, kept in zip(asked, index.leases.kept(asked), strict=True) if kept}

@@ -96,13 +96,15 @@ class ReservationPool:
         self._calls = threading.Lock()
         self._lock = threading.Lock()
         self._session = ""
+        # Of the tokens of the session's claims.
+        self._prefix = "."
         self._held = 0
         self._used = 0
 
     def begin(self, session: str) -> None:
         """Begins anew for another session: what was given out before is void."""
         with self._lock:
-            self._session, self._held, self._used = session, 0, 0
+            self._session, self._prefix, self._held, self._used = session, f"{session}.", 0, 0
 
     def reserve_at_once(self, size: int, token: str) -> bool:
         """Gives ``size`` bytes to a download, if so many are reserved and not in use. Never waits for Redis.
@@ -111,7 +113,8 @@ class ReservationPool:
             SessionLostError: the session of the token is gone.
         """
         with self._lock:
-            self._check(token)
+            if not token.startswith(self._prefix):
+                raise SessionLostError
             if self._held - self._used < size:
                 return False
             self._used += size
@@ -172,7 +175,7 @@ class ReservationPool:
             with self._lock:
                 if session == self._session:
                     self._held = held
-                    self._used -= sum(d.size for d in done if self._is_ours(d.token))
+                    self._used -= sum([d.size for d in done if d.token.startswith(self._prefix)])
             return answers
 
     def _set(self, more: int) -> Space:
@@ -196,4 +199,4 @@ class ReservationPool:
             raise SessionLostError
 
     def _is_ours(self, token: str) -> bool:
-        return token.startswith(self._session + ".")
+        return token.startswith(self._prefix)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from forebay.errors import ForebayError
-from forebay.index import Claimed, Download, Index, SessionLostError
+from forebay.index import Claimed, Download, Index, IndexEmptiedError, SessionLostError
 from forebay.processes import identity
 from forebay.volume.reservation import Reservation, ReservationPool
 
@@ -37,6 +37,10 @@ class Session:
 
     Args:
         index: the volume's index.
+        begin_in: called before a session begins; makes sure that what lies on the volume is counted, and
+            tells for which start of Redis it was, and behind which fence the session begins.
+        stands: whether a fence still stands.
+        settle: ends abandoned claims (entry and token), and takes the files in their places into the index.
         ttl: how long the session outlives its last heartbeat, in seconds.
         limit: the cache's size in bytes, ``None`` for no limit.
         before_reserving: called before bytes are reserved.
@@ -46,28 +50,43 @@ class Session:
     def __init__(
         self,
         index: Index,
+        begin_in: Callable[[], tuple[str, str]],
+        stands: Callable[[str], bool],
+        settle: Callable[[Sequence[tuple[str, str]]], object],
         ttl: float,
         limit: int | None,
         before_reserving: Callable[[], object],
         is_disk_short: Callable[[int], bool],
     ) -> None:
         self._index = index
+        self._begin_in = begin_in
+        self._stands = stands
+        self._settle = settle
         self._ttl = ttl
         self._lock = threading.Lock()
         self.is_ended = False
         self._numbers = itertools.count(1)
         # The tokens of claims that threads of this process answer for.
         self._live: set[str] = set()
+        self._is_suspicious = False
         # Claims that are to be given back once Redis can be reached.
         self._abandoned: set[tuple[str, str]] = set()
+        # Of files that are in their place, and may not be committed.
+        self._uncommitted: list[Reservation] = []
         self._pool = ReservationPool(index, limit, before_reserving, is_disk_short)
         self._begin()
 
     def _begin(self) -> None:
         session = f"{identity()}-{secrets.token_hex(4)}"
         self._live.clear()
-        sent = clock()
-        self._index.sessions.begin(session, self._ttl)
+        while True:
+            run_id, self._fence = self._begin_in()
+            sent = clock()
+            try:
+                self._index.sessions.begin(session, self._ttl, run_id)
+            except IndexEmptiedError:
+                continue
+            break
         self._pool.begin(session)
         self.id = session
         self.deadline = sent + self._ttl
@@ -76,21 +95,51 @@ class Session:
 
     def owns(self, token: str) -> bool:
         """Whether a claim with ``token`` can still be ours, by our own clock alone."""
-        return token.startswith(self.id + ".") and clock() < self.deadline and token in self._live
+        return token in self._live and clock() < self.deadline and token.startswith(self.id + ".")
+
+    def may_write(self, token: str) -> bool:
+        """Whether the partial file of a claim may be written to; asked once it is created.
+
+        Raises:
+            OSError: it cannot be told.
+        """
+        return self.owns(token) and self._stands(self._fence)
+
+    def _may_stand(self) -> bool:
+        """Whether nothing is known to have ended the session. On a disk that fails, nothing is published."""
+        try:
+            return self._stands(self._fence)
+        except OSError as error:
+            if error.errno is None:
+                # Not of the disk: the handler of a signal raised it.
+                raise
+            return True
 
     def extend(self) -> None:
         """Lets the session live on, or begins a new one where it was lost."""
         sent, session = clock(), self.id
-        if self._index.sessions.extend(session, self._ttl):
+        if self._may_stand() and self._index.sessions.extend(session, self._ttl):
             with self._lock:
                 if self.id == session and not self.is_ended:
                     self.deadline = sent + self._ttl
         else:
             self.renew(session)
+        if self._is_suspicious:
+            self._abandoned.update(self._orphans())
+            self._is_suspicious = False
         if self._abandoned:
-            claims = list(self._abandoned)
-            self._index.claims.release(claims)
+            claims, uncommitted = list(self._abandoned), list(self._uncommitted)
+            self._settle(claims)
             self._abandoned.difference_update(claims)
+            for reservation in uncommitted:
+                self._uncommitted.remove(reservation)
+                reservation.close()
+
+    def _revive(self) -> None:
+        """Extends the session where its time is over: this process was paused, and what it claims before
+        its next heartbeat would be void."""
+        if clock() >= self.deadline and not self.is_ended:
+            self.extend()
 
     def renew(self, lost: str) -> None:
         """Begins another session in place of the ``lost`` one, unless that has been done.
@@ -112,23 +161,31 @@ class Session:
 
     # Claims
 
-    def claim(self, entries: Sequence[str], *, always: bool = False) -> list[tuple[str, Claimed]]:
+    def claim(
+        self, entries: Sequence[str], *, always: bool = False, since: Sequence[float] = ()
+    ) -> list[tuple[str, Claimed]]:
         """Claims entries, each with a new token; where the session was lost, with a new one.
 
         A token names the session, and the partial file of the download.
 
         Args:
             always: claim entries that are published, too: they will be replaced.
+            since: as `Claims.acquire`.
 
         Returns:
             for each entry the token, and the index's answer.
         """
         while True:
+            self._revive()
             session = self.id
+            if not self._may_stand():
+                # Recovery has ended it, or the cache directory was removed by hand.
+                self.renew(session)
+                continue
             wanted = [(entry, f"{session}.{next(self._numbers)}") for entry in entries]
             self._live.update(token for _, token in wanted)
             try:
-                answers = self._index.claims.acquire(session, wanted, always=always)
+                answers = self._index.claims.acquire(session, wanted, always=always, since=since)
             except SessionLostError:
                 self.renew(session)
                 continue
@@ -149,20 +206,18 @@ class Session:
             self._index.claims.release(orphans)
             self.release([pair for pair, a in zip(wanted, answers, strict=True) if a.granted])
 
-    def claim_to_evict(self, entries: Sequence[str]) -> tuple[str, list[Claimed]]:
-        """Claims entries that are to be removed; all of them with one token."""
-        token = self.evictor_token()
-        while True:
-            session = token.rpartition(".")[0]
-            try:
-                wanted = [(entry, token) for entry in entries]
-                return token, self._index.claims.acquire(session, wanted, always=True)
-            except SessionLostError:
-                self.renew(session)
-                token = self.evictor_token()
+    def claim_to_evict(self, entries: Sequence[str], token: str) -> list[Claimed]:
+        """Claims entries that are to be removed, all with one token, which `evictor_token` has made.
+
+        Raises:
+            SessionLostError: the session of the token is gone.
+        """
+        wanted = [(entry, token) for entry in entries]
+        return self._index.claims.acquire(token.rpartition(".")[0], wanted, always=True)
 
     def evictor_token(self) -> str:
         """A token for one round of eviction, which ends with `disown`."""
+        self._revive()
         token = f"{self.id}.e{next(self._numbers)}"
         self._live.add(token)
         return token
@@ -180,10 +235,26 @@ class Session:
             self.abandon(claims)
             raise
 
+    def suspect(self) -> None:
+        """Has the heartbeat look for claims that Redis may have made although its answer was lost."""
+        self._is_suspicious = True
+
+    def _orphans(self) -> list[tuple[str, str]]:
+        """The claims of this session that no thread of this process answers for."""
+        claims = self._index.claims.all().items()
+        return [pair for pair in claims if pair[1].startswith(self.id + ".") and pair[1] not in self._live]
+
     def abandon(self, claims: Sequence[tuple[str, str]]) -> None:
         """Gives claims back when the heartbeat reaches Redis; nothing is published for them any more."""
         self._live.difference_update(token for _, token in claims)
         self._abandoned.update(claims)
+
+    def leave(self, download: Download) -> None:
+        """Leaves a file in its place of which it is not known whether it was committed.
+
+        Its bytes stay reserved until its claim is given back, which is to be abandoned next.
+        """
+        self._uncommitted.append(self.reservation(download.token, download.size))
 
     def commit(self, done: Sequence[Download]) -> list[bool]:
         """Publishes downloads.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 from forebay.config import MediaCacheConfig
 from forebay.config.sizes import human
 from forebay.index import Index
+from forebay.tables import Described
 
 
 class CacheStats(TypedDict):
@@ -41,7 +42,7 @@ def cache_stats(index: Index, config: MediaCacheConfig, entries: Sequence[str] |
         known = [value for value in index.entries.values(entries) if value is not None]
         size, count = sum(value.size for value in known), len(known)
     limit = config.cache_size_bytes
-    return {
+    stats: CacheStats = {
         "cache_dir": config.cache_dir,
         "cache_size": limit,
         "cache_size_str": human(limit) if limit >= 0 else "no limit",
@@ -49,4 +50,14 @@ def cache_stats(index: Index, config: MediaCacheConfig, entries: Sequence[str] |
         "current_size_str": human(size),
         "current_count": count,
         "load_factor": size / limit if limit > 0 else 0.0,
+    }
+    return cast(CacheStats, Described(stats, _shown))
+
+
+def _shown(stats: dict[str, Any]) -> dict[str, str]:
+    full = "" if stats["cache_size"] < 0 else f" ({stats['load_factor']:.1%})"
+    return {
+        "cache directory": stats["cache_dir"],
+        "objects": f"{stats['current_count']:,}",
+        "size": f"{stats['current_size_str']} of {stats['cache_size_str']}{full}",
     }

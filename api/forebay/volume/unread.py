@@ -20,7 +20,7 @@ class UnreadPrefetches:
 
     def note(self, entry: str, path: str, used: float) -> None:
         """Remembers a file that has just appeared, with ``used`` as its time of access."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(OSError):
             found = os.stat(path)
             # Otherwise it has been marked already, or the file system keeps no exact times.
             if found.st_atime_ns == int(used * 1e9):
@@ -37,7 +37,7 @@ class UnreadPrefetches:
         """Whether a file is still unread."""
         try:
             return self._status.get(entry) == os.stat(path).st_ctime_ns
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:
             return False
 
     def forget(self, entries: Iterable[str]) -> None:
