@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -178,7 +178,8 @@ def test_a_process_does_not_take_the_claims_of_its_own_evictor(make_cache: MakeC
     cache = make_cache(allowed_sources=[url])
     cache.local_path(f"{url}a")
     session, entry = cache.engine.open_session(), entry_of(f"{url}a")
-    token, _ = session.claim_to_evict([entry])
+    token = session.evictor_token()
+    session.claim_to_evict([entry], token)
 
     [(_, answer)] = session.claim([entry], always=True)
 
@@ -248,3 +249,21 @@ def test_a_commit_without_a_claim_publishes_nothing(make_cache: MakeCache) -> No
 
     assert index.claims.commit(session.id, [download]) == ([False], 0)
     assert index.entries.totals().published == 0
+
+
+def test_a_claim_that_is_lost_at_the_last_moment_has_its_object_fetched_again(
+    make_cache: MakeCache, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a Redis that has forgotten the claim when the file is complete
+    cache = make_cache(allowed_sources=[url])
+    session, lost = cache.engine.open_session(), iter([True])
+    commit = session.commit
+
+    def late(done: Sequence[Download]) -> list[bool]:
+        if next(lost, False):
+            cache.engine.open_index().claims.release([(one.entry, one.token) for one in done])
+        return commit(done)
+
+    monkeypatch.setattr(session, "commit", late)
+
+    assert Path(cache.local_path(f"{url}one.bin")).read_bytes() == b"x" * 100

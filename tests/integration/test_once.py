@@ -38,12 +38,6 @@ def joined(processes: list[BaseProcess], seconds: float = 60.0) -> list[int | No
     return [process.exitcode for process in processes]
 
 
-@pytest.fixture
-def proxied(s3_proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Proxy:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
-    return s3_proxy
-
-
 def test_eight_processes_that_want_the_same_200_objects_download_each_once(
     make_cache: MakeCache, proxied: Proxy, s3_server: S3Server, s3_bucket: str
 ) -> None:

@@ -12,7 +12,7 @@ from forebay.errors import ObjectChangedError, TransientSourceError
 from forebay.fetch.partial_file import PartialFile
 from forebay.fetch.work import Item
 from forebay.retry import retry_pauses
-from forebay.sources.base import ObjectInfo, Source
+from forebay.sources.base import Asking, ObjectInfo
 from forebay.transport import Exchange, FileSink, Head, Kind, Request, Transport, TransportError
 
 Span = tuple[int, int]
@@ -39,7 +39,7 @@ class Ranges:
         self,
         item: Item,
         info: ObjectInfo,
-        source: Source,
+        source: Asking,
         transport: Transport,
         config: MediaCacheConfig,
         done: Callable[[Exchange], None],
@@ -145,7 +145,7 @@ class Ranges:
         if tries >= self._config.max_attempts:
             failure.exhausted = True
             raise failure
-        self._item.retries.append(failure.kind)
+        self._item.retries += (failure.kind,)
         pauses = self._pauses.setdefault(span, retry_pauses())
         self.try_at = time.monotonic() + pauses.next()
         self._delayed.append((self.try_at, span))

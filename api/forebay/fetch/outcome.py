@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from forebay.errors import ForebayError
 
 SampleState = Literal["cached", "downloaded", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class SampleOutcome:
+class SampleOutcome(NamedTuple):
     """How one sample ended.
 
     Attributes:

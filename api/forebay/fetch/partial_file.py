@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import BinaryIO
 
-from forebay.errors import TransientSourceError
-from forebay.fetch.publishing import publish, remove_if_there
+from forebay.errors import ChecksumError, TransientSourceError
+from forebay.fetch.destination import Destination
+from forebay.fetch.publishing import publish
 from forebay.fetch.work import Item
-from forebay.index import Download, Entry, SessionLostError
+from forebay.index import Download, SessionLostError, entry_value
 from forebay.sources.base import ObjectInfo
-from forebay.sources.checksums import Digest
-from forebay.uri import uri_of
-from forebay.volume.files import Files
+from forebay.sources.checksums import Checksums, Digest, named
+from forebay.uri import canonical_uri, uri_of
 from forebay.volume.reservation import Reservation
-from forebay.volume.session import Session
-from forebay.volume.unread import UnreadPrefetches
 
 
 class PartialFile:
@@ -26,97 +25,146 @@ class PartialFile:
 
     Args:
         item: the object; its token names the partial file.
-        files: the volume's files.
-        session: whose claim it is.
-        unread: of this process.
+        destination: where to.
         idle: for how many seconds the entry counts as not used when it appears.
-        verify: whether the source's checksum is compared.
+        verify: whether the source's checksum is compared; that of the item always is.
+
+    Attributes:
+        descriptor: of the open partial file, else -1.
+        written: bytes.
     """
 
     __slots__ = (
         "_checksum",
-        "_descriptor",
-        "_files",
+        "_exists",
         "_idle",
         "_item",
-        "_session",
-        "_unread",
+        "_listed",
+        "_path",
+        "_to",
         "_verify",
+        "descriptor",
         "written",
     )
 
-    def __init__(
-        self,
-        item: Item,
-        files: Files,
-        session: Session,
-        unread: UnreadPrefetches,
-        *,
-        idle: float,
-        verify: bool,
-    ) -> None:
+    def __init__(self, item: Item, destination: Destination, *, idle: float, verify: bool) -> None:
         self._item = item
-        self._files = files
-        self._session = session
-        self._unread = unread
+        self._to = destination
         self._idle = idle
         self._verify = verify
-        self._descriptor = -1
-        self._checksum: _Checksum | None = None
+        self._path = destination.files.temporary(item.token)
+        self.descriptor = -1
+        # Whether there may be a partial file.
+        self._exists = False
+        self._checksum: Checksums | None = None
+        self._listed: Digest | None = None
         self.written = 0
-
-    @property
-    def descriptor(self) -> int:
-        """The open partial file."""
-        return self._descriptor
 
     def open(self, info: ObjectInfo, *, in_order: bool = True) -> None:
         """Creates the partial file.
+
+        What cleans up after a session, or after all of them, removes the partial files that it finds, and
+        counts no others. So nothing is written into one that is created later.
 
         Args:
             in_order: whether the bytes are written from the first to the last.
 
         Raises:
+            SessionLostError: our claim on the object is void.
             OSError: it cannot be created.
         """
-        flags = os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC
-        path = self._files.temporary(self._item.token)
         try:
-            self._descriptor = os.open(path, flags, 0o644)
+            self.descriptor = self._to.files.create_temporary(self._item.token)
         except FileNotFoundError:
             # The cache directory was removed while it was in use.
-            self._files.prepare()
-            self._descriptor = os.open(path, flags, 0o644)
+            self._to.files.prepare()
+            self.descriptor = self._to.files.create_temporary(self._item.token)
+        self._exists = True
         self.written = 0
-        self._checksum = _Checksum(info) if self._verify and in_order else None
+        if not self._to.session.may_write(self._item.token):
+            raise SessionLostError
+        self._checksum = Checksums(info) if self._verify and in_order else None
+        self._listed = Digest(named(self._item.checksum)) if self._item.checksum and in_order else None
+
+    def link(self, info: ObjectInfo, path: str, file: BinaryIO) -> bool:
+        """Makes the partial file another name of a complete file elsewhere, in place of `open` and `write`.
+
+        Args:
+            path: of that file, which gets the permissions of cached files.
+            file: the same, open.
+
+        Returns:
+            false where the file must be copied, as the file system has it so; or because it has other names,
+            or another owner.
+
+        Raises:
+            SessionLostError: our claim on the object is void.
+            OSError: the partial file cannot be created.
+        """
+        self.open(info, in_order=False)
+        try:
+            is_linked = self._is_linked(path, file)
+        except OSError:
+            is_linked = False
+        if not is_linked:
+            self.discard()
+            return False
+        self._close()
+        self.descriptor, self.written = os.dup(file.fileno()), os.fstat(file.fileno()).st_size
+        if not self._to.session.may_write(self._item.token):
+            raise SessionLostError
+        return True
+
+    def _is_linked(self, path: str, file: BinaryIO) -> bool:
+        ours, found = os.fstat(self.descriptor), os.fstat(file.fileno())
+        if found.st_nlink != 1 or (found.st_uid, found.st_gid) != (ours.st_uid, ours.st_gid):
+            return False
+        beneath = self._to.files.beneath
+        beneath.unlink(self._path)
+        beneath.link(path, self._path)
+        # Else a link was linked, or the file was replaced a moment ago.
+        if not os.path.samestat(beneath.status(self._path), found):
+            return False
+        os.fchmod(file.fileno(), ours.st_mode & 0o777)
+        return True
 
     def allocate(self, size: int) -> None:
         """Makes the file ``size`` bytes long, and takes the space for it where the file system can."""
+        if self._to.file_work.is_slow:
+            # A network file system may not know how, and then the C library writes into every block.
+            os.ftruncate(self.descriptor, size)
+            return
         try:
-            os.posix_fallocate(self._descriptor, 0, size)
+            os.posix_fallocate(self.descriptor, 0, size)
         except (AttributeError, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            os.ftruncate(self._descriptor, size)
+            os.ftruncate(self.descriptor, size)
 
-    def write(self, chunks: Sequence[bytes]) -> None:
-        """Writes the next bytes.
+    def write(self, chunks: Sequence[bytes], size: int) -> None:
+        """Writes the next ``size`` bytes.
 
         Raises:
             OSError: the disk does not take them.
             SessionLostError: our claim on the object is void.
         """
-        if not self._session.owns(self._item.token):
+        # What is written at once is published at once, and then it is looked whether the claim is void. A
+        # file that recovery has removed is no longer counted, so it must not grow.
+        if self.written and not (
+            self._to.session.owns(self._item.token) and os.fstat(self.descriptor).st_nlink
+        ):
             raise SessionLostError
-        size = sum(map(len, chunks))
-        done = os.pwritev(self._descriptor, chunks, self.written)
+        done = os.pwritev(self.descriptor, chunks, self.written)
         if done != size:
             rest = memoryview(b"".join(chunks))
             while done < size:
-                done += os.pwrite(self._descriptor, rest[done:], self.written + done)
+                done += os.pwrite(self.descriptor, rest[done:], self.written + done)
         if self._checksum is not None:
             for chunk in chunks:
                 self._checksum.update(chunk)
+        if self._listed is not None:
+            for chunk in chunks:
+                self._listed.update(chunk)
         self.written += size
 
     def publish(self, info: ObjectInfo, size: int, reservation: Reservation) -> Download:
@@ -124,6 +172,7 @@ class PartialFile:
 
         Raises:
             TransientSourceError: it does not have the source's checksum.
+            ChecksumError: it does not have the checksum that the list of samples gives.
             SessionLostError: our claim on the object is void.
             OSError: there is no place for it.
         """
@@ -131,59 +180,58 @@ class PartialFile:
         if self._verify and not self._is_right(info):
             reason = f"the {size} bytes that arrived do not have the source's checksum"
             raise TransientSourceError(item.uri.redacted, reason, "checksum")
+        if item.checksum and not self._is_as_listed():
+            reason = f"its {size} bytes do not have the checksum of the list, {item.checksum}"
+            raise ChecksumError(item.uri.redacted, reason)
         now = time.time()
         used = now - self._idle
         modified = now if info.modified is None else info.modified
-        os.utime(self._descriptor, ns=(int(used * 1e9), int(modified * 1e9)))
+        os.utime(self.descriptor, ns=(int(used * 1e9), int(modified * 1e9)))
         self._close()
         reservation.shrink(size)
-        path = publish(self._files, self._session, item.token, item.entry, replaces=bool(item.old))
+        path = publish(self._to, self._path, item.token, item.entry, replaces=bool(item.old))
+        self._exists = False
         if self._idle:
-            self._unread.note(item.entry, path, used)
+            self._to.unread.note(item.entry, path, used)
         reservation.hand_over()
         # Only an escape can keep a URI from being told from the entry's name.
-        uri = item.uri.redacted if "%" in item.entry and not uri_of(item.entry) else ""
-        value = Entry(size, info.etag or "", int(now), uri).format()
+        told = "%" not in item.entry or uri_of(item.entry)
+        uri = "" if told else canonical_uri(item.uri.redacted)
+        value = entry_value(size, info.etag or "", int(now), uri)
         return Download(item.entry, item.token, size, used, value)
 
     def discard(self) -> None:
         """Removes the partial file, if there is one."""
-        if self._descriptor >= 0:
-            self._close()
-            remove_if_there(self._files.temporary(self._item.token))
+        if self.descriptor >= 0:
+            # A disk that fails may fail here, too. What is left of the file goes with the session.
+            with contextlib.suppress(OSError):
+                self._close()
+        if self._exists:
+            self._exists = False
+            self._to.files.remove_temporary(self._item.token)
 
     def _is_right(self, info: ObjectInfo) -> bool:
         """Whether the file has the checksums that its source gives; reads it again if it came in ranges."""
-        checksum, offset = self._checksum, 0
+        checksum = self._checksum
         if checksum is None:
-            checksum = _Checksum(info)
-            while chunk := os.pread(self._descriptor, 1 << 20, offset):
-                checksum.update(chunk)
-                offset += len(chunk)
+            checksum = Checksums(info)
+            self._read_again(checksum.update)
         return checksum.matches
 
+    def _is_as_listed(self) -> bool:
+        """Whether the file has the checksum that the list gives; reads it again if it came in ranges."""
+        listed = self._listed
+        if listed is None:
+            listed = Digest(named(self._item.checksum))
+            self._read_again(listed.update)
+        return listed.matches
+
+    def _read_again(self, update: Callable[[bytes], object]) -> None:
+        offset = 0
+        while chunk := os.pread(self.descriptor, 1 << 20, offset):
+            update(chunk)
+            offset += len(chunk)
+
     def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
+        descriptor, self.descriptor = self.descriptor, -1
         os.close(descriptor)
-
-
-class _Checksum:
-    """Computes the checksums that a source gives for an object."""
-
-    def __init__(self, info: ObjectInfo) -> None:
-        self._wanted = info.md5
-        self._md5 = None if info.md5 is None else hashlib.md5(usedforsecurity=False)
-        self._other = None if info.checksum is None else Digest(info.checksum)
-
-    def update(self, chunk: bytes) -> None:
-        """Adds the next bytes."""
-        if self._md5 is not None:
-            self._md5.update(chunk)
-        if self._other is not None:
-            self._other.update(chunk)
-
-    @property
-    def matches(self) -> bool:
-        """Whether the bytes so far have them."""
-        right = self._md5 is None or self._md5.hexdigest() == self._wanted
-        return right and (self._other is None or self._other.matches)

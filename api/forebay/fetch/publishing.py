@@ -6,20 +6,22 @@ import contextlib
 import errno
 import os
 
-from forebay.index import Download, SessionLostError
+from forebay.fetch.destination import Destination
+from forebay.index import SessionLostError
 from forebay.volume.files import Files
 from forebay.volume.session import Session
 
 _MAX_TRIES = 100
 
 
-def publish(files: Files, session: Session, token: str, entry: str, *, replaces: bool) -> str:
+def publish(to: Destination, temporary: str, token: str, entry: str, *, replaces: bool) -> str:
     """Moves the partial file of a claim to the place of its entry.
 
     A process that takes over an expired claim removes its partial file first, so a late owner's rename
     finds nothing: it cannot publish over its successor.
 
     Args:
+        temporary: the path of the partial file.
         replaces: whether there is an older copy, which may lie at the entry's other place.
 
     Returns:
@@ -29,23 +31,25 @@ def publish(files: Files, session: Session, token: str, entry: str, *, replaces:
         SessionLostError: the claim was lost.
         OSError: there is no place for it.
     """
-    layout, temporary = files.layout(), files.temporary(token)
-    for find in (layout.path, layout.alternate_path):
-        place = find(entry)
-        if _renamed(temporary, place, session, token):
-            if replaces and find == layout.path:
-                remove_if_there(layout.alternate_path(entry))
-            return place
+    layout = to.files.layout()
+    place = layout.path(entry)
+    if _renamed(to.files, temporary, place, to.session, token):
+        if replaces:
+            to.files.remove_path(layout.alternate_path(entry))
+        return place
+    place = layout.alternate_path(entry)
+    if _renamed(to.files, temporary, place, to.session, token):
+        return place
     raise FileExistsError(errno.EEXIST, "there is something else, and at its other place as well", place)
 
 
-def _renamed(temporary: str, place: str, session: Session, token: str) -> bool:
+def _renamed(files: Files, temporary: str, place: str, session: Session, token: str) -> bool:
     """Moves the file to its place; false where a directory is, or a file where a directory should be."""
     for _ in range(_MAX_TRIES):
         if not session.owns(token):
             raise SessionLostError
         try:
-            os.rename(temporary, place)
+            files.put_in_place(temporary, place)
         except FileNotFoundError:
             if not os.path.exists(temporary):
                 raise SessionLostError from None
@@ -55,21 +59,5 @@ def _renamed(temporary: str, place: str, session: Session, token: str) -> bool:
             return True
         # Its directory is missing, or was pruned a moment ago; as what is made here may be, at any depth.
         with contextlib.suppress(FileNotFoundError, FileExistsError, NotADirectoryError):
-            os.makedirs(os.path.dirname(place), exist_ok=True)
+            files.make_room_for(place)
     raise FileNotFoundError(errno.ENOENT, "the directory disappears again and again", place)
-
-
-def withdraw(files: Files, session: Session, download: Download) -> None:
-    """Removes a published file whose commit is not known to have succeeded, and gives back its bytes.
-
-    If the commit did succeed, the next request finds an entry without a file, and downloads it again.
-    """
-    with contextlib.suppress(OSError):
-        files.remove(download.entry)
-    session.reservation(download.token, download.size).close()
-
-
-def remove_if_there(path: str) -> None:
-    """Removes a file, if there is one."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        os.unlink(path)

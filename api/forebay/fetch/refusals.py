@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 
 from forebay.config.sizes import human
 from forebay.errors import CacheFullError, ForebayError, ObjectTooLargeError, SourceError
 from forebay.index import Entry
 from forebay.sources.base import ObjectInfo
 from forebay.uri import MediaURI
+from forebay.volume.disk import FULL
 
 
 def too_large(uri: MediaURI, size: int, limit: int) -> ObjectTooLargeError:
@@ -22,9 +25,29 @@ def too_large(uri: MediaURI, size: int, limit: int) -> ObjectTooLargeError:
     )
 
 
+def kept_by_lease(uri: MediaURI, size: int, old: int, limit: int) -> CacheFullError:
+    """The error for a new version of ``size`` bytes that does not fit beside the old one, which is leased."""
+    return CacheFullError(
+        f"{uri}: no room for its new version of {human(size)} beside the cached one of {human(old)}, which a "
+        f"lease keeps, in a cache of {human(limit)}; end the lease, or raise FIFTYONE_MEDIA_CACHE_SIZE_BYTES",
+        uri=uri.redacted,
+        needed=size,
+        limit=limit,
+        held=old,
+    )
+
+
 def disk_error(uri: MediaURI, error: OSError, limit: int | None) -> CacheFullError:
     """The error for an object that the disk does not take."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno == errno.ENOSPC and error.filename and _is_out_of_inodes(error.filename):
+        return CacheFullError(
+            f"{uri}: the disk of the cache directory has no inodes left ({error.strerror}); remove files, or "
+            "use a file system with more inodes",
+            uri=uri.redacted,
+            limit=limit,
+            errno=error.errno,
+        )
+    if error.errno in FULL:
         return CacheFullError(
             f"{uri}: the disk of the cache directory is full ({error.strerror}); free some space, "
             "or raise FIFTYONE_MEDIA_CACHE_MIN_FREE_BYTES so that Forebay evicts before that happens",
@@ -33,12 +56,24 @@ def disk_error(uri: MediaURI, error: OSError, limit: int | None) -> CacheFullErr
             errno=error.errno,
         )
     reason = error.strerror or str(error)
+    if error.errno == errno.EXDEV:
+        reason = (
+            f"{os.path.dirname(error.filename2)} is on another disk than its partial file {error.filename}; "
+            "mount that disk at the cache directory, or at its directory media"
+        )
     return CacheFullError(
         f"{uri}: cannot be written to the cache directory: {reason}",
         uri=uri.redacted,
         limit=limit,
         errno=error.errno,
     )
+
+
+def _is_out_of_inodes(path: str) -> bool:
+    with contextlib.suppress(OSError):
+        found = os.statvfs(os.path.dirname(path))
+        return found.f_files > 0 and found.f_favail == 0
+    return False
 
 
 def as_forebay_error(uri: MediaURI, error: BaseException) -> ForebayError:

@@ -1,13 +1,9 @@
-"""One fetch: claims, transfers and commits of many objects, by one thread.
-
-The transport's threads move the bytes meanwhile, of as many objects at a time as sources and memory bear.
-"""
+"""One fetch: claims, transfers and commits of many objects, by one thread; others move the bytes."""
 
 from __future__ import annotations
 
 import contextlib
 import heapq
-import itertools
 import queue
 import time
 from collections import deque
@@ -15,36 +11,36 @@ from collections.abc import Callable, Iterable
 
 from forebay import logs
 from forebay.backoff import Backoff
+from forebay.config.freshness import Freshness
 from forebay.errors import CacheFullError, ForebayError, IndexUnavailableError, SourceError
 from forebay.eviction.room import Room, RoomRequest
+from forebay.fetch.checks_due import stays_unchecked
 from forebay.fetch.destination import Destination
 from forebay.fetch.outcome import Report, SampleOutcome
-from forebay.fetch.publishing import withdraw
 from forebay.fetch.refusals import as_forebay_error
-from forebay.fetch.transfer import Step, Transfer, YieldedError
+from forebay.fetch.steps import Step, YieldedError
+from forebay.fetch.supply import Supply
+from forebay.fetch.transfer import Transfer
 from forebay.fetch.work import Item
 from forebay.index import Claimed, Download, SessionLostError
 from forebay.sources.sources import Sources
 from forebay.volume.counters import Counters, Ended
 from forebay.volume.recovery import Recovery
 
-BATCH = 128
-# Downloads that are slower than this are published one by one, faster ones in batches.
-FLUSH_SECONDS = 0.25
+# Downloads that are slower than so many seconds are published one by one, faster ones in batches.
+BATCH, FLUSH_SECONDS = 128, 0.25
 # How often a claim may be lost before a sample counts as failed: more than that is no accident.
 _MAX_LOST_CLAIMS = 5
-_POLL_SECONDS = (0.005, 0.25)
-# How often it is asked whether the fetch was cancelled.
-_CANCELLED_SECONDS = 0.1
-_GIVE_UP_SECONDS = 5.0
-_ROOM_SECONDS = 0.01
+_CANCELLED_SECONDS = 0.1  # How often it is asked whether the fetch was cancelled.
+_GIVE_UP_SECONDS, _ROOM_SECONDS = 5.0, 0.01
 # With so many transfers in flight, their events are handled so many seconds apart.
-_GATHER_FROM = 16
-_GATHER_SECONDS = 0.004
+_GATHER_FROM, _GATHER_SECONDS = 16, 0.004
 
 
 class Run:
     """One call of `Fetcher.fetch`. Everything but the bytes happens in the calling thread."""
+
+    flush_seconds = FLUSH_SECONDS
 
     def __init__(
         self,
@@ -66,17 +62,16 @@ class Run:
         self._transport = sources.open_transport()
         self._report = report
         self._max_flying = destination.config.max_requests
-        # Events of transfers, from the transport's threads.
-        self._events: queue.SimpleQueue[tuple[Transfer, object]] = queue.SimpleQueue()
-        self._pending: deque[Item] = deque()
+        # Events of transfers, from the transport's threads; without a transfer, only to end the wait for one.
+        self._events: queue.SimpleQueue[tuple[Transfer | None, object]] = queue.SimpleQueue()
+        self._supply, self._pending = Supply(), deque[Item]()
         self._claimed: deque[Item] = deque()
-        # Claimed by other processes; looked at again when a pause is over.
+        # Claimed by others; looked at again when a pause is over.
         self._waiting: list[Item] = []
         self._look_at = 0.0
-        self._look_pause = Backoff(*_POLL_SECONDS)
+        self._look_pause = Backoff(*destination.look_seconds)
         self._flying: set[Transfer] = set()
         self._delayed: list[tuple[float, int, Transfer]] = []
-        self._numbers = itertools.count()
         self._short_of_room: deque[tuple[Transfer, RoomRequest]] = deque()
         # To be committed; without a download where the cached copy is still current.
         self._done: list[tuple[Item, Download | None]] = []
@@ -86,15 +81,14 @@ class Run:
 
     def work_off(
         self,
-        items: Iterable[Item],
+        items: Iterable[list[Item]],
         *,
-        update: bool,
+        fresh: Freshness,
         cancelled: Callable[[], bool],
         begun: Callable[[], object],
         idle: float,
     ) -> None:
-        self._update, self._idle = update, idle
-        self._pending.extend(items)
+        self._fresh, self._idle, self._supply = fresh, idle, Supply(items)
         has_begun = False
         try:
             while True:
@@ -103,30 +97,33 @@ class Run:
                     self._give_back()
                 if not self._is_stopping:
                     self._begin_more()
-                    if not (has_begun or self._pending or self._claimed or self._waiting):
+                    if not (has_begun or self._pending or self._claimed or self._waiting or self._supply):
                         has_begun = True
                         begun()
-                if not (self._flying or self._pending or self._claimed or self._waiting):
+                # What turns out to have lost its claim is pending again.
+                if self._done and (self._is_idle or time.monotonic() - self._flushed > self.flush_seconds):
+                    self._flush()
+                if self._is_idle:
                     break
                 self._handle_events()
-                if self._done and time.monotonic() - self._flushed > FLUSH_SECONDS:
-                    self._flush()
-            self._flush()
         except BaseException:
             self._give_up()
             raise
-        # What was reserved in advance is for others to use.
         self._session.release_unused()
+
+    @property
+    def _is_idle(self) -> bool:
+        return not (self._flying or self._pending or self._claimed or self._waiting or self._supply)
 
     def _begin_more(self) -> None:
         now = time.monotonic()
         if self._waiting and now >= self._look_at:
-            self._pending.extend(self._waiting)
-            self._waiting.clear()
+            self._waiting = self._destination.look_again(self._waiting, self._pending)
             self._look_at = now + self._look_pause.next()
         if self._short_of_room:
             # Others would only wait, too, and what they have claims on could not be evicted.
             return
+        self._supply.take(self._pending, len(self._waiting))
         # The next claims are asked for while the present ones are being worked off.
         while self._pending and len(self._claimed) < min(BATCH, self._max_flying) // 2 + 1:
             size = min(BATCH, 8 * self._max_flying, len(self._pending))
@@ -142,24 +139,26 @@ class Run:
             self._next(transfer, transfer.start(self._sources))
 
     def _claim(self, batch: list[Item]) -> None:
-        answers = self._session.claim([item.entry for item in batch], always=self._update)
+        since = [self._fresh.since(item.uri) for item in batch]
+        answers = self._session.claim([item.entry for item in batch], since=since)
         try:
             self._sort(batch, answers)
         except BaseException:
             self._session.release(
-                [(item.entry, token) for item, (token, a) in zip(batch, answers, strict=True) if a.granted]
+                [(i.entry, t) for i, (t, a) in zip(batch, answers, strict=True) if a.granted]
             )
             raise
+        if (neighbours := self._destination.neighbours) is not None and not self._fresh.is_always:
+            self._waiting += neighbours.divide(self._claimed, self._session.release, self._fresh.since)
 
     def _sort(self, batch: list[Item], answers: list[tuple[str, Claimed]]) -> None:
         """Puts each item where its claim's answer says that it belongs."""
-        outcomes: list[SampleOutcome] = []
-        found: list[Ended] = []
+        outcomes, found = list[SampleOutcome](), list[Ended]()
         for item, (token, answer) in zip(batch, answers, strict=True):
             item.token = token
             if answer.granted:
                 item.old = answer.value or self._recovery.adopt(item.entry, token)
-                if item.old and not self._update:
+                if item.old and item.is_fresh(self._fresh):
                     self._release(item)
                     found.append(item.found(item.old))
                     outcomes += item.outcomes("cached")
@@ -167,6 +166,8 @@ class Run:
                     self._claimed.append(item)
             elif answer.holder:
                 (self._pending if self._recovery.reap_if_gone(answer) else self._waiting).append(item)
+            elif (obstacle := self._files.obstacle(item.entry)) is not None:
+                self._fail(item, obstacle)
             elif self._files.touch(item.entry) is not None:
                 found.append(item.found(answer.value))
                 outcomes += item.outcomes("cached")
@@ -210,7 +211,7 @@ class Run:
         now = time.monotonic()
         until = now + _CANCELLED_SECONDS
         if self._done:
-            until = min(until, self._flushed + FLUSH_SECONDS)
+            until = min(until, self._flushed + self.flush_seconds)
         if self._delayed:
             until = min(until, self._delayed[0][0])
         if self._waiting:
@@ -230,7 +231,7 @@ class Run:
         elif step is Step.PAUSE and self._is_stopping:
             self._next(transfer, transfer.give_way())
         elif step is Step.PAUSE:
-            heapq.heappush(self._delayed, (transfer.try_at, next(self._numbers), transfer))
+            heapq.heappush(self._delayed, (transfer.try_at, id(transfer), transfer))
         elif step is Step.ROOM:
             what = transfer.item.uri.redacted
             self._short_of_room.append((transfer, RoomRequest(transfer.reservation, transfer.wanted, what)))
@@ -276,8 +277,6 @@ class Run:
             self._next(other, other.give_way())
         return False
 
-    # How it ended
-
     def _ended(self, transfer: Transfer) -> None:
         item, error = transfer.item, transfer.error
         if error is None:
@@ -287,7 +286,7 @@ class Run:
                 self._flush()
         elif self._is_given_up:
             self._given_up.append(item)
-        elif isinstance(error, YieldedError):
+        elif isinstance(error, YieldedError) or item.is_to_be_had_another_way(error):
             item.attempts -= 1
             self._release(item)
             if not self._is_stopping:
@@ -301,18 +300,19 @@ class Run:
         else:
             failure = as_forebay_error(item.uri, error)
             self._sources.record(item.uri, failure)
-            self._fail(item, failure)
+            if stays_unchecked(item, failure, self._fresh, self._files):
+                self._done.append((item, None))
+            else:
+                self._fail(item, failure)
 
     def _flush(self) -> None:
         """Publishes what is downloaded, in one call."""
         self._flushed = time.monotonic()
-        if not self._done:
-            return
         kept = [item for item, download in self._done if download is None]
         stored = [(item, download) for item, download in self._done if download is not None]
-        outcomes: list[SampleOutcome] = []
-        ended: list[Ended] = []
+        outcomes, ended = list[SampleOutcome](), list[Ended]()
         if kept:
+            self._index.entries.renew([(i.entry, i.token, i.old, i.checked()) for i in kept])
             self._session.release([(item.entry, item.token) for item in kept])
             self._index.entries.present([item.entry for item in kept])
             for item in kept:
@@ -322,8 +322,7 @@ class Run:
         self._done = []
         for (item, download), ours in zip(stored, published, strict=True):
             if ours:
-                times = (item.first_byte, item.seconds)
-                ended.append(Ended(item.uri, "downloaded", download.size, *times, retries=item.retries))
+                ended.append(item.downloaded(download.size))
                 outcomes += item.outcomes("downloaded", download.size)
             else:
                 self._again(item)
@@ -365,6 +364,7 @@ class Run:
     def _give_back(self) -> None:
         """Gives back everything that has not been begun, or pauses; downloads under way are finished."""
         self._release_claimed()
+        self._supply.end()
         self._pending.clear()
         self._waiting.clear()
         paused = {transfer for _, _, transfer in self._delayed}
@@ -384,9 +384,9 @@ class Run:
         # A file that is still written to, on a disk that hangs, say, is left to recovery.
         while self._flying and time.monotonic() < deadline:
             with contextlib.suppress(queue.Empty):
-                transfer, event = self._events.get(timeout=0.05)
-                if transfer in self._flying:
-                    self._next(transfer, transfer.handle(event))
+                ending, event = self._events.get(timeout=0.05)
+                if ending in self._flying:
+                    self._next(ending, ending.handle(event))
         left = [*self._given_up, *self._claimed, *(one.item for one in self._flying)]
         claims = [(item.entry, item.token) for item in left]
         try:
@@ -396,5 +396,5 @@ class Run:
             for item, download in self._done:
                 claims.append((item.entry, item.token))
                 if download is not None:
-                    withdraw(self._files, self._session, download)
+                    self._session.leave(download)
             self._session.abandon(claims)

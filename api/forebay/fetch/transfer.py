@@ -6,52 +6,27 @@ further attempts. The transport's threads write the bytes, and hand each event t
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-from enum import Enum
-from typing import Protocol
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
 
-from forebay.errors import (
-    ForebayError,
-    NotModifiedError,
-    ObjectChangedError,
-    TransientSourceError,
-)
+from forebay.backoff import Backoff
+from forebay.errors import ForebayError, NotModifiedError, ObjectChangedError, TransientSourceError
+from forebay.fetch.copies import copy_of
 from forebay.fetch.destination import Destination
+from forebay.fetch.kept_copy import KeptCopy
 from forebay.fetch.object_ranges import Ranges
 from forebay.fetch.object_sink import InRanges, ObjectSink
 from forebay.fetch.partial_file import PartialFile
-from forebay.fetch.refusals import disk_error, too_large, unchanged
+from forebay.fetch.refusals import disk_error, too_large
+from forebay.fetch.steps import Completed, Step, YieldedError
 from forebay.fetch.work import Item
-from forebay.index import Download, Entry, SessionLostError
+from forebay.index import Download, SessionLostError
 from forebay.retry import retry_pauses
-from forebay.sources.base import ObjectInfo, Source, SourceLookup
-from forebay.transport import Exchange, Head, Kind, Outcome, Request, Transport, TransportError
-
-
-class YieldedError(Exception):
-    """A transfer was given up, so that others get its claim and its place."""
-
-
-class Step(Enum):
-    """The next need of a transfer."""
-
-    # An event of the transport.
-    EVENT = "event"
-    # Another attempt, at `Transfer.try_at`.
-    PAUSE = "pause"
-    # `Transfer.wanted` bytes in all.
-    ROOM = "room"
-    # Nothing: see `Transfer.download` and `Transfer.error`.
-    DONE = "done"
-
-
-class Events(Protocol):
-    """The queue of the thread that fetches. May be put into from any thread."""
-
-    def put(self, event: tuple[Transfer, object]) -> object:
-        """Adds an event of a transfer: an `Exchange` that has ended, or a number of bytes that it needs."""
+from forebay.sources.base import Asking, ObjectInfo, SourceLookup
+from forebay.transport import Exchange, Kind, Outcome, Request, Sink, Transport, TransportError
+from forebay.volume.disk import FULL
 
 
 class Transfer:
@@ -61,54 +36,55 @@ class Transfer:
         item: the object; its token is that of our claim on it.
         destination: where to.
         transport: moves the bytes.
-        events: where the transport's threads report.
+        events: where threads report: an `Exchange` that has ended, how many bytes are needed in all, or
+            `Completed`.
         idle: for how many seconds the entry counts as not used when it appears.
 
     Attributes:
         item: the object.
-        download: once it is done; ``None`` where the cached copy is still current.
-        error: why it failed.
+        download, error: once it is done; both ``None`` where the cached copy is still current.
         try_at: when the next attempt is due, on the monotonic clock.
         wanted: to how many bytes the reservation is to grow.
         reservation: of its bytes.
     """
 
+    download: Download | None = None
+    error: BaseException | None = None
+    try_at = 0.0
+    wanted = 0
+    _began = 0.0
+    _source: Asking | None = None
+    _request: Request | None = None
+    _exchange: Exchange | None = None
+    _sink: ObjectSink | None = None
+    _ranges: Ranges | None = None
+    _pauses: Backoff | None = None
+    _in_ranges = True
+    _is_cancelled = False
+    _is_completing = False  # Whether a thread of the volume's is completing the file.
+    # Why it failed while ranges of it were in flight, which must end first: they write into its file.
+    _failure: BaseException | None = None
+
     def __init__(
-        self, item: Item, destination: Destination, transport: Transport, events: Events, *, idle: float
+        self,
+        item: Item,
+        destination: Destination,
+        transport: Transport,
+        events: SimpleQueue[tuple[Transfer | None, object]],
+        *,
+        idle: float,
     ) -> None:
         self.item = item
-        self.download: Download | None = None
-        self.error: BaseException | None = None
-        self.try_at = 0.0
-        self.wanted = 0
         self.reservation = destination.session.reservation(item.token)
+        # What it has at least. Of a block that is known: its answer need not wait for the reservation.
+        self._min_size = 0 if item.block is None else item.block.end - item.block.start
         self._to = destination
         self._config = destination.config
         self._transport = transport
         self._events = events
-        self._old = Entry.parse(item.old) if item.old else None
-        self._kept_modified = 0.0
-        self._file = PartialFile(
-            item,
-            destination.files,
-            destination.session,
-            destination.unread,
-            idle=idle,
-            verify=destination.config.verify_checksums,
-        )
-        self._began = 0.0
-        self._source: Source | None = None
-        self._request: Request | None = None
-        self._exchange: Exchange | None = None
-        self._sink: ObjectSink | None = None
-        self._ranges: Ranges | None = None
-        # Of an object whose size its source does not tell: what it has turned out to have at least.
-        self._min_size = 0
-        self._in_ranges = True
-        self._pauses = retry_pauses()
-        self._is_cancelled = False
-        # Why it failed while ranges of it were in flight, which must end first: they write into its file.
-        self._failure: BaseException | None = None
+        self._file = PartialFile(item, destination, idle=idle, verify=self._config.verify_checksums)
+        self._kept = copy_of(item, destination, self._file, self.reservation)
+        self._min_size = self._kept.size if self._kept is not None else self._min_size
 
     # The fetcher's side
 
@@ -118,7 +94,7 @@ class Transfer:
         self.item.attempts += 1
         self.wanted = 0
         try:
-            self._source = sources.for_uri(self.item.uri)
+            self._source = self.item.source(sources, self._to.neighbours)
             if self._min_size:
                 self.wanted = self._min_size
                 return Step.ROOM
@@ -151,6 +127,8 @@ class Transfer:
             return self._handle_cancelled(event)
         if isinstance(event, int):
             return self._need(event)
+        if isinstance(event, Completed):
+            return self._handle_completed(event.error)
         assert isinstance(event, Exchange)
         if self._ranges is not None:
             return self._handle_range(event)
@@ -158,38 +136,66 @@ class Transfer:
             return Step.EVENT
         outcome, sink = event.outcome, self._sink
         assert outcome is not None
-        assert sink is not None
         self._exchange = None
+        if self._kept is not None and self._kept.is_asking:
+            return self._compare(self._kept, outcome)
+        assert sink is not None
         self.item.first_byte = outcome.first_byte_seconds
-        if outcome.error is None and sink.download is not None:
+        if outcome.error is None:
             self.download = sink.download
-            return self._end(None)
-        if isinstance(outcome.error, InRanges):
-            assert sink.info is not None
-            return self._split(sink.info)
+            return self._end(None) if self.download is not None else self._complete(sink.publish)
         try:
+            if isinstance(outcome.error, InRanges):
+                assert sink.info is not None
+                return self._split(sink.info)
             return self._go_on(outcome)
         except (ForebayError, OSError) as error:
             return self._failed(error)
 
     def _handle_cancelled(self, event: object) -> Step:
-        assert isinstance(event, int | Exchange)
+        assert isinstance(event, int | Exchange | Completed)
         if isinstance(event, int):
             return Step.EVENT
-        if self._ranges is not None:
+        if isinstance(event, Completed):
+            self._is_completing = False
+        elif self._ranges is not None:
             return self._end(YieldedError()) if self._ranges.handle(event) else Step.EVENT
-        if event is not self._exchange:
+        elif event is not self._exchange:
             return Step.EVENT
+        return self._end_published()
+
+    def _end_published(self) -> Step:
         # What was complete before it was cancelled, is.
-        self.download = self._sink.download if self._sink is not None else None
+        for one in (self._sink, self._kept):
+            self.download = self.download or (None if one is None else one.download)
         return self._end(None if self.download is not None else YieldedError())
+
+    # Completing the file
+
+    def _complete(self, work: Callable[[], object], *, publishes: bool = True) -> Step:
+        """Has a thread of the volume's publish the file, or look at the old one."""
+        self._is_completing = True
+        submit = self._to.file_work.submit if publishes else self._to.file_work.look
+        submit(work, lambda error: self._tell(Completed(error)))
+        return Step.EVENT
+
+    def _handle_completed(self, error: BaseException | None) -> Step:
+        self._is_completing = False
+        is_copied = self._kept is not None and (self._kept.is_direct or self._kept.download is not None)
+        if self._sink is None and not is_copied and (error is None or isinstance(error, OSError)):
+            # The copy, which was compared, is another one, or cannot be read.
+            return self.proceed()
+        if error is None:
+            return self._end_published()
+        return self._failed(error) if self._ranges is None else self._ranges_failed(error)
 
     def cancel(self) -> bool:
         """Gives up what is under way; returns whether nothing is, else its last event comes later."""
         self._is_cancelled = True
         if self._exchange is not None:
             self._transport.cancel(self._exchange)
-        return (self._ranges is None or self._ranges.cancel()) and self._exchange is None
+        is_idle = self._exchange is None and not self._is_completing
+        return (self._ranges is None or self._ranges.cancel()) and is_idle
 
     def give_way(self) -> Step:
         """Gives it up for now: its item can be begun anew later."""
@@ -203,59 +209,52 @@ class Transfer:
     # Asking
 
     def _ask(self) -> Step:
-        source, entry = self._source, self._old
+        source, kept = self._source, self._kept
         assert source is not None
-        kept = self._find_kept()
-        if kept is None:
-            request = source.request(self.item.uri)
-        elif entry is not None and entry.etag:
-            request = source.request(self.item.uri, if_none_match=entry.etag)
-        else:
-            request = source.request(self.item.uri, if_modified_since=self._kept_modified)
-        return self._send(request)
+        if kept is not None and kept.is_direct:
+            return self._complete(partial(kept.compare, lambda: not self._is_cancelled), publishes=False)
+        if kept is None or not kept.is_there():
+            return self._send(source.request(self.item.uri))
+        request = kept.question(source)
+        return self._submit(request, kept.sink) if kept.is_asking else self._send(request)
+
+    def _compare(self, kept: KeptCopy, outcome: Outcome) -> Step:
+        """Goes on after the head of an object that is cached: the copy, or the object, is looked at."""
+        assert self._source is not None and self._request is not None  # noqa: PT018
+        try:
+            following = kept.follow(self._source, self._request, outcome)
+            if following is not None or not kept.judge(outcome):
+                return self._submit(following, kept.sink) if following else self._ask()
+        except (ForebayError, OSError) as error:
+            return self._failed(error)
+        self._sink = None
+        return self._complete(partial(kept.compare, lambda: not self._is_cancelled), publishes=False)
 
     def _send(self, request: Request) -> Step:
-        self._request = request
+        assert self._source is not None
+        uri, describe, work = self.item.uri, self._source.describe, self._to.file_work
         self._sink = ObjectSink(
-            self._describe,
-            self._check,
-            self._file,
-            self.reservation,
-            self._needs_room,
-            self._config.limit,
+            uri, describe, self._check, self._file, work, self.reservation, self._tell, self._config.limit
         )
+        return self._submit(request, self._sink)
+
+    def _submit(self, request: Request, sink: Sink) -> Step:
+        assert self._source is not None
+        self._request = request
         try:
-            self._exchange = self._transport.submit(request, self._sink, self._ended)
+            self._exchange = self._transport.submit(request, sink, self._tell)
         except TransportError as error:
-            assert self._source is not None
             raise self._source.failure(self.item.uri, Outcome(error=error)) from None
         return Step.EVENT
 
-    def _find_kept(self) -> Entry | None:
-        """The copy that is there."""
-        path = None if self._old is None else self._to.files.locate(self.item.entry)
-        if path is None:
-            return None
-        with contextlib.suppress(FileNotFoundError):
-            self._kept_modified = os.stat(path).st_mtime
-            return self._old
-        return None
-
     # The transport's side
 
-    def _ended(self, exchange: Exchange) -> None:
-        self._events.put((self, exchange))
-
-    def _needs_room(self, size: int) -> None:
-        self._events.put((self, size))
-
-    def _describe(self, head: Head) -> ObjectInfo:
-        assert self._source is not None
-        return self._source.describe(self.item.uri, head)
+    def _tell(self, event: object) -> None:
+        self._events.put((self, event))
 
     def _check(self, info: ObjectInfo) -> None:
         """Refuses what is not to be downloaded as a whole."""
-        if self._old is not None and self._kept_modified and unchanged(info, self._old, self._kept_modified):
+        if self._kept is not None and self._kept.is_current(info):
             raise NotModifiedError(self.item.uri.redacted, "it is the copy that is cached")
         size, limit = info.size, self._config.limit
         if size is not None and limit is not None and size > limit:
@@ -265,14 +264,11 @@ class Transfer:
         if in_ranges and size is not None and size >= 2 * self._config.range_size_bytes:
             raise InRanges
 
-    # After an answer
-
     def _go_on(self, outcome: Outcome) -> Step:
         """Follows an answer that is not final, or fails."""
         error = outcome.error
         source, request = self._source, self._request
-        assert source is not None
-        assert request is not None
+        assert source is not None and request is not None  # noqa: PT018
         self._file.discard()
         if isinstance(error, TransportError):
             following = source.follow(self.item.uri, request, outcome)
@@ -296,14 +292,15 @@ class Transfer:
             return self._end(SessionLostError())
         if isinstance(error, NotModifiedError):
             return self._end(None)
+        may_pass = isinstance(error, TransientSourceError) and not (error.exhausted or self.item.is_nearby)
         if isinstance(error, OSError) and not isinstance(error, ForebayError):
             error = disk_error(self.item.uri, error, self._config.limit)
-        if (
-            isinstance(error, TransientSourceError)
-            and not error.exhausted
-            and self.item.attempts < self._config.max_attempts
-        ):
-            self.item.retries.append(error.kind)
+            if may_pass := error.errno in FULL:
+                # What was reserved in advance says nothing of it: the next attempt looks, and evicts.
+                self._to.session.release_unused()
+        if may_pass and isinstance(error, ForebayError) and self.item.attempts < self._config.max_attempts:
+            self.item.retries += (error.kind,)
+            self._pauses = self._pauses or retry_pauses()
             self.try_at = time.monotonic() + self._pauses.next()
             return Step.PAUSE
         return self._end(error)
@@ -320,7 +317,9 @@ class Transfer:
     def _split(self, info: ObjectInfo) -> Step:
         """Begins to fetch an object in ranges."""
         assert self._source is not None
-        self._ranges = Ranges(self.item, info, self._source, self._transport, self._config, self._ended)
+        if (step := self._make_way(info.size or 0)) is not None:
+            return step
+        self._ranges = Ranges(self.item, info, self._source, self._transport, self._config, self._tell)
         self.wanted = info.size or 0
         return Step.ROOM
 
@@ -335,19 +334,26 @@ class Transfer:
                     self.try_at, ranges.try_at = ranges.try_at, 0.0
                     return Step.PAUSE
                 return Step.EVENT
-            assert ranges.info.size is not None
-            self.download = self._file.publish(ranges.info, ranges.info.size, self.reservation)
         except (ForebayError, OSError, SessionLostError) as error:
-            if isinstance(error, TransportError) and error.kind is Kind.RANGE:
-                # The server sends no ranges after all: another attempt takes the whole.
-                self._in_ranges = False
-                reason = "the server sent the whole object instead of a range"
-                error = TransientSourceError(self.item.uri.redacted, reason, "connection")
-            if isinstance(error, TransientSourceError):
-                # A changed object is worth beginning anew; a range that was tried often enough is not.
-                error.exhausted = error.exhausted and not isinstance(error, ObjectChangedError)
-            return self._failed(error)
-        return self._end(None)
+            return self._ranges_failed(error)
+        return self._complete(self._publish_ranges)
+
+    def _publish_ranges(self) -> None:
+        assert self._ranges is not None
+        info = self._ranges.info
+        assert info.size is not None
+        self.download = self._file.publish(info, info.size, self.reservation)
+
+    def _ranges_failed(self, error: BaseException) -> Step:
+        if isinstance(error, TransportError) and error.kind is Kind.RANGE:
+            # The server sends no ranges after all: another attempt takes the whole.
+            self._in_ranges = False
+            reason = "the server sent the whole object instead of a range"
+            error = TransientSourceError(self.item.uri.redacted, reason, "connection")
+        if isinstance(error, TransientSourceError):
+            # A changed object is worth beginning anew; a range that was tried often enough is not.
+            error.exhausted = error.exhausted and not isinstance(error, ObjectChangedError)
+        return self._failed(error)
 
     def resume(self, sources: SourceLookup) -> Step:
         """Goes on after a pause: with the ranges that are due, or with another attempt."""
@@ -359,21 +365,21 @@ class Transfer:
             return self._failed(error)
         return Step.EVENT
 
-    # Room
-
     def _need(self, size: int) -> Step:
-        if self._exchange is None:
+        exchange, limit = self._exchange, self._config.limit
+        if exchange is None:
             return Step.EVENT
         try:
             if not self.reservation.size:
-                self._give_up_old(size)
+                if (step := self._make_way(size)) is not None:
+                    self._exchange = None
+                    self._transport.cancel(exchange)
                 self.wanted = size
-                return Step.ROOM
-            limit = self._config.limit
+                return step or Step.ROOM
             if limit is not None and size > limit:
                 raise too_large(self.item.uri, size, limit)
             if self.reservation.grow(size) is None:
-                self._transport.resume(self._exchange)
+                self._transport.resume(exchange)
                 return Step.EVENT
             # Not waited for: this transfer holds bytes, and two that wait for each other would never end.
             self._min_size = size if limit is None else min(2 * size, limit)
@@ -381,13 +387,14 @@ class Transfer:
             raise TransientSourceError(self.item.uri.redacted, reason, "cache_full")
         except (ForebayError, OSError, SessionLostError) as error:
             # It is paused, so nothing is being written.
-            exchange, self._exchange = self._exchange, None
+            self._exchange = None
             self._transport.cancel(exchange)
             return self._failed(error)
 
-    def _give_up_old(self, size: int) -> None:
-        """Removes the old copy where it and its successor do not fit into the cache together."""
-        limit, old = self._config.limit, self._old
-        if old is not None and limit is not None and size + old.size > limit:
-            self._to.files.remove(self.item.entry)
-            self._to.index.entries.forget([(self.item.entry, old.format())], self.item.token)
+    def _make_way(self, size: int) -> Step | None:
+        """Has the old copy removed where it and its successor do not fit into the cache together."""
+        way = None if self._kept is None else self._kept.make_way(self._to, size)
+        if not isinstance(way, float):
+            return None if way is None else self._end(way)
+        self.item.attempts, self.try_at = self.item.attempts - 1, time.monotonic() + way
+        return Step.PAUSE
