@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import time
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +16,7 @@ from typing import Any
 import pytest
 
 from forebay.cache import MediaCache
+from forebay.config import MediaCacheConfig
 from forebay.cvat import create_manifest
 from forebay.cvat.manifest_format import ManifestImage, read_images
 from forebay.errors import ManifestError, UriError
@@ -215,6 +220,64 @@ def test_nothing_to_make_one_of(s3_server: S3Server, s3_bucket: str, cache: Medi
     assert str(raised.value) == f"s3://{s3_bucket}/b/ and 1 more: {why}"
 
 
+@pytest.mark.usefixtures("s3_environment")
+def test_keys_that_cvat_does_not_accept(s3_server: S3Server, s3_bucket: str, cache: MediaCache) -> None:
+    s3_server.put(s3_bucket, "a.jpg", image(32, 24))
+    root = f"s3://{s3_bucket}/"
+
+    made = create_manifest([root, f"{root}a//b.jpg", f"{root}/b.jpg", f"{root}a/../b.jpg"], cache=cache)
+
+    why = "CVAT does not accept a key with an empty part, '.' or '..' between slashes; copy it to another key"
+    assert made.added == 1
+    assert sorted(made.failures) == [(f"{root}{key}", why) for key in ("/b.jpg", "a/../b.jpg", "a//b.jpg")]
+    with pytest.raises(UriError) as raised:
+        create_manifest(root, f"{root}a//manifest.jsonl", cache=cache)
+    assert str(raised.value) == (
+        f"'{root}a//manifest.jsonl' has an empty part, '.' or '..' between its slashes, which CVAT does not "
+        f"accept: write the manifest elsewhere"
+    )
+
+
+@pytest.mark.usefixtures("s3_environment")
+def test_context_images_are_left_out(s3_server: S3Server, s3_bucket: str, forebay: Forebay) -> None:
+    """CVAT shows them beside others: below a prefix they are expected, and named one by one they are not."""
+    s3_server.put(s3_bucket, "a.jpg", image(32, 24))
+    context = s3_server.put(s3_bucket, "related_images/a_jpg/c.jpg", image(8, 8))
+
+    done = forebay("cvat", "manifest", f"s3://{s3_bucket}/")
+
+    assert (done.status, done.lines) == (0, [f"s3://{s3_bucket}/manifest.jsonl: 1 added"])
+    assert done.error_lines == [
+        "1 image in related_images/ is left out: CVAT shows them beside others, not as frames"
+    ]
+    named = forebay("cvat", "manifest", context)
+    assert (named.status, named.error_lines[0]) == (
+        1,
+        f"warning: {context}: CVAT shows the images in related_images/ beside others, not as frames; copy it "
+        f"to another directory",
+    )
+    alone = forebay("cvat", "manifest", f"s3://{s3_bucket}/related_images/")
+    assert alone.err == (
+        f"error: s3://{s3_bucket}/related_images/: there is no image outside of related_images/, so there is "
+        f"nothing to make a manifest of\n"
+    )
+
+
+@pytest.mark.usefixtures("s3_environment")
+def test_a_manifest_is_replaced_by_one_of_a_later_second(
+    s3_server: S3Server, s3_bucket: str, cache: MediaCache
+) -> None:
+    """CVAT reads it again only if it was modified later, in whole seconds, than CVAT read it: before now."""
+    s3_server.put(s3_bucket, "a.jpg", image(32, 24))
+    create_manifest(f"s3://{s3_bucket}/", cache=cache)
+    read_by_cvat = time.time()
+
+    create_manifest(f"s3://{s3_bucket}/", update=False, cache=cache)
+
+    head = s3_server.client.head_object(Bucket=s3_bucket, Key="manifest.jsonl")
+    assert head["LastModified"].timestamp() > read_by_cvat
+
+
 VERSION, TYPE = b'{"version":"1.1"}', b'{"type":"images"}'
 LINE = b'{"name":"a","extension":".jpg","width":1,"height":1}'
 
@@ -236,6 +299,8 @@ LINE = b'{"name":"a","extension":".jpg","width":1,"height":1}'
         ),
         ([VERSION, TYPE, b'{"name":"a"}'], "m, line 3: an image needs a name and an extension"),
         ([VERSION, TYPE], "m names no image"),
+        ([VERSION, TYPE, b"", b""], "m names no image"),
+        ([VERSION, b"", TYPE, LINE], "m, line 2: it is empty, which CVAT does not skip"),
         ([], "m names no image"),
     ],
 )
@@ -251,7 +316,9 @@ def test_what_cvat_takes_is_taken() -> None:
         b'{"version":"1.0"}\r\n',
         TYPE + b"\r\n",
         '{"name":"früh am Morgen","extension":".jpg","width":1,"height":2,"meta":{}}\r\n'.encode(),
-        b'{"name":"\\u732b.jpg","extension":"","width":3,"height":4}',
+        b'{"name":"\\u732b.jpg","extension":"","width":3,"height":4}\n',
+        b"\n",
+        b" \r\n",
     ]
     assert list(read_images(given, "m")) == [
         ManifestImage("früh am Morgen.jpg", 1, 2),
@@ -297,23 +364,26 @@ class Many:
             yield SimpleNamespace(filepath=f"s3://photos/images/{i:08}.jpg", metadata=metadata)
 
 
-@pytest.mark.usefixtures("s3_environment")
-def test_memory_does_not_grow_with_the_number_of_images(cache: MediaCache, tmp_path: Path) -> None:
-    """Neither when a manifest is made, nor when it is read again to see what is new."""
-    output = str(tmp_path / "manifest.jsonl")
-    create_manifest(Many(10), str(tmp_path / "warm.jsonl"), cache=cache)
-
-    def peak(count: int) -> int:
-        tracemalloc.start()
-        try:
+def peaks_of_memory(directory: Path, *counts: int) -> list[int]:
+    """The most bytes that Python held while a manifest of so many images was made, one after the other."""
+    output, peaks = str(directory / "manifest.jsonl"), []
+    with closing(MediaCache(MediaCacheConfig(cache_dir=str(directory / "cache")))) as cache:
+        create_manifest(Many(10), str(directory / "warm.jsonl"), cache=cache)
+        for count in counts:
+            tracemalloc.start()
             create_manifest(Many(count), output, cache=cache)
-            return tracemalloc.get_traced_memory()[1]
-        finally:
+            peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
+    return peaks
 
-    few, more, again = peak(5_000), peak(30_000), peak(30_000)
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+    """Neither when a manifest is made, nor when it is read again to see what is new."""
+    # In a process of its own, as the memory of other tests' threads would count, too.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        few, more, again = process.submit(peaks_of_memory, tmp_path, 5_000, 30_000, 30_000).result()
 
     # A list of them would take 100 bytes and more for each.
     assert more - few < 25_000 * 60
     assert again - few < 25_000 * 60
-    assert Path(output).read_bytes().count(b"\n") == 30_002
+    assert (tmp_path / "manifest.jsonl").read_bytes().count(b"\n") == 30_002

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import io
 from pathlib import Path
 
@@ -77,8 +79,11 @@ class TestTables:
         assert read_manifest(manifest(tmp_path, "l", "filepath\ns3://b/a\n")) == ["s3://b/a"]
 
 
-TEXT = "expected for instance s3://bucket/key, or an absolute local path"
-SCHEMES = "s3://bucket/key, gs://bucket/key, minio://bucket/key, an http(s):// URL, or a local path"
+TEXT = "expected for instance s3://bucket/key, or an absolute local path; relative names need --root"
+SCHEMES = (
+    "s3://bucket/key, gs://bucket/key, minio://bucket/key, az://container/blob, an http(s):// URL, "
+    "or a local path"
+)
 KEYS = "'filepath', 'uri', 'url' or 'path' (or the one that --column names)"
 BROKEN = {
     "a relative path": ("l.txt", b"s3://b/a\na.jpg\n", f"line 2: 'a.jpg' is no URI; {TEXT}"),
@@ -104,10 +109,10 @@ BROKEN = {
     ),
     "other keys": ("l.jsonl", b'{"id": 1, "b": 2}\n', f"line 1: expected the key {KEYS}, found 'id', 'b'"),
     "no keys": ("l.jsonl", b"{}\n", f"line 1: expected the key {KEYS}, found none"),
-    "no string": ("l.jsonl", b'{"uri": 7}\n', "line 1: expected a URI, found 7"),
-    "null": ("l.jsonl", b'{"uri": null}\n', "line 1: expected a URI, found null"),
-    "empty": ("l.jsonl", b'{"uri": ""}\n', 'line 1: expected a URI, found ""'),
-    "a broken URI in JSON": ("l.jsonl", b'{"uri": "x y"}\n', f"line 1: 'x y' is no URI; {TEXT}"),
+    "no string": ("l.jsonl", b'{"uri": 7}\n', "line 1, key 'uri': expected a URI, found 7"),
+    "null": ("l.jsonl", b'{"uri": null}\n', "line 1, key 'uri': expected a URI, found null"),
+    "empty": ("l.jsonl", b'{"uri": ""}\n', "line 1, key 'uri': expected a URI, found \"\""),
+    "a broken URI in JSON": ("l.jsonl", b'{"uri": "x y"}\n', f"line 1, key 'uri': 'x y' is no URI; {TEXT}"),
     "other columns": (
         "l.csv",
         b"id,label\n1,cat\n",
@@ -118,6 +123,33 @@ BROKEN = {
         b"id,uri\n1,s3://b/a\n2\n",
         "line 3: nothing in column 2, where a URI was expected",
     ),
+    "no UTF-8 in JSON": (
+        "l.json",
+        b'{"images": [{"file_name": "s3://b/\\udc00"}]}',
+        "not valid JSON ('utf-8' codec can't decode byte 0xed in position 7: invalid continuation byte)",
+    ),
+    "an integer that ijson does not survive": (
+        "l.json",
+        b'{"images": [{"file_name": "s3://b/a", "id": ' + b"1" * 5000 + b"}]}",
+        "not valid JSON (a number has more than 2,000 digits)",
+    ),
+    "an integer in another chunk": (
+        "l.json",
+        b'{"images": [{"file_name": "s3://b/a"}' + b" " * (128 << 10) + b', {"id": ' + b"1" * 5000 + b"}]}",
+        "not valid JSON after 1 images (a number has more than 2,000 digits)",
+    ),
+    "a list that would take gigabytes": (
+        "l.json",
+        b'{"images": [{"file_name": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}",
+        "not valid JSON (it is nested too deeply)",
+    ),
+    "a list that cannot be shown": (
+        "l.json",
+        b'{"images": [{"file_name": ' + b"[" * 1500 + b"]" * 1500 + b"}]}",
+        "image 1, key 'file_name': expected a URI, found what is nested too deeply",
+    ),
+    "UTF-16": ("l.csv", "uri\ns3://b/a\n".encode("utf-16"), "text in UTF-16, where UTF-8 was expected"),
+    "gzip": ("l.csv.gz", gzip.compress(b"uri\ns3://b/a\n"), "compressed with gzip: decompress it first"),
     "an open quote": ("l.csv", b'uri\n"s3://b/a\n', "line 2: not valid CSV (unexpected end of data)"),
 }
 
@@ -127,7 +159,7 @@ def test_a_broken_line_is_named(tmp_path: Path, name: str, content: bytes, probl
     path = manifest(tmp_path, name, content)
     with pytest.raises(ManifestError) as raised:
         read_manifest(path)
-    assert str(raised.value) == f"{path}, {problem}"
+    assert str(raised.value).removeprefix(path).removeprefix(" is").lstrip(",: ") == problem
     assert raised.value.exit_status == 2
 
 
@@ -162,3 +194,26 @@ def test_a_manifest_that_is_a_directory(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as raised:
         read_manifest(str(tmp_path))
     assert str(raised.value) == f"the manifest {tmp_path} cannot be read: Is a directory"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800"])
+def test_a_name_that_no_file_can_have(name: str) -> None:
+    with pytest.raises(ManifestError, match="no file can be named "):
+        read_manifest(name)
+
+
+def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(ManifestError, match="standard input cannot be read"):
+        read_manifest("-")
+
+
+def test_a_file_that_cannot_be_read_any_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stale(*_: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr("forebay.manifests.manifest.read_text", stale)
+    path = manifest(tmp_path, "l", "s3://b/a\n")
+    with pytest.raises(ManifestError) as raised:
+        read_manifest(path)
+    assert str(raised.value) == f"{path}: it cannot be read any further: Stale file handle"

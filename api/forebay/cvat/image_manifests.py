@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import forebay
 from forebay.cache import MediaCache
+from forebay.config.sizes import count
 from forebay.cvat.manifest_files import read_lines, write_manifest
 from forebay.cvat.manifest_format import ManifestImage, header_lines, image_line, read_images
 from forebay.cvat.manifest_location import (
@@ -24,10 +25,11 @@ from forebay.cvat.manifest_location import (
 )
 from forebay.cvat.manifest_names import ManifestNames
 from forebay.cvat.manifest_report import ManifestReport
+from forebay.cvat.media_names import CONTEXT_DIRECTORY, is_canonical, is_context
 from forebay.errors import ForebayError, ManifestError, ObjectNotFoundError, UriError
 from forebay.headers.image_info import read_image_info
 from forebay.headers.media_files import open_media
-from forebay.manifests.listing import is_prefix
+from forebay.manifests.prefixes import is_prefix
 from forebay.threads import map_in_threads
 from forebay.uri import parse, redact
 
@@ -95,7 +97,10 @@ def create_manifest(
     images = _find_images(media, cache, report, listed)
     first = next(images, None)
     if first is None:
-        raise ManifestError(f"{_shown(media)}: there is no image, so there is nothing to make a manifest of")
+        only = f" outside of {CONTEXT_DIRECTORY}/" if report.context else ""
+        raise ManifestError(
+            f"{_shown(media)}: there is no image{only}, so there is nothing to make a manifest of"
+        )
     location = locate_manifest(output, first.uri, root)
     report.path = location.path
     with (
@@ -120,7 +125,7 @@ def create_manifest(
         if not report.kept + report.added:
             uri, reason = report.failures[0]
             raise ManifestError(
-                f"none of the {report.failed:,} images can be read; {uri}: {reason}",
+                f"none of the {count(report.failed, 'image')} can be read; {uri}: {reason}",
                 file=redact(location.path),
             )
         report.gone = sum(_is_below(location.base + name, listed) for name in names.not_found_again())
@@ -144,7 +149,9 @@ def _find_images(
             continue
         listed.append(uri)
         for info in cache.engine.sources.for_uri(parsed).list(parsed):
-            if _is_image(info.uri):
+            if _is_image(info.uri) and is_context(parse(info.uri).key):
+                report.context += 1
+            elif _is_image(info.uri):
                 yield _FoundImage(info.uri)
             # Manifests, and the empty objects that consoles create for directories, are expected.
             elif not info.uri.endswith((".jsonl", "/")):
@@ -187,8 +194,14 @@ def _read_size(
 ) -> ManifestImage | None:
     """The manifest's record of an image; ``None`` after noting why there is none."""
     image, name = new
-    if name.startswith("/"):
-        _note_failure(report, image.uri, "CVAT does not accept keys that begin with a slash")
+    key = parse(image.uri).key
+    if not is_canonical(key):
+        why = "CVAT does not accept a key with an empty part, '.' or '..' between slashes"
+        _note_failure(report, image.uri, f"{why}; copy it to another key")
+        return None
+    if is_context(key):
+        why = f"CVAT shows the images in {CONTEXT_DIRECTORY}/ beside others, not as frames"
+        _note_failure(report, image.uri, f"{why}; copy it to another directory")
         return None
     if image.size is not None:
         return ManifestImage(name, *image.size)
@@ -220,7 +233,8 @@ def _copy_existing(
 
     def copied() -> Iterator[bytes]:
         for text in read_lines(location.path, cache):
-            file.write(text.rstrip(b"\r\n") + b"\n")
+            if text.strip():
+                file.write(text.rstrip(b"\r\n") + b"\n")
             yield text
 
     with contextlib.suppress(FileNotFoundError, ObjectNotFoundError):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from forebay.cache import MediaCache
+from forebay.errors import SourceError
 from forebay.remote import Remote
 from forebay.uri import is_local, local_file, parse_object
+
+_SECONDS_UNTIL_NEWER = 1.0
 
 
 def read_lines(path: str, cache: MediaCache) -> Iterator[bytes]:
@@ -41,11 +45,18 @@ def read_lines(path: str, cache: MediaCache) -> Iterator[bytes]:
 def write_manifest(file: BinaryIO, path: str, cache: MediaCache) -> None:
     """Writes a manifest atomically; replaces an existing one.
 
+    CVAT reads a manifest again only if its time of modification, in whole seconds, is later than that of
+    CVAT's copy. So a remote one is replaced a second after this is called: in time, it is newer than
+    every copy of the one before.
+
     Raises:
         OSError, SourceError: it cannot be written.
     """
     if not is_local(path):
-        Remote(cache).put(path, file)
+        remote = Remote(cache)
+        if _may_exist(remote, path):
+            time.sleep(_SECONDS_UNTIL_NEWER)
+        remote.put(path, file)
         return
     target = os.path.abspath(local_file(path))
     os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -58,3 +69,11 @@ def write_manifest(file: BinaryIO, path: str, cache: MediaCache) -> None:
         except BaseException:
             os.unlink(new.name)
             raise
+
+
+def _may_exist(remote: Remote, path: str) -> bool:
+    try:
+        return remote.exists(path)
+    except SourceError:
+        # A user who may write only is not told.
+        return True

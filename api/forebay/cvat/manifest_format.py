@@ -78,19 +78,19 @@ def read_images(lines: Iterable[bytes], shown: str) -> Iterator[ManifestImage]:
         ManifestError: CVAT would refuse the manifest, or misread it.
     """
     parser = _LineParser(shown)
-    kind = None
-    for parser.number, text in enumerate(lines, 1):
+    items = 0
+    for parser.number, text in enumerate(_without_blank_end(lines), 1):
         value = parser.parse(text)
         if parser.number == 1:
             if value.get("version") not in VERSIONS:
                 raise parser.broken('expected {"version":"1.1"}, alone on its line')
         elif parser.number == 2:
-            kind = value.get("type")
-            if kind != "images":
+            if value.get("type") != "images":
                 raise parser.broken('expected {"type":"images"}, alone on its line')
         else:
+            items += 1
             yield parser.image(value)
-    if kind is None or parser.number < 3:
+    if not items:
         raise ManifestError(f"{shown} names no image", file=shown)
 
 
@@ -111,6 +111,18 @@ def read_video_name(lines: Iterable[bytes], shown: str) -> str:
                 return name
             raise parser.broken("expected the properties of a video, with its name")
     raise ManifestError(f"{shown} names no video", file=shown)
+
+
+def _without_blank_end(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines without blank ones at the end, which CVAT skips there and nowhere else."""
+    blank: list[bytes] = []
+    for text in lines:
+        if not text.strip():
+            blank.append(text)
+            continue
+        yield from blank
+        blank.clear()
+        yield text
 
 
 @dataclass

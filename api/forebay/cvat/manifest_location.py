@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from forebay.cvat.media_names import is_canonical
 from forebay.errors import UriError
-from forebay.manifests.listing import is_prefix
-from forebay.uri import MediaURI, is_local, local_file, parse, parse_object, redact
+from forebay.manifests.prefixes import is_prefix
+from forebay.uri import MediaURI, canonical_uri, is_local, local_file, parse, parse_object, redact
 
 MANIFEST_NAME = "manifest.jsonl"
 
@@ -29,6 +30,7 @@ class ManifestLocation:
 
     def name_of(self, uri: str) -> str | None:
         """The name of an object in the manifest; ``None`` for one outside the manifest's directory."""
+        uri = canonical_uri(uri)
         return uri[len(self.base) :] if uri.startswith(self.base) and len(uri) > len(self.base) else None
 
 
@@ -50,17 +52,25 @@ def locate_manifest(output: str | None, example: str, root: str | None = None) -
     if is_local(output):
         path = local_file(output)
         return ManifestLocation(path, bucket if root is None else f"{root.rstrip('/')}/")
+    output = canonical_uri(output)
     if is_prefix(output):
         output = f"{output.rstrip('/')}/{MANIFEST_NAME}"
     parsed = parse_in_bucket(output)
     if not parsed.key.endswith(".jsonl"):
         shown = redact(output)
         raise UriError(f"{shown!r} does not end in .jsonl, by which CVAT knows a manifest", uri=shown)
+    if not is_canonical(parsed.key):
+        shown = redact(output)
+        raise UriError(
+            f"{shown!r} has an empty part, '.' or '..' between its slashes, which CVAT does not accept: "
+            f"write the manifest elsewhere",
+            uri=shown,
+        )
     return ManifestLocation(output, f"{bucket_root(parsed)}{parsed.key[: parsed.key.rfind('/') + 1]}")
 
 
 def bucket_root(uri: MediaURI) -> str:
-    """The URI of a bucket; ends with a slash."""
+    """The URI of a bucket, without an alias; ends with a slash."""
     return f"{uri.scheme}://{uri.bucket}/"
 
 
@@ -73,5 +83,7 @@ def parse_in_bucket(uri: str) -> MediaURI:
     parsed = parse(uri) if is_prefix(uri) else parse_object(uri)
     if parsed.is_url:
         shown = redact(uri)
-        raise UriError(f"{shown!r} is in no bucket: CVAT reads s3://, gs:// and minio:// URIs", uri=shown)
+        raise UriError(
+            f"{shown!r} is in no bucket: CVAT reads s3://, gs://, minio:// and az:// URIs", uri=shown
+        )
     return parsed

@@ -16,6 +16,8 @@ class ManifestReport:
         gone: how many of the kept images no longer exist below the prefixes that were listed. They stay
             in the manifest.
         ignored: how many objects below a prefix are no images, judged by their names.
+        context: how many images below a prefix lie in directories ``related_images/``: CVAT shows them
+            beside other images, and not as frames.
         failed: how many images could not be read, and are not in the manifest.
         failures: the first of these, each with the reason.
     """
@@ -25,5 +27,6 @@ class ManifestReport:
     kept: int = 0
     gone: int = 0
     ignored: int = 0
+    context: int = 0
     failed: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)

@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from operator import attrgetter
 
 from forebay.errors import ObjectNotFoundError
+from forebay.jobs.listed_samples import Samples
+from forebay.manifests.prefixes import EVERYTHING, Filter, is_prefix
 from forebay.retry import retry_transient
 from forebay.sources.base import ObjectInfo, Page, PageQuery, SourceLookup
 from forebay.sources.listings import Start, objects_of, walk
-from forebay.uri import MediaURI, entry_of, parse, redact
+from forebay.uri import MediaURI, parse, redact
 
-_STORE = re.compile(r"(s3|gs|minio)://[^/]*(/|\Z)", re.IGNORECASE)
 _MAX_IN_FLIGHT = 16
-
-
-def is_prefix(target: str) -> bool:
-    """Whether a target stands for all objects below it: it ends in ``/``, or is a bucket alone."""
-    match = _STORE.match(target)
-    return match is not None and (target.endswith("/") or match.end() == len(target))
-
-
-def looks_like_prefix(target: str) -> bool:
-    """Whether a target stands for an object without an extension, and may have been meant for a prefix."""
-    return _STORE.match(target) is not None and not is_prefix(target) and "." not in target.rpartition("/")[2]
-
-
-def check_target(target: str) -> None:
-    """Checks a remote target.
-
-    Raises:
-        UriError: it names neither an object nor a prefix.
-    """
-    if is_prefix(target):
-        parse(target)
-    else:
-        entry_of(target)
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Selects objects by globs over their keys, in which ``*`` matches ``/`` as well.
-
-    A glob matches a key, or the end of one that follows a ``/``: ``*.jpg`` matches ``a/b.jpg``, and
-    ``train/*`` matches ``data/train/b.jpg``.
-
-    Attributes:
-        include: an object must match one of these, if there are any.
-        exclude: an object must match none of these.
-    """
-
-    include: Sequence[str] = ()
-    exclude: Sequence[str] = ()
-
-    def admits(self, uri: str) -> bool:
-        if not self.include and not self.exclude:
-            return True
-        key = uri.partition("://")[2].partition("/")[2]
-        return (not self.include or _matches(key, self.include)) and not _matches(key, self.exclude)
 
 
 @dataclass
@@ -79,7 +33,7 @@ class Listing:
 def expand(
     sources: SourceLookup,
     targets: Iterable[str],
-    wanted: Filter = Filter(),
+    wanted: Filter = EVERYTHING,
     *,
     attempts: int = 1,
     found: Callable[[int], object] = lambda _: None,
@@ -117,7 +71,7 @@ def expand(
 
 
 def uris_below(
-    sources: SourceLookup, targets: Iterable[str], wanted: Filter = Filter(), *, attempts: int = 1
+    sources: SourceLookup, targets: Iterable[str], wanted: Filter = EVERYTHING, *, attempts: int = 1
 ) -> Iterator[list[str]]:
     """The URIs that targets stand for, as they are found: what needs no listing first, then the others in
     no particular order. Keeps a page of each listing under way.
@@ -140,6 +94,42 @@ def uris_below(
             yield uris
 
 
+def expanded(
+    sources: SourceLookup, parts: Iterable[Samples], wanted: Filter = EVERYTHING, *, attempts: int = 1
+) -> Iterator[Samples]:
+    """Samples as they are read, in which the prefixes are listed, and those left out that are not wanted.
+
+    Args:
+        attempts: as for `expand`.
+
+    Yields:
+        some of them at a time, never none.
+
+    Raises:
+        UriError, ObjectNotFoundError, SourceError: as `expand`, where it comes to it.
+    """
+    for part in parts:
+        prefixes = [uri for uri in part.uris if is_prefix(uri)] if any(map(_may_be_prefix, part.uris)) else []
+        if not prefixes and wanted is EVERYTHING:
+            yield part
+            continue
+        below = set(prefixes)
+        kept = [n for n, uri in enumerate(part.uris) if uri not in below and wanted.admits(uri)]
+        checksums = [part.checksums[n] for n in kept] if part.checksums else []
+        single = Samples(
+            [part.uris[n] for n in kept], checksums, part.broken, is_last=part.is_last and not prefixes
+        )
+        if single:
+            yield single
+        for _, _, _, uris in _pages(sources, list(dict.fromkeys(prefixes)), wanted, attempts):
+            if uris:
+                yield Samples(uris)
+
+
+def _may_be_prefix(uri: str) -> bool:
+    return uri[-1:] == "/" or uri.count("/") == 2
+
+
 def _prefixes(targets: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(target for target in targets if is_prefix(target)))
 
@@ -158,7 +148,7 @@ def _pages(
         starts.append(
             Start(uri.redacted, _asking(sources, uri, attempts), PageQuery(uri.key), by_folder=True)
         )
-        roots.append(f"{uri.scheme}://{uri.bucket}/")
+        roots.append(uri.root)
     empty = set(range(len(prefixes)))
     for number, page in walk(starts, in_flight=_MAX_IN_FLIGHT):
         uris = _admitted(roots[number], page, wanted)
@@ -186,7 +176,3 @@ def _admitted(root: str, page: Page, wanted: Filter) -> list[str]:
     """The URIs of a page that are wanted. Consoles write an empty object to show a directory."""
     uris = [root + key for key in page.keys if key[-1:] != "/"]
     return [uri for uri in uris if wanted.admits(uri)] if wanted.include or wanted.exclude else uris
-
-
-def _matches(key: str, globs: Sequence[str]) -> bool:
-    return any(fnmatchcase(key, glob) or fnmatchcase(key, f"*/{glob}") for glob in globs)

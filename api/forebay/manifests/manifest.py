@@ -1,211 +1,217 @@
-"""Manifests: files that name what to prefetch, as text, JSON lines, CSV or TSV.
+"""Manifests: files that name what to prefetch. Their kinds are those of `forebay.manifests.manifest_kinds`.
 
-======================  ===============================================================================
-kind                    told by
-======================  ===============================================================================
-CSV, TSV                the names ``*.csv`` and ``*.tsv``, or a first line that has one of `COLUMNS`
-JSON lines              the names ``*.jsonl`` and ``*.ndjson``, or a first line that begins with ``{``
-text, a URI on a line   everything else; empty lines and lines that begin with ``#`` count for nothing
-======================  ===============================================================================
-
-One line that cannot be parsed makes the whole manifest an error, so that no job runs on half of it.
+They are read as a stream. A row that names nothing that could be fetched costs itself only where a job is
+made of them, and is an error of the whole manifest where it is read for anything else.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from forebay.cache import MediaCache
+from forebay.engine import Engine
 from forebay.errors import ManifestError, UriError
-from forebay.manifests.listing import check_target
-from forebay.uri import is_local
+from forebay.jobs.listed_samples import Samples, told_last
+from forebay.manifests.label_readers import read_records
+from forebay.manifests.line_readers import read_json_lines, read_table, read_text
+from forebay.manifests.listing import expanded
+from forebay.manifests.manifest_file import STDIN, ManifestFile, OpenRemote, no_remote, open_current
+from forebay.manifests.manifest_kinds import DELIMITERS, KINDS, Form, ManifestKind, form_of
+from forebay.manifests.parquet_reader import read_parquet
+from forebay.manifests.roots import Root, place_of
+from forebay.manifests.rows import Rows
+from forebay.sample_lists import SampleList
+from forebay.uri import is_local, redact, shown, uri_text
 
-COLUMNS = ("filepath", "uri", "url", "path")
-STDIN = "-"
+_UNITS = {"parquet": "row", "coco": "image", "fiftyone": "sample"}
 
-ManifestFormat = Literal["text", "jsonl", "csv", "tsv"]
-_SUFFIXES: dict[str, ManifestFormat] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-_DELIMITERS: dict[ManifestFormat, str] = {"csv": ",", "tsv": "\t"}
+
+@dataclass(frozen=True, slots=True)
+class ManifestOptions:
+    """How manifests are read.
+
+    Attributes:
+        column: that holds the URI.
+        checksum_column: that holds the checksum of each object; ``None`` where none is verified.
+        root: where relative names are; by default beside the manifest.
+        kind: of the manifest; by default as its name and its beginning tell.
+    """
+
+    column: str | None = None
+    checksum_column: str | None = None
+    root: str | None = None
+    kind: ManifestKind | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is not None and self.kind not in KINDS:
+            raise UriError(f"{shown(self.kind)} is no kind of manifest: expected {', '.join(KINDS)}")
+        if self.root is not None:
+            Root(self.root)
+
+
+PLAIN = ManifestOptions()
+
+
+class Manifest(SampleList):
+    """A file that names many samples, for `download_media`: text, CSV, JSON lines, Parquet, the label files
+    of COCO and FiftyOne, lists of YOLO, or the metadata of a Hugging Face image folder.
+
+    It is read as a stream while samples are downloaded. A row that names nothing is a failed sample of the
+    job. As an iterable, it gives the URIs; there, the first such row is an error.
+
+    Args:
+        file: a local path, or the URI of an object, which is read by way of the cache.
+        column: of the URI; by default the one that is usual for the kind.
+        checksum_column: of the checksum of each object: MD5, SHA-256 or CRC-32C, as hexadecimal digits or
+            base64. A download that differs fails; what is cached already is not read again.
+        root: the URI of a prefix, or a directory, to which relative names are relative; by default where the
+            file is.
+        kind: ``text``, ``csv``, ``tsv``, ``jsonl``, ``parquet``, ``coco``, ``fiftyone``, ``imagefolder`` or
+            ``yolo``; by default told from its name and its beginning.
+
+    Raises:
+        UriError: ``root`` or ``kind`` is not allowed.
+    """
+
+    def __init__(
+        self,
+        file: Any,
+        column: str | None = None,
+        checksum_column: str | None = None,
+        root: str | None = None,
+        kind: ManifestKind | None = None,
+    ) -> None:
+        self._file = uri_text(file)
+        self._options = ManifestOptions(column, checksum_column, root, kind)
+
+    def __repr__(self) -> str:
+        return f"Manifest({shown(self._file)})"
+
+    def _parts(self, engine: Engine) -> Iterator[Samples]:
+        """Its samples, some at a time; the prefixes that it names are listed."""
+        parts = read_parts(self._file, self._options, partial(open_current, engine))
+        return expanded(engine.sources, told_last(parts), attempts=engine.config.max_attempts)
+
+    def __iter__(self) -> Iterator[str]:
+        """The URIs, in order.
+
+        Raises:
+            ManifestError: it cannot be read, or a row names nothing.
+        """
+        cache = MediaCache()
+        try:
+            for samples in read_parts(self._file, self._options, partial(open_current, cache.engine)):
+                raise_broken([samples])
+                yield from samples.uris
+        finally:
+            cache.close()
 
 
 def read_manifest(path: str, *, column: str | None = None) -> list[str]:
+    """Reads the URIs of a local manifest, in order; see `read_uris`."""
+    return read_uris(path, ManifestOptions(column=column), no_remote)
+
+
+def read_uris(target: str, options: ManifestOptions, open_remote: OpenRemote) -> list[str]:
     """Reads the URIs of a manifest, in order; also absolute local paths, and prefixes that end in ``/``.
 
     Args:
-        path: the file; ``-`` for standard input.
-        column: the column of CSV, or the key of JSON lines, that holds the URI; by default the first of
-            `COLUMNS` that there is.
+        target: the file: a local path, a remote URI, or ``-`` for standard input.
+        open_remote: opens an object.
 
     Raises:
-        ManifestError: the file cannot be read, has no URI, or has a line that cannot be parsed; the message
-            names the first such line.
+        ManifestError: the file cannot be read, has no URI, or has a broken row; the message names the first.
     """
+    parts: list[Samples] = []
     try:
-        data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
-    except FileNotFoundError:
-        raise ManifestError(f"the manifest {path} does not exist", file=path) from None
-    except OSError as error:
-        raise ManifestError(f"the manifest {path} cannot be read: {error.strerror}", file=path) from None
-    name = "standard input" if path == STDIN else path
-    return parse_manifest(data, name, kind=_SUFFIXES.get(Path(path).suffix.lower()), column=column)
+        parts.extend(_read(target, options, open_remote))
+    except ManifestError:
+        # What is broken before it is named first.
+        raise_broken(parts)
+        raise
+    raise_broken(parts)
+    if not any(part.uris for part in parts):
+        raise _nothing(target)
+    return [uri for part in parts for uri in part.uris]
 
 
-def parse_manifest(
-    data: bytes, name: str, *, kind: ManifestFormat | None = None, column: str | None = None
-) -> list[str]:
-    """Parses a manifest.
-
-    Args:
-        data: its content.
-        name: of the manifest, for messages.
-        kind: its format; ``None`` to tell it from the first line.
-        column: as `read_manifest`.
+def read_parts(target: str, options: ManifestOptions, open_remote: OpenRemote) -> Iterator[Samples]:
+    """Reads a manifest as a stream; arguments as for `read_uris`.
 
     Raises:
-        ManifestError: as `read_manifest`.
+        ManifestError: the file cannot be read, has no URI, or nothing but broken rows at its beginning.
     """
-    reader = _ManifestReader(name, column)
-    lines = list(reader.decode(data))
-    kind = kind or _guess(lines, column)
-    if kind == "text":
-        uris = reader.text(lines)
-    elif kind == "jsonl":
-        uris = reader.jsonl(lines)
-    else:
-        uris = reader.table(lines, _DELIMITERS[kind])
-    reader.raise_broken()
-    if not uris:
-        raise ManifestError(f"{name} names nothing: it has no URI", file=name)
-    return uris
+    is_sound = False
+    for part in _read(target, options, open_remote):
+        if not is_sound and not part.uris:
+            # It is of another kind, or of none.
+            raise_broken([part])
+        is_sound = True
+        yield part
+    if not is_sound:
+        raise _nothing(target)
 
 
-class _ManifestReader:
-    """Reads the lines of one manifest, and collects those that are broken."""
+def raise_broken(parts: Iterable[Samples]) -> None:
+    """Raises the error of the first broken row, if there is one.
 
-    def __init__(self, name: str, column: str | None) -> None:
-        self._name = name
-        self._chosen = column is not None
-        self._columns = (column,) if column is not None else COLUMNS
-        self._first: tuple[int, str] | None = None
-        self._broken = 0
+    Raises:
+        ManifestError: with how many more there are.
+    """
+    broken = [row for part in parts for row in part.broken]
+    if broken:
+        error, others = broken[0].error, len(broken) - 1
+        assert isinstance(error, ManifestError)
+        more = f" (and {others} more broken line{'s' if others > 1 else ''})" if others else ""
+        raise ManifestError(f"{error}{more}", file=error.file, line=error.line)
 
-    def raise_broken(self) -> None:
-        if self._first is not None:
-            others = self._broken - 1
-            more = f" (and {others} more broken line{'s' if others > 1 else ''})" if others else ""
-            line, problem = self._first
-            raise ManifestError(f"{self._name}, line {line}: {problem}{more}", file=self._name, line=line)
 
-    def decode(self, data: bytes) -> Iterator[str]:
-        for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True), 1):
-            try:
-                yield line.decode()
-            except UnicodeDecodeError:
-                self._note(number, "not valid UTF-8")
-                yield "\n"
+def _nothing(target: str) -> ManifestError:
+    name = "standard input" if target == STDIN else target if is_local(target) else redact(target)
+    return ManifestError(f"{name} names nothing: it has no URI", file=name)
 
-    def text(self, lines: list[str]) -> list[str]:
-        uris = []
-        for number, line in enumerate(lines, 1):
-            uri = line.strip()
-            if uri and uri[0] != "#" and self._check(number, uri):
-                uris.append(uri)
-        return uris
 
-    def jsonl(self, lines: list[str]) -> list[str]:
-        uris = []
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                expected = f'{{"{self._columns[0]}": "s3://bucket/key"}}'
-                self._note(number, f"not valid JSON ({error}); expected for instance {expected}")
-                continue
-            if isinstance(value, dict):
-                key = next((name for name in self._columns if name in value), None)
-                if key is None:
-                    self._note(number, f"expected the key {self._wanted()}, found {_names(value)}")
-                    continue
-                value = value[key]
-            if not isinstance(value, str) or not value:
-                self._note(number, f"expected a URI, found {json.dumps(value)[:60]}")
-            elif self._check(number, value):
-                uris.append(value)
-        return uris
-
-    def table(self, lines: list[str], delimiter: str) -> list[str]:
-        rows = csv.reader(lines, delimiter=delimiter, strict=True)
-        uris, position = [], None
+def _read(target: str, options: ManifestOptions, open_remote: OpenRemote) -> Iterator[Samples]:
+    with ManifestFile(target, open_remote) as opened:
+        form = form_of(opened.name, opened.file_name, opened.head, options.kind, options.column)
+        rows = Rows(
+            opened.name,
+            _UNITS.get(form.layout, "line"),
+            _root(target, opened, form, options),
+            form.columns if options.column is None else (options.column,),
+            is_chosen=options.column is not None,
+            checksum=options.checksum_column,
+        )
         try:
-            for row in rows:
-                number = rows.line_num
-                if not any(row):
-                    continue
-                if position is None:
-                    names = [name.strip() for name in row]
-                    position = next((names.index(name) for name in self._columns if name in names), None)
-                    if position is None:
-                        self._note(number, f"expected the column {self._wanted()}, found {_names(names)}")
-                        break
-                elif position >= len(row) or not row[position].strip():
-                    self._note(number, f"nothing in column {position + 1}, where a URI was expected")
-                elif self._check(number, row[position].strip()):
-                    uris.append(row[position].strip())
-        except csv.Error as error:
-            self._note(rows.line_num, f"not valid CSV ({error})")
-        return uris
-
-    def _check(self, number: int, uri: str) -> bool:
-        if is_local(uri):
-            # Nearly every broken line looks like a relative path.
-            if uri.startswith("/") or uri[:8].lower() == "file:///":
-                return True
-            self._note(
-                number,
-                f"{_cut(uri)!r} is no URI; expected for instance s3://bucket/key, or an absolute local path",
-            )
-            return False
-        try:
-            check_target(uri)
-        except UriError as error:
-            self._note(number, str(error))
-            return False
-        return True
-
-    def _note(self, number: int, problem: str) -> None:
-        self._broken += 1
-        # Bytes that are not UTF-8 are found before anything else.
-        if not self._first or number < self._first[0]:
-            self._first = (number, problem)
-
-    def _wanted(self) -> str:
-        *others, last = [repr(name) for name in self._columns]
-        names = f"{', '.join(others)} or {last}" if others else last
-        return names if self._chosen else f"{names} (or the one that --column names)"
+            yield from _parts(opened, form, rows)
+        except OSError as error:
+            raise rows.fail(f"it cannot be read any further: {error.strerror or error}") from None
+        if rest := rows.take():
+            yield rest
 
 
-def _guess(lines: list[str], column: str | None) -> ManifestFormat:
-    """The format of a manifest, from its first line."""
-    first = next((line.strip() for line in lines if line.strip() and line.lstrip()[0] != "#"), "")
-    if first.startswith("{"):
-        return "jsonl"
-    wanted = {column} if column else set(COLUMNS)
-    for kind, delimiter in _DELIMITERS.items():
-        if wanted & {name.strip().strip('"') for name in first.split(delimiter)}:
-            return kind
-    return "text"
+def _root(target: str, opened: ManifestFile, form: Form, options: ManifestOptions) -> Root | None:
+    if options.root is not None:
+        return Root(options.root)
+    if not opened.file_name or not (form.is_relative or opened.is_remote):
+        return None
+    return place_of(target)
 
 
-def _names(found: Iterable[str]) -> str:
-    names = [repr(_cut(name)) for name in found]
-    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "") if names else "none"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:60]}…"
+def _parts(opened: ManifestFile, form: Form, rows: Rows) -> Iterator[Samples]:
+    if form.layout == "parquet":
+        return read_parquet(opened.positioned(), rows)
+    if form.layout == "coco":
+        return read_records(opened.file, rows, "images")
+    if form.layout == "fiftyone":
+        return read_records(opened.file, rows, "samples")
+    if form.layout == "jsonl":
+        return read_json_lines(opened.file, rows)
+    if form.layout in DELIMITERS:
+        return read_table(opened.file, rows, DELIMITERS[form.layout])
+    if rows.checksum is not None:
+        raise rows.fail(f"text has no column {rows.checksum!r} of checksums")
+    return read_text(opened.file, rows)
