@@ -16,6 +16,7 @@ import pytest
 from forebay.cache import MediaCache
 from forebay.errors import ConfigError, ObjectNotFoundError
 from forebay.lookahead.window import LookAhead
+from forebay.volume.beneath import Beneath
 from tests.caches import MakeCache
 from tests.limits import Watcher
 from tests.servers.embedded import eventually
@@ -357,14 +358,14 @@ class TestTheGracePeriod:
         # Given a small cache, a grace period that the test does not outlive, and three files of which the
         # system refuses to remove any
         cache, uris = web(cache_size_bytes=30_000, grace_seconds=3600), objects(100)
-        unlink = os.unlink
+        unlink = Beneath.unlink
 
-        def refusing(path: Any, **options: Any) -> None:
-            if str(path).endswith(("/000.jpg", "/001.jpg", "/002.jpg")):
+        def refusing(beneath: Beneath, path: str) -> None:
+            if path.endswith(("/000.jpg", "/001.jpg", "/002.jpg")):
                 raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
-            unlink(path, **options)
+            unlink(beneath, path)
 
-        monkeypatch.setattr(os, "unlink", refusing)
+        monkeypatch.setattr(Beneath, "unlink", refusing)
 
         # When a loop reads each at once, then it comes to its end.
         ahead = look_ahead(cache, uris)

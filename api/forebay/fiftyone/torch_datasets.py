@@ -27,8 +27,12 @@ def note_media_fields(original: Wrapper, self: Any, samples: Any, *args: Any, **
     ]
 
 
-@hooks.around("fiftyone.utils.torch", "FiftyOneTorchDataset._build_batch")
-def build_batch(original: Wrapper, self: Any, *args: Any, **kwargs: Any) -> list[Any]:
+@hooks.around(
+    "fiftyone.utils.torch",
+    "FiftyOneTorchDataset._prepare_batch_db",
+    "FiftyOneTorchDataset._prepare_batch_vectorized",
+)
+def prepare_batch(original: Wrapper, self: Any, *args: Any, **kwargs: Any) -> list[Any]:
     batch: list[Any] = original(self, *args, **kwargs)
     keys = self.forebay_keys
     values = [item[key] for item in batch if isinstance(item, dict) for key in keys]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from numbers import Integral, Real
 
-from forebay.errors import ForebayError, UriError
+from forebay.errors import ConfigError, ForebayError, UriError
 from forebay.uri import entry_of, is_local
 from forebay.volume.leases import Lease
 
@@ -110,3 +111,25 @@ def is_fetchable(uri: str) -> bool:
         return not is_local(uri) and bool(entry_of(uri))
     except UriError:
         return False
+
+
+def fetchable(sample: object) -> list[str]:
+    """The remote URIs of a sample, or of a single one; what is none fails when the loop asks for it."""
+    uris = (sample,) if isinstance(sample, str) else sample
+    if not isinstance(uris, Iterable):
+        return []
+    return [uri for uri in uris if isinstance(uri, str) and is_fetchable(uri)]
+
+
+def check_sizes(batch_size: object, target_size_bytes: object) -> None:
+    """Checks the sizes of batches; ``None`` is for the default.
+
+    Raises:
+        ConfigError: one of them is not a number from 1.
+    """
+    for name, value, kind, allowed in (
+        ("batch_size", batch_size, Integral, "a number from 1"),
+        ("target_size_bytes", target_size_bytes, Real, "a size from 1 byte, such as 128MB"),
+    ):
+        if value is not None and not (isinstance(value, kind) and float(value) >= 1):
+            raise ConfigError(f"{name}={value!r} is not allowed: must be {allowed}, or None", setting=name)

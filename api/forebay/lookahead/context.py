@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -21,7 +21,52 @@ from forebay.uri import entry_of, redact
 log = logging.getLogger(__name__)
 
 
-class DownloadContext:
+class PassingLoop:
+    """A loop over paths: which samples failed, and how far it is. It waits for nothing.
+
+    Args:
+        engine: of the cache.
+        uris: what the loop asks for.
+        skip_failures: whether it goes on after a sample that failed.
+        progress: how its progress is shown.
+
+    Attributes:
+        failures: the URI (without secrets) and the error of each sample that could not be downloaded.
+    """
+
+    def __init__(
+        self, engine: Engine, uris: Sequence[str], *, skip_failures: bool, progress: ProgressOption
+    ) -> None:
+        self._engine = engine
+        self._uris = uris
+        self._skip_failures = skip_failures
+        self._opened = ExitStack()
+        self._show = self._opened.enter_context(reporter(progress))
+        self._began = time.monotonic()
+        self.failures: list[tuple[str, Exception]] = []
+
+    def _pass_by(self, passed: int) -> None:
+        """Counts the samples that the loop has left."""
+        if self._show is not None:
+            self._show(
+                JobStatus.of_loop(
+                    total=len(self._uris),
+                    passed=passed,
+                    failed=len(self.failures),
+                    elapsed_seconds=time.monotonic() - self._began,
+                )
+            )
+
+    def _failed(self, uri: str, error: ForebayError) -> str:
+        """The path at which there is no file; raises where a failure ends the loop."""
+        if not self._skip_failures:
+            raise error
+        log.warning("%s", error)
+        self.failures.append((redact(uri), error))
+        return self._engine.files.layout().path(entry_of(uri)) if is_fetchable(uri) else uri
+
+
+class DownloadContext(PassingLoop):
     """Iterates through local paths, in order; `MediaCache.download_context` makes one.
 
     Usable in a ``with`` statement, or in a ``for`` loop at once. Samples that were downloaded ahead are
@@ -41,26 +86,21 @@ class DownloadContext:
         target_size_bytes: int | str | None,
         clear: bool,
         lookahead: int,
-        update: bool,
+        update: bool | float | str,
         skip_failures: bool,
         progress: ProgressOption,
     ) -> None:
-        self._engine = engine
-        self._uris = list(uris)
+        uris = list(uris)
         self._ahead = LookAhead(
             engine,
-            [(uri,) for uri in self._uris],
+            [(uri,) for uri in uris],
             batch_size=batch_size,
             target_size_bytes=target_size_bytes,
             clear=clear,
             lookahead=lookahead,
             update=update,
         )
-        self._skip_failures = skip_failures
-        self._opened = ExitStack()
-        self._show = self._opened.enter_context(reporter(progress))
-        self._began = time.monotonic()
-        self.failures: list[tuple[str, Exception]] = []
+        super().__init__(engine, uris, skip_failures=skip_failures, progress=progress)
 
     def __enter__(self) -> Self:
         return self
@@ -83,24 +123,8 @@ class DownloadContext:
         finally:
             self.close()
 
-    def _pass_by(self, passed: int) -> None:
-        """Counts the samples that the loop has left."""
-        if self._show is not None:
-            self._show(
-                JobStatus.of_loop(
-                    total=len(self._uris),
-                    passed=passed,
-                    failed=len(self.failures),
-                    elapsed_seconds=time.monotonic() - self._began,
-                )
-            )
-
     def _path(self, number: int, uri: str) -> str:
         try:
             return self._ahead.path(number, uri)
         except ForebayError as error:
-            if not self._skip_failures:
-                raise
-            log.warning("%s", error)
-            self.failures.append((redact(uri), error))
-            return self._engine.files.layout().path(entry_of(uri)) if is_fetchable(uri) else uri
+            return self._failed(uri, error)

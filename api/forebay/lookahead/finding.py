@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 
 from forebay.backoff import Backoff
@@ -60,16 +60,31 @@ class Finder:
         Raises:
             SourceError: it has been tried, and trying again will not help.
         """
+        looks = self.looks(entry, batch, leased=leased)
+        while True:
+            try:
+                batch.wait_for(Phase.FETCHED, next(looks))
+            except StopIteration as ended:
+                path: str | None = ended.value
+                return path
+
+    def looks(self, entry: str, batch: Batch, *, leased: bool) -> Generator[float, None, str | None]:
+        """What `await_entry` does, without the pauses between the looks: each is yielded, in seconds."""
         pause = Backoff(*_LOOK_SECONDS)
         while batch.phase < Phase.FETCHED and entry not in batch.outcomes:
             path = None if self._update else self._look(entry, batch, leased)
             if path is not None:
                 return path
-            batch.wait_for(Phase.FETCHED, pause.next())
+            yield pause.next()
         error = batch.outcomes.get(entry)
         if isinstance(error, ObjectTooLargeError) or (isinstance(error, SourceError) and not error.transient):
             raise error
         return self._look(entry, batch, leased)
+
+    def note(self, uri: str) -> None:
+        """Notes that a URI is fetched out of turn."""
+        if self._remember and is_fetchable(uri):
+            self.out_of_turn.append(uri)
 
     def _look(self, entry: str, batch: Batch, leased: bool) -> str | None:
         files = self._engine.files
@@ -84,8 +99,7 @@ class Finder:
 
         Samples that are larger than expected fill the cache with what is needed later: that gives way.
         """
-        if self._remember and is_fetchable(uri):
-            self.out_of_turn.append(uri)
+        self.note(uri)
         if held is not None:
             held.enter_context(self._engine.lease(None, [entry_of(uri)], LEASE_SECONDS))
         while True:

@@ -10,16 +10,16 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from numbers import Integral, Real
 
 from forebay.config.sizes import in_bytes
 from forebay.engine import Engine
-from forebay.errors import ConfigError, ForebayError
-from forebay.lookahead.batch import Batch, Phase, is_fetchable
+from forebay.errors import ForebayError, VolumeError
+from forebay.lookahead.batch import Batch, Phase, check_sizes, fetchable, is_fetchable
 from forebay.lookahead.fetching import cached_size, fetch_batch
 from forebay.lookahead.finding import LEASE_SECONDS, Finder
 from forebay.lookahead.parent_leases import parent_lease_name
-from forebay.uri import entry_of
+from forebay.uri import entry_of, uri_text
+from forebay.volume.cached_entries import mark
 from forebay.volume.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -34,20 +34,6 @@ _CLOSE_SECONDS = 2.0
 _MAX_BEHIND = 3
 
 
-def check_sizes(batch_size: object, target_size_bytes: object) -> None:
-    """Checks the sizes of batches; ``None`` is for the default.
-
-    Raises:
-        ConfigError: one of them is not a number from 1.
-    """
-    for name, value, kind, allowed in (
-        ("batch_size", batch_size, Integral, "a number from 1"),
-        ("target_size_bytes", target_size_bytes, Real, "a size from 1 byte, such as 128MB"),
-    ):
-        if value is not None and not (isinstance(value, kind) and float(value) >= 1):
-            raise ConfigError(f"{name}={value!r} is not allowed: must be {allowed}, or None", setting=name)
-
-
 class LookAhead:
     """Downloads the samples of a loop in their order, ahead of it; `MediaCache.look_ahead` makes one.
 
@@ -57,20 +43,23 @@ class LookAhead:
 
     Attributes:
         failures: the URI of each sample that could not be downloaded, and the reason.
-        for_children: set it if child processes read the samples: they may then end the lease of the batch
-            that is needed last, for room.
+        for_children: set it if other processes read the samples, or others look ahead beside this one: they
+            may then end the lease of the batch that is needed last, for room.
     """
+
+    # Which part of the loop asks for a sample.
+    _asker = staticmethod(threading.get_ident)
 
     def __init__(
         self,
         engine: Engine,
-        samples: Sequence[Sequence[str]],
+        samples: Sequence[Sequence[str | os.PathLike[str]]],
         *,
         batch_size: int | None = None,
         target_size_bytes: int | str | None = None,
         clear: bool = False,
         lookahead: int = 1,
-        update: bool = False,
+        update: bool | float | str = False,
     ) -> None:
         """Takes the arguments of `MediaCache.look_ahead`, and the engine of the cache."""
         target_bytes: int | None = in_bytes(target_size_bytes)
@@ -87,14 +76,13 @@ class LookAhead:
         target = target_bytes or engine.config.download_size_bytes
         # All batches at hand, and the one before, must find room beside each other.
         self._target = target if limit is None else max(1, min(target, limit // (self._lookahead + 2)))
-        self._finder = Finder(engine, self._give_way, update=update, remember=clear)
+        self._finder = Finder(engine, self._give_way, update=bool(update), remember=clear)
         # Never held during a call of Redis, or of anything else that may take long.
         self._lock = threading.RLock()
         self._next = 0
         self._ahead: deque[Batch] = deque()
         self._unsettled: set[Batch] = set()
-        # Threads of the loop for whose samples batches were given up: until they have them, the room is
-        # theirs, and no batch begins.
+        # Who has asked for samples for which batches were given up: until they are there, no batch begins.
         self._short_of_room: set[int] = set()
         # Settling the same batch twice at a time would end its lease before what is read is marked.
         self._settling = threading.Lock()
@@ -111,7 +99,7 @@ class LookAhead:
 
     # What a loop asks for
 
-    def path(self, number: int, uri: str) -> str:
+    def path(self, number: int, uri: str | os.PathLike[str]) -> str:
         """The local path of a URI, and note that the loop has come to its sample.
 
         The file is safe from eviction until the loop has left its batch, and for the grace period. If there
@@ -124,10 +112,11 @@ class LookAhead:
         Raises:
             ForebayError: as `MediaCache.local_path`.
         """
+        uri = uri_text(uri)
         return self._find(number, self._seek(number), uri)
 
     @contextmanager
-    def reading(self, number: int, uri: str) -> Iterator[str]:
+    def reading(self, number: int, uri: str | os.PathLike[str]) -> Iterator[str]:
         """Like `path`, for a file that is used in a ``with`` block only: it is safe until the block's end.
 
         The file has no grace period: it may be evicted as soon as the loop has left its batch.
@@ -142,6 +131,7 @@ class LookAhead:
         Raises:
             ForebayError: as `MediaCache.local_path`.
         """
+        uri = uri_text(uri)
         batch = self._seek(number)
         if batch is None or self.for_children or not is_fetchable(uri):
             yield self._find(number, batch, uri)
@@ -161,10 +151,11 @@ class LookAhead:
     def wait(self, number: int) -> None:
         """Blocks until every URI of sample ``number``, where the loop is now, is cached or has failed."""
         batch = self._seek(number)
-        for uri in self._samples[number] if batch is not None else ():
-            if batch is not None and is_fetchable(uri):
-                with suppress(ForebayError):
-                    self._finder.await_entry(entry_of(uri), batch, leased=False)
+        if batch is None:
+            return
+        for uri in fetchable(self._samples[number]):
+            with suppress(ForebayError):
+                self._finder.await_entry(entry_of(uri), batch, leased=False)
 
     def close(self) -> None:
         """Stops looking ahead, and ends the leases. Downloads that run are finished, no others are begun."""
@@ -184,7 +175,7 @@ class LookAhead:
         if self._heartbeat is not None:
             self._heartbeat.stop()
         if self._finder.out_of_turn:
-            self._engine.open_clearing().clear([entry_of(uri) for uri in self._finder.out_of_turn])
+            self._remove(self._finder.out_of_turn)
 
     def _find(self, number: int, batch: Batch | None, uri: str, held: ExitStack | None = None) -> str:
         try:
@@ -248,15 +239,14 @@ class LookAhead:
             if not batch.left or batch.phase is Phase.SETTLED:
                 return
             lease, reading = batch.take_lease()
-            for entry in reading:
-                # Another thread of the loop reads it: from now on the file's own mark keeps it.
-                self._engine.files.touch(entry)
+            # Other threads of the loop read these: from now on the files' own marks keep them.
+            mark(self._engine.files, list(reading))
             fetched = batch.phase >= Phase.FETCHED
             try:
                 if lease is not None:
                     lease.end()
                 if self._clear and fetched:
-                    self._engine.open_clearing().clear([entry_of(uri) for uri in batch.uris])
+                    self._remove(batch.uris)
             except ForebayError as error:
                 # The loop needs nothing of this; the lease expires.
                 log.warning("the lease of a batch cannot be ended: %s", error)
@@ -266,10 +256,23 @@ class LookAhead:
                     with self._lock:
                         self._unsettled.discard(batch)
 
+    def _remove(self, uris: Sequence[str]) -> None:
+        """Removes what the loop has left. A user who may only read the volume is told once that it stays."""
+        try:
+            self._engine.open_clearing().clear([entry_of(uri) for uri in uris])
+        except VolumeError as error:
+            log.warning("what the loop has left stays in the cache: %s", error)
+            self._clear = False
+            self._finder.out_of_turn.clear()
+
     def _give_way(self) -> bool:
-        """Gives up the batch that is needed last; false when there is none."""
+        """Gives up the batch that is needed last, and waits until it is; false when there is none."""
+        batch = self._give_up_last()
+        return batch is not None and batch.wait_for(Phase.SETTLED)
+
+    def _give_up_last(self) -> Batch | None:
         if not self._active():
-            return False
+            return None
         with self._lock:
             if self._ahead:
                 batch = self._ahead.pop()
@@ -278,17 +281,16 @@ class LookAhead:
                 # Another thread of the loop has given it up, and its room is not free yet.
                 batch = next(iter(self._unsettled))
             else:
-                return False
-            self._short_of_room.add(threading.get_ident())
+                return None
+            self._short_of_room.add(self._asker())
         self._leave(batch)
-        batch.wait_for(Phase.SETTLED)
-        return True
+        return batch
 
     def _go_on_from(self, number: int) -> None:
         """Looks ahead again, after the calling thread has got its sample or failed to."""
         with self._lock:
-            if threading.get_ident() in self._short_of_room:
-                self._short_of_room.remove(threading.get_ident())
+            if self._asker() in self._short_of_room:
+                self._short_of_room.remove(self._asker())
                 if not self._ahead:
                     self._next = max(self._next, number)
                 self._fill()
@@ -307,7 +309,7 @@ class LookAhead:
                 # The first batch will tell how large samples are.
                 return
             end = min(self._next + self._next_size(), len(self._samples))
-            uris = [uri for sample in self._samples[self._next : end] for uri in sample if is_fetchable(uri)]
+            uris = [uri for sample in self._samples[self._next : end] for uri in fetchable(sample)]
             batch = Batch(self._next, end, list(dict.fromkeys(uris)))
             try:
                 self._start(batch)
@@ -341,8 +343,7 @@ class LookAhead:
         try:
             if batch.uris and not batch.left:
                 entries = [entry_of(uri) for uri in batch.uris]
-                # Without children any name will do, and needs no session.
-                name = parent_lease_name(self._engine) if self.for_children else None
+                name = parent_lease_name() if self.for_children else None
                 batch.keep(self._engine.lease(name, entries, LEASE_SECONDS))
                 fetch_batch(
                     self._engine,
@@ -393,8 +394,7 @@ def _lease_heartbeat(ahead: LookAhead) -> Heartbeat:
         else:
             kept._renew_leases()
 
-    heartbeat = Heartbeat(
-        "forebay-ahead-leases", _RENEW_SECONDS, (renew,), "renewing the leases of a look-ahead"
-    )
+    what = "renewing the leases of a look-ahead"
+    heartbeat = Heartbeat("forebay-ahead-leases", _RENEW_SECONDS, (renew,), what)
     heartbeat.start()
     return heartbeat
