@@ -18,12 +18,11 @@ from pathlib import Path
 import psutil
 
 from bench.corpus import Corpus
-from bench.fleet import _COMMAND as COMMAND
-from bench.fleet import _worker_is_alive as worker_is_alive
-from bench.fleet import forget_settings
+from bench.fleet import COMMAND, worker_is_alive
 from bench.place import scratch
 from bench.process import cpu_seconds
-from bench.server import ENVIRONMENT, serving
+from bench.server import ENVIRONMENT, OWN_ETAGS, serving
+from bench.settings import forget_settings
 from forebay.config import MediaCacheConfig
 from forebay.volumes.known_volumes import Volumes
 from tests.servers.process import running
@@ -62,8 +61,10 @@ def main() -> None:
     forget_settings()
     results = {count: Result() for count in options.processes}
     with scratch((2 + options.runs * len(results)) * options.samples * options.size, None) as place:
-        corpus = Corpus.make(place / "root", "photos", options.samples, options.size)
-        with serving(place / "root", place / "nginx", corpus, md5_etags=options.size < _RANGES) as endpoint:
+        bucket = "photos" if options.size < _RANGES else OWN_ETAGS
+        corpus = Corpus.make(place / "root", bucket, options.samples, options.size)
+        with serving(place / "root", place / "nginx", corpus) as site:
+            endpoint = site.endpoints["plain"].url
             for run in range(options.runs):
                 for count, result in results.items():
                     here = place / f"{run}-{count}"

@@ -21,6 +21,7 @@ import sys
 from functools import cache
 
 _UNKNOWN_START = "?"
+_IDENTITY = re.compile(r"([^-]*)-([0-9]{1,18})-([^-]*)(?:-|\Z)")
 
 
 def host_name() -> str:
@@ -121,11 +122,10 @@ def is_alive(scope: str, pid: int, started: str) -> bool:
 def is_identity_alive(text: str) -> bool:
     """`is_alive` for an `identity`; also for one that is followed by ``-`` and more.
 
-    Raises:
-        ValueError: the text does not begin with an identity.
+    True where the text does not begin with an identity: this process cannot tell whose it is.
     """
-    scope, pid, started, *_ = text.split("-")
-    return is_alive(scope, int(pid), started)
+    match = _IDENTITY.match(text)
+    return match is None or is_alive(match[1], int(match[2]), match[3])
 
 
 def _machine_id() -> str:

@@ -21,13 +21,6 @@ DENIED = (
 )
 
 
-@pytest.fixture
-def proxied(s3_proxy: Proxy, s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Proxy:
-    """``s3://`` goes through a proxy."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
-    return s3_proxy
-
-
 @contextlib.contextmanager
 def dispatched_by(dispatch: str, make_cache: MakeCache) -> Iterator[None]:
     if dispatch == "fleet":

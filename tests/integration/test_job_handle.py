@@ -181,3 +181,13 @@ class TestRunners:
         # when this one asks why, then it is told
         with pytest.raises(RuntimeError, match="no more space"):
             dispatcher.raise_error("a")
+
+
+def test_a_wait_that_is_over_too_soon_is_our_error_and_a_time_out(web: Any, uris: list[str]) -> None:
+    job = web().create_job(uris)
+
+    with pytest.raises(forebay.JobTimeoutError, match="still running: wait again, or cancel it") as caught:
+        job.wait(timeout=0)
+
+    assert isinstance(caught.value, TimeoutError)
+    assert caught.value.job == job.id

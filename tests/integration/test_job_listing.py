@@ -27,7 +27,7 @@ def cache(make_cache: MakeCache, http_server: HTTPServer) -> MediaCache:
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(creation, "_FIRST_SAMPLES", 3)
+    monkeypatch.setattr("forebay.jobs.listed_samples.FIRST_SAMPLES", 3)
     monkeypatch.setattr(creation, "_MORE_SAMPLES", 1)
 
 
@@ -170,4 +170,4 @@ def test_messages_of_what_is_listed_later_are_sent(make_cache: MakeCache, http_s
     eventually(lambda: not job.status().listing)
     assert dispatcher.queue_length() == len(index.jobs.pending_messages(job.id)) > 5
     begun = [index.jobs.begin(job.id, message).samples for message in index.jobs.pending_messages(job.id)]
-    assert len([uri for samples in begun for _, uri in samples]) == job.pending == 20
+    assert len([uri for samples in begun for _, uri, _ in samples]) == job.pending == 20

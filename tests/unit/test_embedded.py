@@ -56,6 +56,28 @@ def test_a_server_starts_on_demand_and_is_found_again(cache_dir: str) -> None:
     assert len(processes(cache_dir)) == 2
 
 
+def test_a_start_beside_other_work_gives_the_same_server(cache_dir: str) -> None:
+    # given a start that has nobody waiting for it
+    start = embedded.EarlyStart(lambda: embedded.ensure_running(cache_dir))
+
+    # when its server is asked for, and found again
+    url = start.url()
+
+    # then it is the one that everybody finds, and the start has ended
+    assert client(url).ping()
+    assert url == embedded.ensure_running(cache_dir) == start.url()
+    assert not start.is_under_way
+
+
+def test_a_start_beside_other_work_fails_where_it_is_waited_for(cache_dir: str) -> None:
+    embedded.claim_volume(cache_dir, "1f", url_masked="redis://host/0")
+
+    start = embedded.EarlyStart(lambda: embedded.ensure_running(cache_dir))
+
+    with pytest.raises(VolumeError, match="redis://host/0"):
+        start.url()
+
+
 def test_the_url_is_short_when_the_directory_is_plain() -> None:
     with cache_directory(Path(f"/tmp/forebay-test-{os.getpid()}")) as cache_dir:
         url = embedded.ensure_running(cache_dir)

@@ -14,6 +14,9 @@ stops when no client was connected for `IDLE_SECONDS`.
 - One index and one name per volume: an owner record, for the embedded index and for Redis (`read_owner`,
   `write_owner`, `claim_volume`, `check_name`).
 
+For processes that leave none behind (``brief``), it stops `BRIEF_SECONDS` after its last client, however that
+ended; and one that ends by itself calls `stop_unused`, so that the server has ended before it.
+
 Where a batch system or a container ends everything that was started in it, the server ends too; the next
 start finds its data.
 
@@ -23,20 +26,33 @@ acknowledged are in its append-only file, of which a power failure may cut the l
 """
 
 from forebay.embedded._control import ServerStatus, status, stop
-from forebay.embedded._owner import Owner, check_name, claim_volume, owner_path, read_owner, write_owner
-from forebay.embedded._start import IDLE_SECONDS, broker_url, ensure_running
+from forebay.embedded._early import EarlyStart
+from forebay.embedded._owner import (
+    Owner,
+    check_name,
+    claim_volume,
+    conflict,
+    owner_path,
+    read_owner,
+    write_owner,
+)
+from forebay.embedded._start import BRIEF_SECONDS, IDLE_SECONDS, broker_url, ensure_running, stop_unused
 
 __all__ = [
+    "BRIEF_SECONDS",
     "IDLE_SECONDS",
+    "EarlyStart",
     "Owner",
     "ServerStatus",
     "broker_url",
     "check_name",
     "claim_volume",
+    "conflict",
     "ensure_running",
     "owner_path",
     "read_owner",
     "status",
     "stop",
+    "stop_unused",
     "write_owner",
 ]

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from forebay.embedded import _lock
 from forebay.embedded._server_directory import ServerDirectory
-from forebay.embedded._settings import LOG
+from forebay.embedded._settings import LOG, SUPERVISOR
 from forebay.embedded._wire import ask, connect, info
 from forebay.errors import IndexUnavailableError
+
+_ASKING = "asking"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,22 @@ def status(cache_dir: str) -> ServerStatus | None:
         uptime_seconds=int(facts["uptime_in_seconds"]),
         used_memory_bytes=int(facts["used_memory"]),
     )
+
+
+def is_unused(cache_dir: str) -> bool:
+    """Whether the embedded server of ``cache_dir`` runs, and no process uses it; who asks this does not."""
+    place = ServerDirectory(cache_dir)
+    if not os.path.isdir(place.directory):
+        return False
+    place.make_reachable()
+    try:
+        with connect(place.socket, 5.0) as connection:
+            # Another process that asks the same does not use it either.
+            ask(connection, f"CLIENT SETNAME {_ASKING}")
+            clients = ask(connection, "CLIENT LIST").splitlines()
+    except OSError:
+        return False
+    return all(f" name={SUPERVISOR} " in line or f" name={_ASKING} " in line for line in clients)
 
 
 def stop(cache_dir: str, *, timeout_seconds: float = 10.0) -> bool:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from forebay import processes
+from forebay import forks, processes
 from forebay.embedded._server_directory import ServerDirectory
 from forebay.embedded._settings import LEASE, LOG
 from forebay.errors import IndexUnavailableError, VolumeError
@@ -54,9 +54,10 @@ def start_supervisor(place: ServerDirectory, idle_seconds: float, deadline: floa
 
 def _run(place: ServerDirectory, idle_seconds: float, deadline: float) -> dict[str, Any]:
     # Imported here: subprocess takes 40 ms, and mostly a server runs already.
-    import subprocess
+    with forks.setting_up():
+        import subprocess
 
-    from forebay.embedded import _binary
+        from forebay.embedded import _binary
 
     log_path = os.path.join(place.directory, LOG)
     arguments = [place.directory, _binary.find(), processes.machine_name(), str(idle_seconds)]

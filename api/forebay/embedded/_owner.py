@@ -11,6 +11,7 @@ from typing import Literal
 
 from forebay import processes
 from forebay.errors import VolumeError
+from forebay.new_directories import make_directories
 
 _FIELDS = {"kind", "index_id", "host", "url_masked", "created"}
 # Not in records of before it was written down.
@@ -82,7 +83,7 @@ def write_owner(cache_dir: str, owner: Owner) -> Owner:
     path = owner_path(cache_dir)
     draft = f"{path}.{os.urandom(8).hex()}"
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directories(os.path.dirname(path))
         with open(draft, "w") as file:
             json.dump(asdict(owner), file)
             file.flush()
@@ -117,7 +118,8 @@ def claim_volume(cache_dir: str, index_id: str, *, url_masked: str = "", volume:
             share it.
     """
     mine = Owner("redis" if url_masked else "embedded", index_id, url_masked=url_masked, volume=volume)
-    owner = write_owner(cache_dir, mine)
+    # Mostly it is there already: a full disk, or one that cannot be written, is no reason to refuse it.
+    owner = read_owner(cache_dir) or write_owner(cache_dir, mine)
     if owner.url_masked == url_masked:
         check_name(cache_dir, owner, volume)
     if owner.index_id != index_id:

@@ -15,8 +15,10 @@ import re
 import stat
 from urllib.parse import quote
 
+from forebay import forks
 from forebay.embedded._settings import SOCKET
 from forebay.errors import VolumeError
+from forebay.new_directories import make_directories
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]{1,100}\Z")
 # Not $TMPDIR first: it may differ from process to process, and all should make the same link.
@@ -76,7 +78,7 @@ class ServerDirectory:
             VolumeError: the directory cannot be created, is not ours, or cannot be written.
         """
         try:
-            os.makedirs(os.path.dirname(self.directory), exist_ok=True)
+            make_directories(os.path.dirname(self.directory))
             if not os.path.isdir(self.directory):
                 os.makedirs(self.directory, 0o700, exist_ok=True)
             self.refuse_others()
@@ -108,7 +110,8 @@ class ServerDirectory:
 
 def _link_directory() -> str:
     """A short directory of this user alone; the first that exists, or else that can be made."""
-    import tempfile  # imported here: it takes 30 ms, and few cache directories need a link
+    with forks.setting_up():
+        import tempfile  # imported here: it takes 30 ms, and few cache directories need a link
 
     name = f"forebay-{os.geteuid()}"
     candidates = [os.path.join(base, name) for base in (*_BASES, tempfile.gettempdir())]

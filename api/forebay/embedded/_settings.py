@@ -9,6 +9,9 @@ LOG = "valkey.log"
 CONFIG = "valkey.conf"
 LEASE = "host.json"
 
+# What the supervisor calls its own connection, so that it is not taken for a client's.
+SUPERVISOR = "supervisor"
+
 # The server's data: a directory from Redis 7 on, a file before.
 DATA = ("appendonlydir", "appendonly.aof")
 

@@ -7,6 +7,7 @@ import os
 import time
 from urllib.parse import urlsplit
 
+from forebay.embedded._control import is_unused, stop
 from forebay.embedded._launch import REMEDY, start_supervisor
 from forebay.embedded._owner import conflict, read_owner
 from forebay.embedded._server_directory import ServerDirectory
@@ -15,13 +16,18 @@ from forebay.embedded._wire import ping
 from forebay.errors import ConfigError, IndexUnavailableError
 
 IDLE_SECONDS = 60.0
+BRIEF_SECONDS = 1.0
 IDLE_VARIABLE = "FOREBAY_EMBEDDED_IDLE_SECONDS"
 
 logger = logging.getLogger(__name__)
 
 
 def ensure_running(
-    cache_dir: str, *, timeout_seconds: float = 10.0, idle_seconds: float | None = None
+    cache_dir: str,
+    *,
+    timeout_seconds: float = 10.0,
+    idle_seconds: float | None = None,
+    brief: bool = False,
 ) -> str:
     """The URL of the embedded server of ``cache_dir``; starts it when it does not run.
 
@@ -34,6 +40,7 @@ def ensure_running(
         timeout_seconds: how long to wait for the server's first answer.
         idle_seconds: how long a server that is started now stays without a client; by default
             ``FOREBAY_EMBEDDED_IDLE_SECONDS`` from the environment, or `IDLE_SECONDS`.
+        brief: whether that is `BRIEF_SECONDS` instead of `IDLE_SECONDS`, for processes that leave none.
 
     Returns:
         ``unix://<path>?db=0``, for ``redis.Redis.from_url``. Celery wants `broker_url`.
@@ -54,7 +61,7 @@ def ensure_running(
     if answer != "+PONG":
         place.prepare()
     while answer != "+PONG":
-        result = start_supervisor(place, _idle_seconds(idle_seconds), deadline)
+        result = start_supervisor(place, _idle_seconds(idle_seconds, brief), deadline)
         for moved in result.moved:
             logger.warning(
                 "the embedded index of %s could not be loaded and was moved to %s; it starts empty and is "
@@ -78,12 +85,29 @@ def broker_url(url: str) -> str:
     return f"redis+socket://{urlsplit(url).path}?virtual_host=1"
 
 
-def _idle_seconds(idle_seconds: float | None) -> float:
+def stop_unused(cache_dir: str, *, timeout_seconds: float = 10.0) -> bool:
+    """Stops the embedded server of ``cache_dir``, if no client is connected; its data are kept.
+
+    It is not stopped where ``FOREBAY_EMBEDDED_IDLE_SECONDS`` says how long it stays. A client that connects
+    at the last moment has to call `ensure_running` again.
+
+    Returns:
+        Whether it was stopped. When this returns, its supervisor has ended too.
+
+    Raises:
+        IndexUnavailableError: it has not ended within ``timeout_seconds``.
+    """
+    if os.environ.get(IDLE_VARIABLE):
+        return False
+    return is_unused(cache_dir) and stop(cache_dir, timeout_seconds=timeout_seconds)
+
+
+def _idle_seconds(idle_seconds: float | None, brief: bool) -> float:
     if idle_seconds is not None:
         return idle_seconds
     text = os.environ.get(IDLE_VARIABLE, "")
     try:
-        value = float(text) if text else IDLE_SECONDS
+        value = float(text) if text else BRIEF_SECONDS if brief else IDLE_SECONDS
     except ValueError:
         value = -1.0
     if not value > 0:

@@ -28,8 +28,8 @@ from forebay.backoff import Backoff
 from forebay.embedded import _data, _lock
 from forebay.embedded._machine_lease import HEARTBEAT_SECONDS, MachineLease
 from forebay.embedded._server import ServerProcess, Signals
-from forebay.embedded._settings import CONFIG, LOG, SERVER_CONFIG, SOCKET
-from forebay.embedded._wire import connect, info, ping
+from forebay.embedded._settings import CONFIG, LOG, SERVER_CONFIG, SOCKET, SUPERVISOR
+from forebay.embedded._wire import ask, connect, info, ping
 
 # Short enough that the lease is touched in time while the server is busy.
 _ANSWER_SECONDS = 1.0
@@ -76,9 +76,13 @@ def main(directory: str, binary: str, host: str, idle_seconds: float, max_wait_s
     except Exception as error:
         _tell(report, state="failed", reason=str(error) or repr(error))
     else:
+        connection = None
+        with contextlib.suppress(OSError):
+            # Before a process counts the clients.
+            connection = _connect()
         _tell(report, state="ready", moved=moved)
         try:
-            _watch(server, idle_seconds, lease, signals)
+            _watch(server, idle_seconds, lease, signals, connection)
         finally:
             server.stop()
     finally:
@@ -160,11 +164,22 @@ def _log_since(position: int) -> str:
         return log.read().decode("utf-8", "replace").strip()
 
 
-def _watch(server: ServerProcess, idle_seconds: float, lease: MachineLease, signals: Signals) -> None:
+def _connect() -> socket.socket:
+    connection = connect(SOCKET, _ANSWER_SECONDS)
+    ask(connection, f"CLIENT SETNAME {SUPERVISOR}")
+    return connection
+
+
+def _watch(
+    server: ServerProcess,
+    idle_seconds: float,
+    lease: MachineLease,
+    signals: Signals,
+    connection: socket.socket | None,
+) -> None:
     """Returns when the server has ended, is to be stopped, or was not used for ``idle_seconds``."""
     pause = min(HEARTBEAT_SECONDS, max(idle_seconds / 8, 0.01))
     used, seen = time.monotonic(), -1
-    connection: socket.socket | None = None
     # Without its socket no new client could reach it: then a new server is better.
     while server.runs() and not signals.stopping and os.path.exists(SOCKET):
         if not lease.heartbeat():
@@ -172,7 +187,7 @@ def _watch(server: ServerProcess, idle_seconds: float, lease: MachineLease, sign
             return
         try:
             if connection is None:
-                connection = connect(SOCKET, _ANSWER_SECONDS)
+                connection = _connect()
             clients, connections = _usage(connection)
             if clients or connections != seen:
                 used, seen = time.monotonic(), connections

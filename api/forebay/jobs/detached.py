@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 
+from forebay.new_directories import make_directories
 from forebay.volume.files import Files
 
 
@@ -27,7 +28,7 @@ def resume_detached(
         its process id, and the file that takes its output.
     """
     directory = os.path.join(files.layout().private_dir, "jobs")
-    os.makedirs(directory, mode=0o700, exist_ok=True)
+    make_directories(directory, 0o700)
     _forget_old(directory, job_ttl)
     log = os.path.join(directory, f"{job}.log")
     with open(os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab") as output:

@@ -6,18 +6,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from forebay.config import MediaCacheConfig
-from forebay.errors import NoWorkersError
-from forebay.fetch.fetcher import Fetcher
+from forebay import forks
+from forebay.config import MediaCacheConfig, mask_url
+from forebay.errors import NoWorkersError, VolumeError
 from forebay.index import Index
 from forebay.index.workers import Worker
-from forebay.jobs.local import LocalRunner
 from forebay.jobs.monitor import JobMonitor
 from forebay.processes import is_identity_alive
-from forebay.volume.session import Session
 
 if TYPE_CHECKING:
     from celery import Celery
+
+    from forebay.fetch.fetcher import Fetcher
+    from forebay.jobs.helpers import Helpers
+    from forebay.jobs.local import LocalRunner
+    from forebay.volume.session import Session
 
 # Without word from the workers for so long, a fleet that has messages counts as stuck.
 STUCK_SECONDS = 120.0
@@ -33,6 +36,7 @@ class Dispatcher:
         open_session: gives this process's session; called only for local dispatch.
         own_session: the id of this process's session, if it has one.
         check_writable: raises `VolumeError` where this process cannot write the directory.
+        take_helpers: gives the helpers that were started for the next job, if there are any.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Dispatcher:
         open_session: Callable[[], Session],
         own_session: Callable[[], str | None],
         check_writable: Callable[[], object],
+        take_helpers: Callable[[], Helpers | None],
     ) -> None:
         self.config = config
         self.index = index
@@ -50,6 +55,7 @@ class Dispatcher:
         self._open_session = open_session
         self._own_session = own_session
         self._check_writable = check_writable
+        self._take_helpers = take_helpers
         self._runners: dict[str, LocalRunner] = {}
         self._app: Celery | None = None
 
@@ -60,15 +66,16 @@ class Dispatcher:
             the choice, and how many threads there are in all.
 
         Raises:
-            NoWorkersError: ``dispatch`` is ``fleet``, and no worker of the volume is alive.
-            VolumeError: threads of this process would, and the directory cannot be written.
+            NoWorkersError: no worker of the volume is alive, and ``dispatch`` is ``fleet`` or the directory
+                cannot be written by this process.
+            VolumeError: ``dispatch`` is ``local``, and the directory cannot be written.
         """
         config = self.config
         if config.dispatch != "local":
             alive = self.index.workers.alive()
             if alive and not self._stuck(alive):
                 return "fleet", sum(worker.concurrency for worker in alive)
-            if config.dispatch == "fleet":
+            if config.dispatch == "fleet" or not self.can_write():
                 raise self.no_workers(stuck=bool(alive))
         self._check_writable()
         return "local", config.num_workers
@@ -79,26 +86,44 @@ class Dispatcher:
         Raises:
             NoWorkersError: as `choose`.
         """
-        dispatch, _ = self.choose()
-        self.index.jobs.write(job, dispatch=dispatch)
-        if dispatch == "fleet":
-            self.enqueue(job)
-        else:
-            self.run_here(job)
+        try:
+            dispatch, _ = self.choose()
+            self.index.jobs.write(job, dispatch=dispatch)
+            if dispatch == "fleet":
+                self.enqueue(job)
+            else:
+                self.run_here(job)
+        finally:
+            self.drop_helpers()
 
     def run_here(self, job: str) -> None:
         """Runs what is pending of a job with threads of this process."""
+        with forks.setting_up():
+            from forebay.jobs.local import LocalRunner  # Not needed for a job that has nothing to download.
+
         fetcher, session = self._open_fetcher(), self._open_session().id
         # Those that failed are kept for the threads that wait for their jobs.
         for other, runner in list(self._runners.items()):
             if not runner.running and runner.error is None:
                 self._runners.pop(other, None)
-        self._runners[job] = LocalRunner(job, self.index.jobs, fetcher, session)
+        self._runners[job] = LocalRunner(
+            job, self.config, self.index.jobs, fetcher, session, self._take_helpers
+        )
+
+    def drop_helpers(self) -> None:
+        """Ends the helpers that were started for a job that does not need them."""
+        if (helpers := self._take_helpers()) is not None:
+            helpers.kill()
 
     def runs_here(self, job: str) -> bool:
         """Whether threads of this process work on a job."""
         runner = self._runners.get(job)
         return runner is not None and runner.running
+
+    def close(self) -> None:
+        """Ends the processes that help with jobs of this one."""
+        for runner in list(self._runners.values()):
+            runner.close()
 
     def raise_error(self, job: str) -> None:
         """Raises what ended a job's threads in this process before the job had ended, if anything did."""
@@ -132,6 +157,7 @@ class Dispatcher:
         Returns:
             how many messages were sent.
         """
+        app = self.open_app()
         from forebay.jobs import fleet  # Celery takes long to import, and local dispatch does without.
 
         records = self.index.jobs
@@ -140,15 +166,17 @@ class Dispatcher:
         if messages is None:
             messages = records.pending_messages(job)
         if messages:
-            label = records.read(job).get("label", "")
-            fleet.enqueue(self.open_app(), self.config, job, records.summaries(job, messages), label)
+            fields = records.read(job)
+            label, priority = fields.get("label", ""), fields.get("priority", "")
+            fleet.enqueue(app, self.config, job, records.summaries(job, messages), label, priority)
         return len(messages)
 
     def queue_length(self) -> int:
         """How many messages wait in the volume's queue."""
+        app = self.open_app()
         from forebay.jobs import fleet
 
-        return fleet.queue_length(self.open_app(), self.config)
+        return fleet.queue_length(app, self.config)
 
     def monitor(self, job: str) -> JobMonitor:
         """Watches over a job for a process that waits for it."""
@@ -165,26 +193,49 @@ class Dispatcher:
     def open_app(self) -> Celery:
         """The Celery application of the volume, as a producer."""
         # Imported here, as above: local dispatch does without Celery.
-        from forebay.jobs.celery_app import broker_url, celery_app
+        with forks.setting_up():
+            from forebay.jobs import fleet  # noqa: F401 - which the callers need next
+            from forebay.jobs.celery_app import broker_url, celery_app
 
-        if self._app is None:
-            self._app = celery_app(self.config, broker_url(self.config, self.index.connection.url))
-        return self._app
+            if self._app is None:
+                self._app = celery_app(self.config, broker_url(self.config, self.index.connection.url))
+                # Celery imports what these are when they are first asked for.
+                _ = self._app.amqp, self._app.connection_for_write().transport
+            return self._app
 
     def no_workers(self, *, stuck: bool = False) -> NoWorkersError:
         """The error that no worker of the volume is alive, or takes messages."""
-        volume = self.config.volume
+        volume, instead = self.config.volume, ", or use --dispatch local"
+        who = ""
+        if not self.can_write():
+            # A user who may only read the volume can neither download nor start a worker.
+            instead, who = "", " as the user that the volume belongs to, because this user can only read it"
         if stuck:
             return NoWorkersError(
                 f"the workers of volume {volume!r} have begun or ended no message for "
-                f"{STUCK_SECONDS:.0f} s: restart them, or use --dispatch local",
+                f"{STUCK_SECONDS:.0f} s: restart them{who}{instead}",
                 volume=volume,
             )
+        # The workers may have another Redis: to start one more with this one's would not help.
+        url = self.config.redis_url
+        where = "with the embedded index" if url is None else f"at {mask_url(url)}"
         return NoWorkersError(
-            f"no worker of volume {volume!r} is alive: start one with `forebay worker`, "
-            "or use --dispatch local",
+            f"no worker of volume {volume!r} is alive {where}: start one with `forebay worker`{who}{instead}"
+            "; if workers run, set FIFTYONE_MEDIA_CACHE_REDIS_URL to their Redis",
             volume=volume,
         )
+
+    def can_write(self) -> bool:
+        """Whether this process itself may download into the directory, or has it not at all."""
+        try:
+            self._check_writable()
+        except VolumeError:
+            return False
+        return True
+
+    def can_fetch(self) -> bool:
+        """Whether this process, or a worker, may change the volume."""
+        return self.can_write() or bool(self.index.workers.alive())
 
     def _stuck(self, alive: list[Worker]) -> bool:
         """Whether messages wait and no worker has taken one for long: liveness means progress."""

@@ -15,15 +15,17 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from celery import Celery
-from kombu.exceptions import OperationalError
 from redis import RedisError
 
-from forebay.config import MediaCacheConfig, mask_url
-from forebay.errors import IndexUnavailableError
+from forebay.config import MediaCacheConfig
+from forebay.config.sizes import count
+from forebay.errors import ForebayError
+from forebay.index import redis_errors
 from forebay.index.connection import Connection
 from forebay.index.job_records import MessageSummary
-from forebay.index.queues import oldest_message
+from forebay.index.queues import oldest_messages
 from forebay.jobs.celery_app import KEY_PREFIX, queue_name
+from forebay.jobs.priorities import lists_of, priority_of
 from forebay.uri import redact
 
 TASK = "forebay.fetch"
@@ -31,12 +33,18 @@ ENQUEUED = "forebay_enqueued"
 
 
 def enqueue(
-    app: Celery, config: MediaCacheConfig, job: str, messages: Iterable[MessageSummary], source: str
+    app: Celery,
+    config: MediaCacheConfig,
+    job: str,
+    messages: Iterable[MessageSummary],
+    source: str,
+    priority: str = "",
 ) -> None:
     """Sends one Celery message for each summary.
 
     Args:
         source: where most samples are, without secrets.
+        priority: of the job.
     """
     queue = queue_name(config)
     with _reaching(app), app.producer_pool.acquire(block=True) as producer, producer.batch(500):
@@ -48,6 +56,7 @@ def enqueue(
                 # Celery itself repeats nothing: what Flower shows is how often the message was begun before.
                 retries=message.begun,
                 queue=queue,
+                priority=priority_of(priority),
                 # Tells how long a message has waited.
                 headers={ENQUEUED: time.time()},
                 producer=producer,
@@ -59,15 +68,19 @@ def _arguments_shown(message: MessageSummary, source: str) -> str:
     """The text that Flower shows as a message's arguments: URI or number of samples, without secrets."""
     if message.uri is not None:
         return redact(message.uri)
-    return f"{message.pending:,} samples of {source}"
+    return f"{count(message.pending, 'sample')} of {source}"
 
 
 def queue_age(app: Celery, config: MediaCacheConfig) -> float | None:
     """The seconds that the oldest message has waited; ``None`` if none waits or its age is unknown."""
-    with closing(Connection(str(app.conf.broker_url), patience=0.0, queue=True)) as connection:
-        oldest = oldest_message(connection, KEY_PREFIX + queue_name(config))
-    enqueued = json.loads(oldest).get("headers", {}).get(ENQUEUED) if oldest else None
-    return None if enqueued is None else max(0.0, time.time() - float(enqueued))
+    with closing(Connection(app.forebay_broker, patience=0.0, queue=True)) as connection:
+        oldest = oldest_messages(connection, lists_of(KEY_PREFIX + queue_name(config)))
+    try:
+        began = [float(json.loads(message)["headers"][ENQUEUED]) for message in oldest]
+        return max(0.0, time.time() - min(began)) if began else None
+    except (ValueError, TypeError, LookupError, RecursionError):
+        # None of ours: a worker sets it aside.
+        return None
 
 
 def purge(app: Celery, config: MediaCacheConfig) -> None:
@@ -81,15 +94,18 @@ def _reaching(app: Celery) -> Iterator[None]:
     """Says in our words that the broker cannot be reached."""
     try:
         yield
-    except (OperationalError, RedisError, ConnectionError) as error:
-        # In our own words where it is a mistake in the settings.
-        with closing(Connection(str(app.conf.broker_url), queue=True)) as connection:
-            connection.check()
-        url = mask_url(str(app.conf.broker_url))
-        raise IndexUnavailableError(
-            f"Celery's broker at {url} cannot be reached ({error}): start it, or check "
-            "FIFTYONE_MEDIA_CACHE_BROKER_URL"
-        ) from None
+    except ForebayError:
+        raise
+    except Exception as error:
+        # Kombu raises errors of its own for the same faults, some without a common class.
+        url, cause = app.forebay_broker, error
+        while not isinstance(cause, RedisError) and isinstance(cause.__cause__, Exception):
+            cause = cause.__cause__
+        if not isinstance(cause, RedisError | OSError):
+            # In our own words where it is a mistake in the settings.
+            with closing(Connection(url, queue=True)) as connection:
+                connection.check()
+        raise redis_errors.explained(cause, url, queue=True) from None
 
 
 def queue_length(app: Celery, config: MediaCacheConfig) -> int:

@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 
 from forebay.backoff import Backoff
-from forebay.errors import DownloadError, Failure, JobNotFoundError
+from forebay.config.sizes import count
+from forebay.errors import DownloadError, Failure, ForebayError, JobNotFoundError, JobTimeoutError
 from forebay.index import Index
 from forebay.jobs.dispatcher import Dispatcher
 from forebay.jobs.ledger import abandoned, break_off
 from forebay.jobs.status import JobState, JobStatus
+from forebay.tables import TableList
+from forebay.uri import shown
 
 # How long the properties show one snapshot of a job that has not ended.
 _SNAPSHOT_SECONDS = 0.2
@@ -46,6 +49,13 @@ class Job:
     def __repr__(self) -> str:
         return f"Job({self.id!r})"
 
+    def _repr_html_(self) -> str | None:
+        try:
+            return self._latest()._repr_html_()
+        except ForebayError:
+            # It has expired, or Redis cannot be asked: then its id must do.
+            return None
+
     # How far it is
 
     def status(self) -> JobStatus:
@@ -60,7 +70,7 @@ class Job:
         fields = self._records.read(self.id)
         if "created" not in fields:
             raise JobNotFoundError(
-                f"job {self.id!r} is not known on volume {self._index.volume!r}: "
+                f"job {shown(self.id)} is not known on volume {self._index.volume!r}: "
                 "`forebay jobs` lists those that are",
                 job=self.id,
             )
@@ -153,10 +163,10 @@ class Job:
 
     def failures(self) -> list[Failure]:
         """The samples that failed, in the order in which they were given."""
-        return [
-            Failure(str(noted["uri"]), str(noted["reason"]), int(noted["attempts"]))
-            for _, noted in self._records.failures(self.id)
-        ]
+        noted = (noted for _, noted in self._records.failures(self.id))
+        return TableList(
+            (Failure(str(one["uri"]), str(one["reason"]), int(one["attempts"])) for one in noted), "failures"
+        )
 
     # Following it
 
@@ -196,36 +206,18 @@ class Job:
             this handle.
 
         Raises:
-            TimeoutError: the job has not ended by then; it is still running.
+            JobTimeoutError: the job has not ended by then; it is still running.
             DownloadError: a sample failed, and ``skip_failures`` is false.
             NoWorkersError: ``dispatch`` is ``fleet``, and no worker has been alive for
                 ``worker_timeout_seconds``.
             JobNotFoundError: Redis has lost the job meanwhile.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        monitor = self._dispatcher.monitor(self.id)
-        pause, seen = Backoff(*_POLL_SECONDS), -1
-        status: JobStatus | None = None
-        while True:
-            status = self._status_after(status)
-            if progress is not None:
+        for status, seconds in looks(self, timeout, skip_failures=skip_failures):
+            if seconds:
+                self._dispatcher.pause(self.id, seconds)
+            elif progress is not None:
                 progress(status)
-            if status.failed and not skip_failures:
-                self.cancel()
-                failures = self.failures()
-                text = _first_failure(failures, status)
-                # More may have failed since the status was read.
-                failed = max(status.failed, len(failures))
-                raise DownloadError(text, job=self.id, failed=failed, failures=failures)
-            if status.state != "running":
-                return self
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"job {self.id} has not ended after {timeout} s; it is still running")
-            monitor.tick(status)
-            if status.pending != seen:
-                pause.reset()
-            seen = status.pending
-            self._dispatcher.pause(self.id, pause.next())
+        return self
 
     def _latest(self) -> JobStatus:
         """The last snapshot, unless it is too old and the job has not ended by then; else a new one."""
@@ -243,7 +235,7 @@ class Job:
         except JobNotFoundError:
             if before is None:
                 raise
-            done = f"{before.total - before.pending:,} of {before.total:,} samples"
+            done = f"{before.total - before.pending:,} of {count(before.total, 'sample')}"
             raise JobNotFoundError(
                 f"job {self.id!r} no longer exists: Redis lost its data, or the job was forgotten. Run the "
                 f"prefetch again; downloaded files stay ({done} had ended)",
@@ -261,6 +253,8 @@ class Job:
         status, self._snapshot = self.status(), None
         if status.pending or status.listing:
             self._dispatcher.start(self.id)
+        else:
+            self._dispatcher.drop_helpers()
 
     def cancel(self) -> None:
         """Cancels the job: downloads that run are finished, no others are begun."""
@@ -306,9 +300,46 @@ class Job:
         self._snapshot = None
 
 
+def looks(
+    job: Job, timeout: float | None = None, *, skip_failures: bool = True
+) -> Iterator[tuple[JobStatus, float]]:
+    """What `Job.wait` does, without its pauses.
+
+    Yields:
+        a new status and 0.0; then, if the job has not ended, the same status and how many seconds to wait.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    monitor = job._dispatcher.monitor(job.id)
+    pause, seen = Backoff(*_POLL_SECONDS), -1
+    status: JobStatus | None = None
+    while True:
+        status = job._status_after(status)
+        yield status, 0.0
+        if status.failed and not skip_failures:
+            job.cancel()
+            failures = job.failures()
+            text = _first_failure(failures, status)
+            # More may have failed since the status was read.
+            failed = max(status.failed, len(failures))
+            raise DownloadError(text, job=job.id, failed=failed, failures=failures)
+        if status.state != "running":
+            return
+        if deadline is not None and time.monotonic() >= deadline:
+            raise JobTimeoutError(
+                f"job {job.id} has not ended after {timeout} s, and is still running: wait again, or "
+                "cancel it",
+                job=job.id,
+            )
+        monitor.tick(status)
+        if status.pending != seen:
+            pause.reset()
+        seen = status.pending
+        yield status, pause.next()
+
+
 def _first_failure(failures: list[Failure], status: JobStatus) -> str:
     first = failures[0]
     return (
         f"{first.uri}: {first.reason} (after {first.attempts} attempts; job {status.id} was cancelled with "
-        f"{status.downloaded + status.cached} of {status.total} samples cached)"
+        f"{status.downloaded + status.cached} of {count(status.total, 'sample')} cached)"
     )

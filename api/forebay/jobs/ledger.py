@@ -7,12 +7,14 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
+from forebay.config.sizes import count
 from forebay.errors import ForebayError
 from forebay.fetch.outcome import SampleOutcome
 from forebay.index import Index
-from forebay.index.job_records import JobRecords
+from forebay.index.job_records import JobRecords, Listed
 from forebay.jobs.status import JobStatus
 from forebay.processes import is_identity_alive
+from forebay.tables import TableList
 from forebay.uri import redact
 
 _ASK_SECONDS = 0.5
@@ -29,51 +31,60 @@ def new_id() -> str:
 def create(
     records: JobRecords,
     job: str,
-    missing: Sequence[str],
+    missing: Sequence[Listed],
     *,
     total: int,
     present: int,
     failed: Sequence[SampleOutcome],
     dispatch: str,
     message_size: int,
-    update: bool,
+    update: str,
     lease: str | None,
     label: str,
     lister: str = "",
+    parts: str = "",
+    priority: str = "",
+    quota: str = "",
 ) -> None:
     """Writes a new job into the index.
 
     Args:
         job: its id.
-        missing: the URIs that are not cached yet.
+        missing: the URIs that are not cached yet, with their checksums where a list gives them.
         total: samples in all.
         present: how many of them are cached already.
         failed: samples whose URI cannot be parsed, and local files that do not exist.
         dispatch: where it runs, ``local`` or ``fleet``.
         message_size: samples in a message.
-        update: whether to download objects again that have changed at their source.
+        update: which copies are compared with their sources, as `Freshness.text` says it.
         lease: the lease that keeps its samples.
         label: its name in Flower, without secrets.
         lister: the identity of the process that still lists samples of the job; empty if all are listed.
+        parts: the bytes that are wanted of each object; empty for all.
+        priority: which of two jobs comes first.
+        quota: label and bytes of the quota that its downloads count on; empty for none.
     """
     fields = {
         "total": total,
         "present": present,
         "cached": present,
         "dispatch": dispatch,
-        "update": int(update),
+        "update": update,
         "lease": lease or "",
         "label": label,
-    } | ({"lister": lister} if lister else {})
+    }
+    optional = {"lister": lister, "parts": parts, "priority": priority, "quota": quota}
+    fields |= {name: text for name, text in optional.items() if text}
     # Samples that have failed already are listed behind the others, and end at once.
-    records.create(job, fields, [*missing, *(outcome.uri for outcome in failed)], message_size)
+    samples = [*missing, *(outcome.uri for outcome in failed)]
+    records.create(job, fields, samples, message_size)
     _record_failed(records, job, len(missing), failed)
 
 
 def extend(
     records: JobRecords,
     job: str,
-    missing: Sequence[str],
+    missing: Sequence[Listed],
     *,
     total: int,
     present: int,
@@ -99,9 +110,8 @@ def break_off(records: JobRecords, job: str, reason: str, where: str = "") -> No
     """
     fields = records.read(job)
     if "lister" in fields:
-        text = (
-            f"the listing broke off after {int(fields['total']):,} objects: {reason}; run the prefetch again"
-        )
+        found = count(int(fields["total"]), "object")
+        text = f"the listing broke off after {found}: {reason}; run the prefetch again"
         uri = where or fields.get("label", "")
         extend(
             records,
@@ -123,7 +133,7 @@ def end_dead_listing(records: JobRecords, job: str, fields: Mapping[str, str]) -
     lister = fields.get("lister")
     if lister is None:
         return
-    quiet = time.time() - float(fields.get("updated", 0))
+    quiet = time.time() - max(float(fields.get("updated", 0)), float(fields.get("listed", 0)))
     if not is_identity_alive(lister) or quiet > _LISTING_SECONDS:
         break_off(records, job, "the process that listed the objects has ended")
 
@@ -148,7 +158,7 @@ def record(records: JobRecords, job: str, outcomes: Sequence[SampleOutcome]) -> 
 def all_jobs(records: JobRecords) -> list[JobStatus]:
     """Every job of the volume, oldest first."""
     found = [(job, records.read(job)) for job in records.all()]
-    return [JobStatus.parse(job, fields) for job, fields in found if "created" in fields]
+    return TableList((JobStatus.parse(job, fields) for job, fields in found if "created" in fields), "jobs")
 
 
 def abandoned(index: Index, jobs: Iterable[str] | None = None) -> set[str]:

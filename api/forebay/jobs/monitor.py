@@ -44,6 +44,9 @@ class Runners(Protocol):
     def is_abandoned(self, job: str, runner: str) -> bool:
         """Whether no process runs a local job."""
 
+    def can_write(self) -> bool:
+        """Whether this process itself may download into the directory, or has it not at all."""
+
     def no_workers(self) -> NoWorkersError:
         """The error that no worker of the volume is alive."""
 
@@ -88,7 +91,7 @@ class JobMonitor:
     def _without_workers(self) -> None:
         config = self._runners.config
         self._alone_since = self._alone_since or time.monotonic()
-        if config.dispatch == "auto":
+        if config.dispatch == "auto" and self._runners.can_write():
             self._runners.index.jobs.write(self._job, dispatch="local")
             self._resume("all workers have stopped", "continues with local threads")
         elif time.monotonic() - self._alone_since > config.worker_timeout_seconds:
@@ -113,7 +116,8 @@ def requeue_if_stalled(runners: Runners, job: str, fields: Mapping[str, str]) ->
         how many messages were sent.
     """
     end_dead_listing(runners.index.jobs, job, fields)
-    quiet = time.time() - float(fields.get("updated", 0))
+    # A time far ahead was written by a machine with a wrong clock, and says as little as one long ago.
+    quiet = abs(time.time() - float(fields.get("updated", 0)))
     if (
         fields.get("dispatch") != "fleet"
         or int(fields.get("pending", 0)) == 0

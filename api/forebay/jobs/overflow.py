@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from forebay.config.sizes import human
+from forebay.config.sizes import count, human
 from forebay.errors import UriError
 from forebay.index import Index
 from forebay.jobs.status import JobStatus
@@ -23,12 +23,16 @@ def overflow_warning(index: Index, limit: int | None, uris: Iterable[str], statu
     """
     if limit is None or not status.downloaded or status.pending:
         return ""
+    # Eviction stops far above this.
+    if index.entries.totals().published < limit // 2:
+        return ""
     entries = list(dict.fromkeys(filter(None, map(_entry, uris))))
     there = sum(value is not None for value in index.entries.values(entries))
     if len(entries) - there <= status.failed:
         return ""
+    left = f"{there:,} of {count(len(entries), 'file')} {'is' if there == 1 else 'are'} still cached"
     return (
-        f"only {there:,} of {len(entries):,} files are still cached: the cache holds {human(limit)}, so "
+        f"only {left}: the cache holds {human(limit)}, so "
         f"earlier files were evicted; loop over them in download_context(), which downloads ahead, or raise "
         f"FIFTYONE_MEDIA_CACHE_SIZE_BYTES"
     )

@@ -1,4 +1,4 @@
-"""Progress of a job, for people: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a job, for people: a bar on a terminal or in a notebook, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from typing import TextIO
 
 from typing_extensions import Self
 
+from forebay import forks
 from forebay.backoff import Backoff
 from forebay.config.sizes import human
+from forebay.jobs.notebook import NotebookBar, draws_over, in_notebook
 from forebay.jobs.status import JobStatus
 
 # Lines come every five seconds at first, and ever more rarely later, so that a log stays readable.
 _LINE_SECONDS = (5.0, 60.0)
 _WINDOW_SECONDS = 10.0
+# What stands beside the bar: 1,234/2,000 120.5MB  12.3MB/s  1:02 left.
+_TEXT_WIDTH = 46
 
 ProgressOption = bool | Callable[[JobStatus], object] | None
-"""True or false for a progress bar, ``None`` for one on a terminal, or a function of `JobStatus`."""
+"""True or false for a bar, ``None`` for one on a terminal or in a notebook, or a function of `JobStatus`."""
 
 
 class Progress:
@@ -50,7 +54,15 @@ class Progress:
         self._backoff = Backoff(*_LINE_SECONDS)
         self._pause = self._backoff.next()
         self._tell = tell or self._print
-        self._bar = _Bar(self._stream, transient) if tell is None and self._stream.isatty() else None
+        self._bar = self._new_bar(transient) if tell is None else None
+
+    def _new_bar(self, transient: bool) -> _Bar | NotebookBar | None:
+        if draws_over(self._stream):
+            return _Bar(self._stream, transient)
+        # A stream of the caller's own, a file for instance, is no part of the notebook.
+        if self._stream is sys.stderr and in_notebook():
+            return NotebookBar(lambda status: line(status, self._name))
+        return None
 
     def show(self, status: JobStatus) -> None:
         """Shows how far a job is."""
@@ -104,16 +116,20 @@ class Pace:
 class _Bar:
     def __init__(self, stream: TextIO, transient: bool) -> None:
         # Imported here: only a bar on a terminal needs it.
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as RichProgress
+        with forks.setting_up():
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as RichProgress
 
+        console = Console(file=stream)
+        # The text comes first where there is not room for both.
+        width = max(4, min(24, console.width - _TEXT_WIDTH))
         self._progress = RichProgress(
-            BarColumn(bar_width=24, complete_style="cyan", finished_style="green"),
+            BarColumn(bar_width=width, complete_style="cyan", finished_style="green"),
             TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[rest]}", style="dim"),
             TextColumn("{task.fields[failed]}", style="red"),
-            console=Console(file=stream),
+            console=console,
             transient=transient,
             # What a command prints on stdout meanwhile is its result.
             redirect_stdout=False,
@@ -137,10 +153,12 @@ class _Bar:
 
 
 def line(status: JobStatus, name: str | None = None) -> str:
-    """A job's status in one line, which begins with ``name`` or the job's."""
-    done = f"{status.total - status.pending:,}/{status.total_shown} samples"
+    """A job's status in one line, which begins with ``name`` or the job's; a loop has neither."""
+    noun = "sample" if status.total_shown == "1" else "samples"
+    done = f"{status.total - status.pending:,}/{status.total_shown} {noun}"
     failed = [_failed(status)] if status.failed else []
-    return f"{name or f'job {status.id}'}: {', '.join([done, *_rest(status), *failed])}"
+    whose = name or (status.id and f"job {status.id}")
+    return f"{whose and f'{whose}: '}{', '.join([done, *_rest(status), *failed])}"
 
 
 def _rest(status: JobStatus) -> list[str]:
@@ -171,7 +189,7 @@ def reporter(
     """
     if callable(progress):
         yield progress
-    elif progress or (progress is None and sys.stderr.isatty()):
+    elif progress or (progress is None and (draws_over(sys.stderr) or in_notebook())):
         with Progress() as display:
             yield display.show
     else:

@@ -6,6 +6,9 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from forebay.config.sizes import human, span
+from forebay.tables import Number, clock, described
+
 JobState = Literal["running", "done", "cancelled"]
 """``running``, ``done`` (every sample is cached or has failed) or ``cancelled``."""
 
@@ -108,6 +111,24 @@ class JobStatus:
     def total_shown(self) -> str:
         """``total`` for people: ``≥12,000`` while samples are still being listed."""
         return f"≥{self.total:,}" if self.listing else f"{self.total:,}"
+
+    def _cells(self) -> dict[str, str]:
+        return {
+            "job": self.id,
+            "state": self.state,
+            "by": self.dispatch,
+            "samples": Number(f"{self.total - self.pending:,}/{self.total_shown}"),
+            "cached": Number(f"{self.cached:,}"),
+            "downloaded": Number(f"{self.downloaded:,}"),
+            "failed": Number(f"{self.failed:,}"),
+            "bytes": Number(human(self.bytes)),
+            "took": Number(span(self.elapsed_seconds)),
+            "created": clock(self.created),
+            "lease": self.lease or "",
+        }
+
+    def _repr_html_(self) -> str:
+        return described(self._cells())
 
     def as_dict(self) -> dict[str, Any]:
         """All attributes by name, for JSON."""
