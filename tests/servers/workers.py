@@ -40,7 +40,8 @@ def settings_environment(cache: MediaCache) -> dict[str, str]:
     """The variables that give another process the settings of ``cache``."""
     import json
 
-    given = cache.config.model_dump(exclude_defaults=True)
+    fields = cache.config.model_fields
+    given = {n: value for n, value in cache.config.model_dump().items() if value != fields[n].default()}
     return {
         env_name(name): value if isinstance(value, str) else json.dumps(value)
         for name, value in given.items()

@@ -61,7 +61,7 @@ def test_healthy(workers: list[Worker], messages: int) -> None:
         (
             [worker(), worker(progress=300.0)],
             1,
-            "default.1@here has begun or ended no message for 300 s, and 1 messages wait",
+            "default.1@here has begun or ended no message for 300 s, and 1 message waits",
         ),
         (
             [worker(), worker(seen=20.0, process=identity())],

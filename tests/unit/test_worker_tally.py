@@ -37,8 +37,8 @@ def test_what_failed_and_why() -> None:
     with pytest.raises(SamplesFailedError) as raised:
         tally.result()
     assert str(raised.value) == (
-        "2 of 3 samples failed (1 cached already): s3://b/0: no such object; "
-        "s3://b/1: connection reset (5 attempts)"
+        "2 of 3 samples failed (1 cached already): no such object: s3://b/0; "
+        "connection reset: s3://b/1 (5 attempts)"
     )
 
 

@@ -15,6 +15,7 @@ import time
 
 from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig
+from forebay.config.sizes import count
 from forebay.errors import IndexUnavailableError
 from forebay.index.workers import ALIVE_SECONDS, Worker
 from forebay.jobs.dispatcher import STUCK_SECONDS
@@ -44,12 +45,16 @@ def problem(workers: list[Worker], messages: int, now: float) -> str | None:
             if worker.process and not worker.ended:
                 return (
                     f"{worker.name} has sent no heartbeat for {silent:.0f} s, "
-                    f"though its process runs, and {messages:,} messages wait"
+                    f"though its process runs, and {_waiting(messages)}"
                 )
         elif idle >= STUCK_SECONDS:
             text = f"{worker.name} has begun or ended no message for {idle:.0f} s"
-            return f"{text}, and {messages:,} messages wait"
+            return f"{text}, and {_waiting(messages)}"
     return None
+
+
+def _waiting(messages: int) -> str:
+    return f"{count(messages, 'message')} {'waits' if messages == 1 else 'wait'}"
 
 
 def main() -> int:
@@ -64,7 +69,7 @@ def main() -> int:
         print(f"unknown: {error}")
         return 0
     found = problem(workers, messages, time.time())
-    print(found or f"{', '.join(one.name for one in workers)}: {messages:,} messages wait")
+    print(found or f"{', '.join(one.name for one in workers)}: {_waiting(messages)}")
     return 1 if found else 0
 
 

@@ -13,6 +13,7 @@ from forebay.cache import MediaCache
 from forebay.errors import ForebayError
 from forebay.jobs.monitor import requeue_if_stalled
 from forebay.processes import host_name, identity
+from forebay.schedules.clock import Clock
 from forebay.volume.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,11 @@ class Presence:
         # With a prefork pool each child needs a thread of its own.
         self._pid_of_tasks = 0
         self._heartbeat: Heartbeat | None = None
+        # A thread of its own: to list what a standing prefetch names may take long.
+        self._clock = Heartbeat(
+            "forebay-schedules", _HEARTBEAT_SECONDS, (Clock(cache.engine).tick,), "the clock of schedules"
+        )
+        self._begun = False
         self._over = False
 
     def name(self, name: str) -> None:
@@ -53,19 +59,24 @@ class Presence:
             concurrency: how many tasks it runs at a time.
         """
         self._concurrency = concurrency
-        self.progressed(0)
         self._heartbeat = Heartbeat(
             "forebay-upkeep",
             _HEARTBEAT_SECONDS,
             (
-                lambda: self._announce(None),
+                self._begin,
                 # Its heartbeat takes part in the volume's maintenance.
                 self._cache.engine.open_session,
                 self._requeue_lost,
             ),
             "the job monitor",
         )
+        try:
+            # A user who has been told that this worker is ready finds it.
+            self._begin()
+        except ForebayError as error:
+            log.warning("could not announce this worker yet: %s", error)
         self._heartbeat.start(at_once=True)
+        self._clock.start(at_once=True)
         if self._over:
             # A signal came meanwhile, and this thread signed off in its handler.
             self.end()
@@ -75,6 +86,7 @@ class Presence:
         self._over = True
         if self._heartbeat is not None:
             self._heartbeat.stop()
+        self._clock.stop()
         try:
             self._cache.engine.open_index().workers.retire(self._name)
         except ForebayError as error:
@@ -98,6 +110,11 @@ class Presence:
             yield
         finally:
             self._working[job] -= 1
+
+    def _begin(self) -> None:
+        # The first time as progress: a worker that has just begun is not stuck.
+        self._announce(None if self._begun else 0)
+        self._begun = True
 
     def _announce(self, samples: int | None) -> None:
         workers = self._cache.engine.open_index().workers

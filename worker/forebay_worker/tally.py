@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from forebay.config.sizes import human
+from forebay.errors import ForebayError, SourceError
 from forebay.fetch.outcome import SampleOutcome
 
 # Flower keeps thousands of tasks in memory; the ledger has every failure.
@@ -46,7 +47,7 @@ class Tally:
             self._bytes += outcome.size
             if outcome.error is not None and len(self._failures) < _SHOWN_FAILURES:
                 tried = f" ({outcome.attempts} attempts)" if outcome.attempts > 1 else ""
-                self._failures.append(f"{outcome.error}{tried}")
+                self._failures.append(f"{_reason_first(outcome.error)}{tried}")
 
     def result(self) -> str:
         """The text that Flower shows as the task's result.
@@ -68,3 +69,8 @@ class Tally:
         done = f" ({', '.join(parts)})" if parts else ""
         noun = "sample" if self._samples == 1 else "samples"
         raise SamplesFailedError(f"{states['failed']:,} of {self._samples:,} {noun} failed{done}: {reasons}")
+
+
+def _reason_first(error: ForebayError) -> str:
+    """An error for Flower's table, in which a line is cut: a URI may be long, and is in another column."""
+    return f"{error.reason}: {error.uri}" if isinstance(error, SourceError) else str(error)
