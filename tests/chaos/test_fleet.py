@@ -141,7 +141,8 @@ def test_the_fleet_is_asked_for_and_is_not_there(make_cache: MakeCache, uris: li
         cache.download_media(uris)
 
     assert str(caught.value) == (
-        "no worker of volume 'default' is alive: start one with `forebay worker`, or use --dispatch local"
+        f"no worker of volume 'default' is alive at {cache.config.redis_url}: start one with `forebay "
+        "worker`, or use --dispatch local; if workers run, set FIFTYONE_MEDIA_CACHE_REDIS_URL to their Redis"
     )
     assert cache.jobs() == []
 
