@@ -4,29 +4,13 @@
 #     sbatch --comment=forebay=/shared/manifests/train.txt examples/slurm/train.sbatch
 #
 # and keeps the files from eviction until the epilog, or until the job's time limit. It does not wait: the job's
-# script waits, and lists the failures for the job's owner. It never fails, because Slurm would drain the node.
+# script waits, and lists the failures for the job's owner.
 #
-# In slurm.conf: Prolog=.../prolog.sh and Epilog=.../epilog.sh. On each node, /etc/forebay/environment has the
-# settings, such as FIFTYONE_MEDIA_CACHE_REDIS_URL=...; the users of the cache must be able to read it.
-set -u
-PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-forebay=${FOREBAY_BIN:-/opt/forebay/bin}/forebay
-state=${FOREBAY_STATE:-/run/forebay}
-
-log() {
-    echo "forebay: job $SLURM_JOB_ID: $*" >&2
-    logger --tag forebay-prolog "job $SLURM_JOB_ID: $*" 2>/dev/null || true
-}
-
-# A manifest is read with the rights of who asked for it.
-as_owner() {
-    if [ "$(id -u)" = 0 ]; then
-        # HOME is root's here, and the owner may not read root's files.
-        runuser -u "$SLURM_JOB_USER" -- env HOME="$(getent passwd "$SLURM_JOB_USER" | cut -d: -f6)" "$@"
-    else
-        "$@"
-    fi
-}
+# In slurm.conf: Prolog=.../prolog.sh, Epilog=.../epilog.sh and TaskProlog=.../task-prolog.sh. On each node,
+# /etc/forebay/environment has the settings, such as FIFTYONE_MEDIA_CACHE_REDIS_URL=...; the users of the cache must
+# be able to read it.
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh" || exit 0
 
 case ${SLURM_JOB_COMMENT-} in
     forebay=/*) manifest=${SLURM_JOB_COMMENT#forebay=} ;;
@@ -34,20 +18,36 @@ case ${SLURM_JOB_COMMENT-} in
     *) exit 0 ;;
 esac
 
-set -a
-# shellcheck source=/dev/null
-. "${FOREBAY_SETTINGS:-/etc/forebay/environment}" || { log "there are no settings" && exit 0; }
-set +a
-
+# The job's end: this variable, or what squeue knows, is a time in seconds. For the base of an array, squeue shows all
+# of its jobs.
+end=${SLURM_JOB_END_TIME-}
+if [ -z "$end" ]; then
+    end=$(SLURM_TIME_FORMAT=%s timeout 10 squeue --noheader --states=all --jobs="$SLURM_JOB_ID" --format='%A %e' |
+        awk -v job="$SLURM_JOB_ID" '$1 == job { print $2 }')
+fi
 lease=$((7 * 24 * 3600))
-left=$((${SLURM_JOB_END_TIME:-0} - $(date +%s)))
-if [ "$left" -gt 0 ] && [ "$left" -lt "$lease" ]; then lease=$left; fi
+if ! [[ $end =~ ^[0-9]+$ ]]; then
+    log "Slurm does not say when the job will end; the lease ends after 7 days if no epilog runs"
+elif [ "$end" -gt "$(date +%s)" ]; then
+    lease=$((end - $(date +%s)))
+    # A job without a time limit is said to end after a year.
+    [ "$lease" -le $((30 * 24 * 3600)) ] || lease=$((30 * 24 * 3600))
+fi
 
-if job=$(as_owner timeout 120 "$forebay" prefetch "@$manifest" --dispatch fleet --lease "${lease}s" --no-wait); then
-    install --directory --mode 700 "$state"
-    echo "$job" >"$state/$SLURM_JOB_ID"
-    log "$manifest is being fetched by job $job"
+reasons=$state/reasons/$SLURM_JOB_ID
+if ! install --directory --mode=755 "$state" "$state/reasons" || ! install --mode=600 /dev/null "$reasons"; then
+    log "$state cannot be written, so $manifest is not being fetched; the job's own script will try"
+    exit 0
+fi
+[ "$(id -u)" != 0 ] || chown -- "$owner" "$reasons"
+
+if job=$(as "$owner" prefetch "@$manifest" --dispatch fleet --lease "${lease}s" --no-wait 2>"$reasons"); then
+    echo "$boot $owner $job" >"$state/$SLURM_JOB_ID.$job.job"
+    log_lines <"$reasons"
+    log "$manifest is being fetched by job $job, and kept for $lease s"
+    end_all_but "$state/$SLURM_JOB_ID.$job.job"
 else
-    log "$manifest is not being fetched; the job's own script will try again, and say why"
+    echo "$manifest is not being fetched; the job's own script will try again, and say why" >>"$reasons"
+    log_lines <"$reasons"
 fi
 exit 0

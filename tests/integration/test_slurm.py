@@ -43,9 +43,14 @@ class Node:
     state: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.manifest, self.state = self.directory / "manifest.txt", self.directory / "state"
+        self.manifest, self.state = self.directory / "manifest.txt", self.directory / "state" / "n1"
         self.environment = self.directory / "environment"
         self.environment.write_text("".join(f"{k}={shlex.quote(v)}\n" for k, v in self.settings.items()))
+
+    @property
+    def jobs(self) -> list[str]:
+        """The jobs that prologs have begun and no epilog has ended."""
+        return [note.name.split(".")[1] for note in self.state.glob("42.*.job")]
 
     def daemon(
         self, script: str, comment: str | None = None, **variables: str
@@ -53,6 +58,7 @@ class Node:
         """Runs a script as slurmd does, which gives it no search path."""
         slurm = {
             "SLURM_JOB_ID": "42",
+            "SLURMD_NODENAME": "n1",
             "SLURM_JOB_USER": pwd.getpwuid(os.getuid()).pw_name,
             "SLURM_JOB_COMMENT": f"forebay={self.manifest}" if comment is None else comment,
             "SLURM_JOB_END_TIME": str(int(time.time()) + 3600),
@@ -60,7 +66,7 @@ class Node:
         ours = {
             "FOREBAY_BIN": BIN,
             "FOREBAY_SETTINGS": str(self.environment),
-            "FOREBAY_STATE": str(self.state),
+            "FOREBAY_STATE": str(self.state.parent),
         }
         return self._run([str(SCRIPTS / script)], slurm | ours | {"HOME": os.environ["HOME"]} | variables)
 
@@ -123,12 +129,94 @@ def fleet(cache: MediaCache) -> Iterator[None]:
 @pytest.mark.parametrize("script", sorted(SCRIPTS.iterdir()), ids=lambda script: script.name)
 def test_shellcheck_finds_nothing(script: Path) -> None:
     done = subprocess.run(
-        [shutil.which("shellcheck", path=BIN) or "shellcheck", str(script)],
+        [shutil.which("shellcheck", path=BIN) or "shellcheck", "--external-sources", str(script)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+# What is in a file of settings beside two good ones, and what is said about it.
+_SETTINGS = {
+    "good": ("", []),
+    "unset": ("X=$NOPE/x", ["line 2 uses a variable that is not set, and gets an empty value"]),
+    "often": (
+        "LD_LIBRARY_PATH=/x:$LD_LIBRARY_PATH\nAWS_PROFILE=${TEAM}",
+        ["line 2 uses a variable that is not set, and gets an empty value"],
+    ),
+    "assignment": (
+        "X = secret",
+        ["line 2 fails: write NAME=VALUE, and quotes around a value that has blanks"],
+    ),
+    "blanks": ("X=two secret", ["line 2 fails: write NAME=VALUE, and quotes around a value that has blanks"]),
+    "quoted": ("X='two words'; Y=$(hostname -s)", []),
+    "output": ("echo secret", []),
+    "readonly": ("readonly PATH\nunset HOME\nset -f\nIFS=/\nX=()\nf() { :; }", []),
+    "search path": ("PATH=/none", []),
+    "directory": ("cd /", []),
+    "trap": ("set -e; trap 'echo secret' ERR", []),
+    "descriptors": ("exec 0</dev/null 1>&- 2>&-", []),
+}
+# What ends the shell that reads it: a good setting below is not used.
+_ENDINGS = {
+    "strict": ("set -eu\nX=$NOPE", "line 3 uses a variable that is not set, and gets an empty value"),
+    "syntax": ("X=(secret", "has a syntax error: from there on, nothing is used"),
+    "brace": ("}", "line 2 has a syntax error: from there on, nothing is used"),
+    "quote": ("X='secret", "has a syntax error: from there on, nothing is used"),
+    "exit": ("exit 7", "line 1 or a later one ends the shell: from there on, nothing is used"),
+    "fails": ("set -e; false", "line 1 or a later one ends the shell: from there on, nothing is used"),
+}
+
+
+def with_settings(file: Path, **variables: str) -> tuple[dict[str, str], list[str]]:
+    """The variables that a command has by a file of settings, and what is said about the file."""
+    done = subprocess.run(
+        [str(SCRIPTS / "with-settings.sh"), "/usr/bin/env", "-0"],
+        env={"FOREBAY_SETTINGS": str(file), "PATH": "/usr/bin:/bin", "HOME": "/"} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    said = [line.removeprefix(f"forebay: {file}: ") for line in done.stderr.splitlines()]
+    return dict(pair.split("=", 1) for pair in done.stdout.split("\0") if pair), said
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"], ids=["unix", "windows"])
+@pytest.mark.parametrize("name", _SETTINGS)
+def test_a_line_that_is_wrong_is_named_and_the_others_are_used(tmp_path: Path, name: str, ends: str) -> None:
+    # Given a file of settings with such a line
+    text, message = _SETTINGS[name]
+    file = tmp_path / "environment"
+    lines = f"A='x y'\n{text}\nB=2\n".replace("\n", ends)
+    file.write_bytes((b"\xef\xbb\xbf" if ends == "\r\n" else b"") + lines.encode())
+
+    # When a command runs with them, in the environment of another node
+    variables, said = with_settings(file, A="login", FIFTYONE="kept")
+
+    # Then it has those of the file, and the line is named without its text
+    assert (variables["A"], variables.get("B"), variables["FIFTYONE"]) == ("x y", "2", "kept")
+    assert said == message
+
+
+@pytest.mark.parametrize("name", _ENDINGS)
+def test_a_line_that_ends_the_shell_is_named_and_the_command_runs(tmp_path: Path, name: str) -> None:
+    text, message = _ENDINGS[name]
+    file = tmp_path / "environment"
+    file.write_text(f"A=1\n{text}\n")
+    variables, said = with_settings(file)
+    assert variables["A"] == "1"
+    assert message in " ".join(said)
+    assert "secret" not in " ".join(said)
+
+
+def test_no_file_of_settings_leaves_the_environment(tmp_path: Path) -> None:
+    for file in (tmp_path / "none", tmp_path):
+        variables, said = with_settings(file, A="login")
+        assert variables["A"] == "login"
+        assert [line.endswith("so the environment alone has the settings") for line in said] == [True]
 
 
 @pytest.mark.usefixtures("fleet")
@@ -140,8 +228,8 @@ def test_the_prolog_has_the_manifest_fetched_and_kept_and_the_epilog_lets_it_go(
 
     # Then its manifest is fetched, and kept until the job's time is over
     assert done.returncode == 0
-    job = (node.state / "42").read_text().strip()
-    assert f"forebay: job 42: {node.manifest} is being fetched by job {job}\n" in done.stderr
+    [job] = node.jobs
+    assert f"forebay: job 42: {node.manifest} is being fetched by job {job}, and kept for 3" in done.stderr
     status = cache.job(job).wait()
     assert (status.total, status.failed, cache.stats()["current_count"]) == (COUNT, 0, COUNT)
     [lease] = cache.leases()
@@ -153,7 +241,26 @@ def test_the_prolog_has_the_manifest_fetched_and_kept_and_the_epilog_lets_it_go(
     assert node.daemon("epilog.sh").returncode == 0
     assert cache.leases() == []
     assert cache.stats()["current_count"] == COUNT
-    assert list(node.state.iterdir()) == []
+    assert [path.name for path in node.state.rglob("*")] == ["reasons"]
+
+
+@pytest.mark.usefixtures("fleet")
+def test_the_second_prolog_of_a_job_whose_node_lost_its_power_ends_the_lease_of_the_first(
+    node: Node, cache: MediaCache
+) -> None:
+    # Given a job whose node was restarted, so that no epilog has run
+    node.daemon("prolog.sh")
+    [first] = node.jobs
+
+    # When it begins again, then only its second lease is left
+    node.daemon("prolog.sh")
+    [second] = node.jobs
+    assert first != second
+    assert [lease.name for lease in cache.leases()] == [f"job-{second}"]
+
+    # And its epilog ends that
+    node.daemon("epilog.sh")
+    assert (cache.leases(), node.jobs) == ([], [])
 
 
 @pytest.fixture
@@ -179,7 +286,7 @@ def test_the_prolog_of_a_job_whose_owner_may_only_read_the_cache(node: Node, cac
 
     # Then the workers fetch for it, and what it needs is kept
     assert "is being fetched by job " in done.stderr
-    status = cache.job((node.state / "42").read_text().strip()).wait()
+    status = cache.job(node.jobs[0]).wait()
     assert (status.total, status.failed) == (COUNT, 0)
     assert len(cache.leases()) == 1
     assert node.daemon("epilog.sh", FOREBAY_BIN=str(node.directory / "owner")).returncode == 0
@@ -218,9 +325,9 @@ def test_without_a_worker_the_prolog_leaves_it_to_the_job_and_does_not_drain_the
 ) -> None:
     done = node.daemon("prolog.sh")
     assert done.returncode == 0
-    assert "error: no worker of volume 'default' is alive: start one with `forebay worker`" in done.stderr
+    assert f"error: no worker of volume 'default' is alive at {cache.config.redis_url}: start" in done.stderr
     assert "is not being fetched; the job's own script will try again, and say why" in done.stderr
-    assert not node.state.exists()
+    assert node.jobs == []
     assert cache.leases() == []
     assert node.daemon("epilog.sh").returncode == 0
 
@@ -239,7 +346,7 @@ def test_a_comment_that_names_no_manifest_stops_no_job(node: Node, comment: str,
     assert done.returncode == 0
     assert message in done.stderr
     assert bool(message) == bool(done.stderr)
-    assert not node.state.exists()
+    assert node.jobs == []
 
 
 @pytest.mark.usefixtures("fleet")
