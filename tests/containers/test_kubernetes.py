@@ -12,39 +12,65 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 
 from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig, env_name
 from forebay.config.sizes import parse_duration
-from tests.containers.compose import REPOSITORY
+from forebay.jobs.celery_app import DRAIN_SECONDS, SOFT_SHUTDOWN_SECONDS
+from tests.containers import kustomize
 from tests.servers.process import running
 from tests.servers.seaweedfs import S3Server
 from tests.servers.valkey import Valkey
 from tests.servers.valkey import valkey as running_valkey
 
-MANIFESTS = sorted((REPOSITORY / "docker" / "kubernetes").glob("*.yaml"))
+if reason := kustomize.missing():
+    pytest.skip(reason, allow_module_level=True)
+
+# Every resource, by the overlay or file that it comes from.
 RESOURCES: dict[str, dict[str, Any]] = {
-    f"{one['kind']}/{one['metadata']['name']}": one
-    for file in MANIFESTS
-    for one in yaml.safe_load_all(file.read_text())
+    f"{place}: {name}": one
+    for place, resources in [
+        *((overlay, kustomize.rendered(overlay)) for overlay in kustomize.OVERLAYS),
+        *((file.name, kustomize.read(file)) for file in kustomize.JOBS),
+    ]
+    for name, one in resources.items()
 }
-WORKER = RESOURCES["DaemonSet/forebay-worker"]["spec"]["template"]["spec"]
-JOB = RESOURCES["Job/train"]["spec"]["template"]["spec"]
-SETTINGS: dict[str, str] = RESOURCES["ConfigMap/forebay"]["data"]
+PODS: dict[str, dict[str, Any]] = {
+    name: one["spec"]["template"]["spec"]
+    for name, one in RESOURCES.items()
+    if "template" in one.get("spec", {})
+}
+WORKER = PODS["node-cache: DaemonSet/forebay-worker"]
+SHARED = PODS["nfs: Deployment/forebay-worker"]
+SPOT = PODS["spot: DaemonSet/forebay-worker"]
+JOB = PODS["training-job.yaml: Job/train"]
+PREFETCH = PODS["prefetch-job.yaml: Job/prefetch"]
+SETTINGS: dict[str, str] = RESOURCES["node-cache: ConfigMap/forebay"]["data"]
 NODE = "gpu-node-1.example.internal"
 # The oldest that is still maintained by a cloud, and the newest whose schemas there are.
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
+# As the clouds promise at least, of a node that they take back.
+SPOT_SECONDS = 30
+
+
+def containers_of(pod: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from [*pod.get("initContainers", []), *pod["containers"]]
 
 
 def containers() -> Iterator[tuple[str, dict[str, Any]]]:
-    for pod in (WORKER, JOB):
-        for container in [*pod.get("initContainers", []), *pod["containers"]]:
-            yield container["name"], container
+    for place, pod in PODS.items():
+        for one in containers_of(pod):
+            yield f"{place}: {one['name']}", one
 
 
 def container(name: str) -> dict[str, Any]:
-    return dict(containers())[name]
+    """One of node-cache, or of the training job."""
+    return next(one for pod in (WORKER, JOB) for one in containers_of(pod) if one["name"] == name)
+
+
+def volume_of(pod: dict[str, Any], name: str) -> dict[str, Any]:
+    [found] = (one for one in pod["volumes"] if one["name"] == name)
+    return {key: value for key, value in found.items() if key != "name"}
 
 
 class TestTheManifests:
@@ -53,16 +79,24 @@ class TestTheManifests:
     def test_kubernetes_takes_them(self, name: str, version: str) -> None:
         kubernetes_validate.validate(RESOURCES[name], version, strict=True)
 
-    @pytest.mark.parametrize("name", ["DaemonSet/forebay-worker", "Job/train"])
+    @pytest.mark.parametrize("name", PODS)
     def test_the_validation_would_see_a_mistake(self, name: str) -> None:
         wrong = copy.deepcopy(RESOURCES[name])
         wrong["spec"]["template"]["spec"]["initContainer"] = []
         with pytest.raises(kubernetes_validate.ValidationError, match="initContainer"):
             kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
 
-    def test_every_setting_is_one_of_forebay(self) -> None:
+    def test_every_setting_is_one_of_forebay(self, monkeypatch: pytest.MonkeyPatch) -> None:
         known = {env_name(name) for name in MediaCacheConfig.model_fields}
-        given = set(SETTINGS) | {one["name"] for _, c in containers() for one in c.get("env", [])}
+        given = {one["name"] for _, c in containers() for one in c.get("env", [])}
+        for one in RESOURCES.values():
+            if one["kind"] == "ConfigMap":
+                given |= set(one["data"])
+                with monkeypatch.context() as environment:
+                    for name, value in one["data"].items():
+                        environment.setenv(name, value)
+                    # Raises an error for a value that is not allowed.
+                    MediaCacheConfig()
         assert given <= known
 
     def test_the_job_uses_the_volume_of_the_worker_on_its_node(self) -> None:
@@ -72,10 +106,7 @@ class TestTheManifests:
             assert {"name": "cache", "mountPath": SETTINGS[env_name("cache_dir")]} in container(name)[
                 "volumeMounts"
             ]
-        paths = [
-            one["hostPath"]["path"] for pod in (WORKER, JOB) for one in pod["volumes"] if "hostPath" in one
-        ]
-        assert len(paths) == 2
+        paths = [volume_of(pod, "cache")["hostPath"]["path"] for pod in (WORKER, JOB, SPOT)]
         assert len(set(paths)) == 1
         assert JOB["nodeSelector"] == WORKER["nodeSelector"]
         assert JOB["securityContext"]["runAsUser"] == container("worker")["securityContext"]["runAsUser"]
@@ -83,10 +114,65 @@ class TestTheManifests:
     def test_the_lease_lasts_as_long_as_the_job_may(self) -> None:
         arguments = container("prefetch")["args"]
         lease = parse_duration(arguments[arguments.index("--lease") + 1])
-        assert lease >= RESOURCES["Job/train"]["spec"]["activeDeadlineSeconds"]
+        assert lease >= RESOURCES["training-job.yaml: Job/train"]["spec"]["activeDeadlineSeconds"]
 
-    def test_a_worker_has_the_time_to_end_in_good_order(self) -> None:
-        assert WORKER["terminationGracePeriodSeconds"] > 20
+    @pytest.mark.parametrize("pod", [WORKER, SHARED, SPOT])
+    def test_a_worker_has_the_time_to_end_in_good_order(self, pod: dict[str, Any]) -> None:
+        assert pod["terminationGracePeriodSeconds"] > DRAIN_SECONDS + SOFT_SHUTDOWN_SECONDS
+
+    def test_spot_is_node_cache_on_nodes_that_the_cloud_takes_back(self) -> None:
+        assert SPOT["terminationGracePeriodSeconds"] < SPOT_SECONDS
+        assert [one for one in SPOT["tolerations"] if one in WORKER["tolerations"]] == WORKER["tolerations"]
+        keys = {one["key"] for one in SPOT["tolerations"]}
+        assert keys > {"cloud.google.com/gke-spot", "kubernetes.azure.com/scalesetpriority"}
+        changed = ("terminationGracePeriodSeconds", "tolerations")
+        assert {k: v for k, v in SPOT.items() if k not in changed} == {
+            k: v for k, v in WORKER.items() if k not in changed
+        }
+
+    def test_all_workers_of_nfs_have_one_volume_and_the_prefetch_has_it_too(self) -> None:
+        claim = RESOURCES["nfs: PersistentVolumeClaim/forebay-cache"]
+        assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+        for pod in (SHARED, PREFETCH):
+            assert volume_of(pod, "cache") == {
+                "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}
+            }
+        settings = RESOURCES["nfs: ConfigMap/forebay"]["data"]
+        assert settings[env_name("volume")] == "shared"
+        room = int(settings[env_name("cache_size_bytes")]) + int(settings[env_name("min_free_bytes")])
+        asked = claim["spec"]["resources"]["requests"]["storage"]
+        assert int(asked.removesuffix("Gi")) << 30 >= room
+        # No variable of the container hides the name that they share.
+        for pod in (SHARED, PREFETCH):
+            assert env_name("volume") not in [one["name"] for one in pod["containers"][0]["env"]]
+
+    def test_nodes_are_drained_one_worker_at_a_time(self) -> None:
+        budget = RESOURCES["nfs: PodDisruptionBudget/forebay-worker"]["spec"]
+        deployment = RESOURCES["nfs: Deployment/forebay-worker"]["spec"]
+        assert budget["selector"]["matchLabels"] == deployment["template"]["metadata"]["labels"]
+        assert budget["maxUnavailable"] < deployment["replicas"]
+
+    @pytest.mark.parametrize("pod", [WORKER, SHARED, SPOT])
+    def test_a_worker_is_alive_while_it_makes_progress(self, pod: dict[str, Any]) -> None:
+        [worker] = pod["containers"]
+        for probe in ("livenessProbe", "startupProbe"):
+            assert worker[probe]["exec"]["command"] == ["python", "-m", "forebay_worker.health"]
+
+    @pytest.mark.parametrize(
+        ("name", "found"), [(name, one) for name, one in containers() if "command" not in one]
+    )
+    def test_every_command_of_forebay_has_these_options(self, name: str, found: dict[str, Any]) -> None:
+        assert found["image"].startswith("forebay:")
+        done = subprocess.run(
+            [sys.executable, "-m", "forebay", *found["args"], "--help"],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        usage = done.stdout
+        for option in (word for word in found["args"] if word.startswith("--")):
+            assert f" {option} " in usage
 
     @pytest.mark.parametrize(("name", "found"), list(containers()))
     def test_every_container_is_confined(self, name: str, found: dict[str, Any]) -> None:
