@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
+from forebay.config import MediaCacheConfig
 from forebay.cvat import CvatError, CvatServer, attach
+from forebay.cvat.buckets import CloudBucket
+from forebay.cvat.server import reason_in
 from forebay.errors import ConfigError, UriError
 from tests.commands import Forebay
 from tests.cvat.standin import CVAT, KEY_FILE, PASSWORD, TOKEN, USER, running_cvat
+from tests.servers.azurite import AzureServer
 from tests.servers.gcs import GCSServer
 from tests.servers.seaweedfs import S3Server
 
@@ -34,6 +39,8 @@ def given(s3_server: S3Server, s3_environment: dict[str, str], monkeypatch: pyte
 
 @pytest.mark.usefixtures("given")
 def test_an_s3_bucket(cvat: CVAT, s3_server: S3Server, s3_bucket: str, forebay: Forebay) -> None:
+    s3_server.put(s3_bucket, "manifest.jsonl", b"{}")
+
     done = forebay("cvat", "attach", f"s3://{s3_bucket}", "--manifest", "manifest.jsonl")
 
     assert (done.status, done.err) == (0, "")
@@ -70,6 +77,95 @@ def test_a_gcs_bucket(cvat: CVAT, gcs_bucket: str, tmp_path: Path, forebay: Fore
     (number,) = cvat.storages
     assert cvat.storages[number]["provider_type"] == "GOOGLE_CLOUD_STORAGE"
     assert cvat.secrets[number]["key_file"] == KEY_FILE
+
+
+@pytest.mark.usefixtures("azurite_environment")
+@pytest.mark.parametrize("scheme", ["az", "abfss"])
+def test_a_container_of_azure(
+    cvat: CVAT,
+    azurite_server: AzureServer,
+    azurite_container: str,
+    forebay: Forebay,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+) -> None:
+    """CVAT gets the name of the account, and a SAS token for this purpose."""
+    cvat.azure_endpoint = azurite_server.endpoint
+    token = azurite_server.sas_token("rl")
+    monkeypatch.setenv("FOREBAY_CVAT_STORAGE_SECRET_KEY", f"?{token}")
+    host = f"@{azurite_server.account}.dfs.core.windows.net" if scheme == "abfss" else ""
+
+    done = forebay("cvat", "attach", f"{scheme}://{azurite_container}{host}")
+
+    assert (done.status, done.err) == (0, "")
+    ((number, storage),) = cvat.storages.items()
+    assert (storage["provider_type"], storage["resource"]) == ("AZURE_CONTAINER", azurite_container)
+    assert storage["account_name"] == azurite_server.account
+    assert cvat.secrets[number]["session_token"] == token
+    assert azurite_server.key not in str((cvat.storages, cvat.secrets))
+
+
+@pytest.mark.usefixtures("azurite_environment")
+def test_an_account_key_is_not_passed_on(cvat: CVAT, azurite_container: str) -> None:
+    with pytest.raises(ConfigError, match="set FOREBAY_CVAT_STORAGE_SECRET_KEY to a SAS token"):
+        attach(f"az://{azurite_container}")
+    assert cvat.asked == []
+
+
+@pytest.mark.usefixtures("azurite_environment")
+def test_an_account_key_is_no_sas(cvat: CVAT, azurite_server: AzureServer, azurite_container: str) -> None:
+    with pytest.raises(ConfigError, match="to a SAS token that may only read and list") as raised:
+        attach(f"az://{azurite_container}", secret_key=azurite_server.key)
+    assert azurite_server.key not in str(raised.value)
+    assert cvat.asked == []
+
+
+@pytest.mark.parametrize("by", ["argument", "variable"])
+def test_the_account_of_a_container_may_be_given(
+    cvat: CVAT,
+    azurite_server: AzureServer,
+    azurite_container: str,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+) -> None:
+    # Given settings that name no account
+    cvat.azure_endpoint = azurite_server.endpoint
+    key = azurite_server.account if by == "argument" else None
+    if by == "variable":
+        monkeypatch.setenv("FOREBAY_CVAT_STORAGE_KEY", azurite_server.account)
+
+    attach(f"az://{azurite_container}", key=key, secret_key=azurite_server.sas_token("rl"))
+
+    (storage,) = cvat.storages.values()
+    assert storage["account_name"] == azurite_server.account
+    assert storage["credentials_type"] == "ACCOUNT_NAME_TOKEN_PAIR"
+
+
+def test_the_account_of_a_container_may_be_that_of_its_prefix(
+    cvat: CVAT, azurite_server: AzureServer, azurite_container: str
+) -> None:
+    cvat.azure_endpoint = azurite_server.endpoint
+    words = {"account": azurite_server.account, "anonymous": True}
+    config = MediaCacheConfig(credentials={f"az://{azurite_container}/": words})
+
+    attach(f"az://{azurite_container}", secret_key=azurite_server.sas_token("rl"), config=config)
+
+    assert [storage["account_name"] for storage in cvat.storages.values()] == [azurite_server.account]
+
+
+def test_an_account_in_the_uri_goes_before_the_configured_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "photos")
+    bucket = CloudBucket.of("abfss://day@other.dfs.core.windows.net/a", MediaCacheConfig())
+    assert (bucket.name, bucket.account) == ("day", "other")
+
+
+@pytest.mark.parametrize("anonymous", [True, False])
+def test_an_account_that_is_not_known_is_asked_for(cvat: CVAT, anonymous: bool) -> None:
+    with pytest.raises(
+        ConfigError, match=r"account of az://day/ is not known: set AZURE_STORAGE_ACCOUNT, or"
+    ):
+        attach("az://day", secret_key="sig=x", anonymous=anonymous)
+    assert cvat.asked == []
 
 
 @pytest.mark.usefixtures("gcs_environment")
@@ -121,11 +217,46 @@ def test_wrong_credentials_for_cvat(
     with pytest.raises(CvatError) as raised:
         attach(f"s3://{s3_bucket}", key=s3_server.access_key, secret_key="wrong-secret")
     assert str(raised.value) == (
-        f"CVAT at {cvat.url} cannot use s3://{s3_bucket}/ at {s3_server.endpoint}: resource: The resource "
-        f"{s3_bucket} not found. It may have been deleted. Are the credentials those of the bucket, and "
-        f"does CVAT reach the endpoint under this address? If not: --endpoint-url"
+        f"CVAT at {cvat.url} cannot use s3://{s3_bucket}/ at {s3_server.endpoint}: credentials: Cannot "
+        f"create resource {s3_bucket} with specified credentials. Access forbidden. Are the "
+        f"credentials those of a user who may read and list s3://{s3_bucket}/?"
     )
     assert cvat.storages == {}
+
+
+@pytest.mark.usefixtures("given")
+def test_a_bucket_that_cvat_does_not_find(cvat: CVAT, s3_server: S3Server) -> None:
+    """Given right credentials, when the name or the endpoint is wrong, credentials are no matter."""
+    with pytest.raises(CvatError) as raised:
+        attach("s3://there-is-none")
+    assert str(raised.value) == (
+        f"CVAT at {cvat.url} cannot use s3://there-is-none/ at {s3_server.endpoint}: resource: The resource "
+        f"there-is-none not found. It may have been deleted. Is the name right, and does CVAT reach the "
+        f"endpoint under this address? If not: --endpoint-url"
+    )
+    assert cvat.storages == {}
+
+
+@pytest.mark.usefixtures("gcs_environment")
+def test_a_gcs_bucket_that_cvat_does_not_find(cvat: CVAT) -> None:
+    """Google's storage has no endpoint to be in doubt about."""
+    with pytest.raises(CvatError) as raised:
+        attach("gs://there-is-none", anonymous=True)
+    assert str(raised.value) == (
+        f"CVAT at {cvat.url} cannot use gs://there-is-none/: resource: The resource there-is-none not found. "
+        f"It may have been deleted. Is the name right?"
+    )
+
+
+@pytest.mark.usefixtures("given")
+def test_a_manifest_that_is_not_there(cvat: CVAT, s3_server: S3Server, s3_bucket: str) -> None:
+    with pytest.raises(CvatError) as raised:
+        attach(f"s3://{s3_bucket}", manifests=["nothere.jsonl"])
+    assert str(raised.value) == (
+        f"CVAT at {cvat.url} cannot use s3://{s3_bucket}/ at {s3_server.endpoint}: manifests: The "
+        f"'nothere.jsonl' file does not exist on '{s3_bucket}' cloud storage. Make the manifest first: "
+        f"forebay cvat manifest s3://{s3_bucket}/"
+    )
 
 
 @pytest.mark.usefixtures("given")
@@ -143,6 +274,20 @@ def test_a_bucket_that_cvat_cannot_read_after_all(cvat: CVAT, s3_server: S3Serve
     )
     assert cvat.asked[-1] == "DELETE /api/cloudstorages/1"
     assert cvat.storages == {}
+
+
+@pytest.mark.usefixtures("given")
+def test_a_storage_that_cannot_be_removed_either(cvat: CVAT, s3_bucket: str) -> None:
+    """The error is the first one, and names what is left."""
+    cvat.status_after_attaching, cvat.keeps_storages = "FORBIDDEN", True
+
+    with pytest.raises(CvatError) as raised:
+        attach(f"s3://{s3_bucket}")
+
+    assert "credentials that CVAT was given are wrong, or expired" in str(raised.value)
+    assert str(raised.value).endswith(
+        f". Left in CVAT: cloudstorage 1, {cvat.url}/cloudstorages/1 (Internal Server Error). Delete it there"
+    )
 
 
 @pytest.mark.usefixtures("given")
@@ -172,6 +317,28 @@ def test_a_personal_access_token(cvat: CVAT, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("CVAT_ACCESS_TOKEN", TOKEN)
     assert CvatServer.connect().get("/api/server/about")["version"] == "2.73.0"
     assert cvat.asked == ["GET /api/server/about"]
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "reason"),
+    [
+        (
+            b"resource: The resource second not found.",
+            "text/html",
+            "resource: The resource second not found.",
+        ),
+        (b" \n<!doctype html><title>Server Error</title>", "text/html", "Bad Gateway"),
+        (b"\n<html><body>nginx</body></html>", "text/plain", "Bad Gateway"),
+        (b'{"detail": "a < b"}', "application/vnd.cvat+json", "a < b"),
+        (b"", "text/html", "Bad Gateway"),
+    ],
+)
+def test_only_what_begins_as_a_page_is_a_page(content: bytes, content_type: str, reason: str) -> None:
+    """CVAT says text/html of plain text, too."""
+    response = requests.Response()
+    response.status_code, response.reason, response._content = 502, "Bad Gateway", content
+    response.headers["Content-Type"] = content_type
+    assert reason_in(response) == reason
 
 
 def test_no_bucket() -> None:

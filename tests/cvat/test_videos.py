@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -13,7 +14,7 @@ from forebay.cache import MediaCache
 from forebay.cvat import create_video_manifest
 from forebay.errors import MediaError, UriError
 from tests.commands import Forebay
-from tests.fiftyone.media_files import video
+from tests.fiftyone.media_files import cut_video, video
 from tests.servers.seaweedfs import S3Server
 
 
@@ -71,4 +72,34 @@ def test_elsewhere_than_beside_the_video(s3_bucket: str, cache: MediaCache) -> N
         create_video_manifest(f"s3://{s3_bucket}/a/clip.mp4", f"s3://{s3_bucket}/m.jsonl", cache=cache)
     assert str(raised.value) == (
         f"s3://{s3_bucket}/m.jsonl: the manifest of a video lies beside it, in s3://{s3_bucket}/a/"
+    )
+
+
+@pytest.mark.usefixtures("s3_environment")
+@pytest.mark.parametrize("make", [lambda path: video(path / "a.ts"), lambda path: cut_video(path / "a.mp4")])
+def test_a_video_whose_frames_are_not_found_by_their_times(
+    s3_server: S3Server, s3_bucket: str, forebay: Forebay, tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    """A manifest of one would lead CVAT to other frames. The name of some is not that of a video "
+    "everywhere."""
+    file = make(tmp_path)
+    uri = s3_server.put(s3_bucket, file.name, file.read_bytes())
+
+    done = forebay("cvat", "manifest", uri)
+
+    assert (done.status, done.err) == (
+        1,
+        f"error: {uri}: its first frame cannot be found by its time, as CVAT does it (an MPEG transport "
+        f"stream, or an edit list that cuts the beginning off). Encode it anew: ffmpeg -i OLD NEW.mp4\n",
+    )
+
+
+@pytest.mark.usefixtures("s3_environment")
+def test_a_key_that_cvat_does_not_accept(s3_bucket: str, cache: MediaCache) -> None:
+    uri = f"s3://{s3_bucket}/a//clip.mp4"
+    with pytest.raises(UriError) as raised:
+        create_video_manifest(uri, cache=cache)
+    assert str(raised.value) == (
+        f"{uri}: CVAT does not accept a key with an empty part, '.' or '..' between slashes; copy it to "
+        f"another key"
     )

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from forebay.cli.output import Json, count, emit, put, say, warn
+from forebay.cli.output import Json, emit, put, say, warn
 from forebay.cli.shared_options import State, settings
 from forebay.cli.targets import Column, Counter, read_targets
+from forebay.config.sizes import count
 
 _HELP = "Annotate media in a bucket with CVAT: manifest, attach."
 
@@ -74,7 +75,7 @@ def manifest(
     from forebay.cvat.video_manifests import create_video_manifest, is_video
 
     state: State = ctx.obj
-    uris = read_targets(targets, column)
+    uris = read_targets(state, targets, column)
     with closing(state.cache()) as cache, Counter("reading headers", "image") as counter:
         if len(uris) == 1 and is_video(uris[0]):
             done = create_video_manifest(uris[0], output, cache=cache)
@@ -92,6 +93,11 @@ def manifest(
     if done.ignored:
         what = "is no image, by its name" if done.ignored == 1 else "are no images, by their names"
         say(f"{count(done.ignored, 'object')} below the prefix {what}")
+    if done.context:
+        say(
+            f"{count(done.context, 'image')} in related_images/ {_are(done.context)} left out: CVAT shows "
+            f"them beside others, not as frames"
+        )
     if done.gone:
         were, them = ("was", "it") if done.gone == 1 else ("were", "them")
         gone = f"{count(done.gone, 'image')} of the manifest {were} deleted from the bucket"

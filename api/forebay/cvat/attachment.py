@@ -9,10 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 from forebay.config import MediaCacheConfig
-from forebay.cvat.buckets import GCS_PROVIDER, S3_PROVIDER, CloudBucket
+from forebay.cvat.buckets import AZURE_PROVIDER, GCS_PROVIDER, S3_PROVIDER, CloudBucket
 from forebay.cvat.cloud_storages import API_PATH, CloudStorage, check_available
 from forebay.cvat.server import CvatServer
+from forebay.cvat.undoing import remove_all
 from forebay.errors import ConfigError, CvatError, CvatResponseError
+from forebay.uri import shown
 
 KEY_VARIABLE = "FOREBAY_CVAT_STORAGE_KEY"
 SECRET_VARIABLE = "FOREBAY_CVAT_STORAGE_SECRET_KEY"
@@ -41,8 +43,8 @@ def attach(
     Args:
         uri: the bucket.
         server: `CvatServer.connect` by default.
-        key: for S3 and MinIO.
-        secret_key: the secret that belongs to it.
+        key: for S3 and MinIO; for Azure, the storage account, by default the configured one.
+        secret_key: the secret that belongs to it; for Azure, a SAS token of the container.
         key_file: for GCS, the path of a service account's key file.
         anonymous: whether CVAT gets no credentials, because the bucket is public.
         endpoint_url: the URL of the S3 server as CVAT reaches it; by default as this machine does.
@@ -70,8 +72,12 @@ def attach(
     elif bucket.provider == GCS_PROVIDER:
         files = _key_file(key_file)
         body["credentials_type"] = "KEY_FILE_PATH"
+    elif bucket.provider == AZURE_PROVIDER:
+        body |= _sas(secret_key)
     else:
         body |= _keys(key, secret_key)
+    if bucket.provider == AZURE_PROVIDER:
+        body["account_name"] = _account(key, bucket)
     endpoint = endpoint_url or bucket.endpoint
     if bucket.provider == S3_PROVIDER:
         attributes = {"region": region or bucket.region, "endpoint_url": endpoint}
@@ -82,19 +88,36 @@ def attach(
     try:
         storage = CloudStorage.of(server.post(API_PATH, body, files))
     except CvatResponseError as error:
-        if error.status not in {400, 404}:
+        advice = _advice(error.detail, bucket, endpoint)
+        if error.status not in {400, 404} and not advice:
             raise
         raise CvatError(
             f"CVAT at {server.masked_url} cannot use {bucket.uri}"
-            f"{f' at {endpoint}' if endpoint else ''}: {error.detail.rstrip('.')}. Are the credentials those "
-            f"of the bucket, and does CVAT reach the endpoint under this address? If not: --endpoint-url"
+            f"{f' at {endpoint}' if endpoint else ''}: {error.detail.rstrip('.')}. "
+            f"{advice}".rstrip()
         ) from None
     try:
         check_available(server, storage, bucket)
-    except BaseException:
-        server.delete(f"{API_PATH}/{storage.id}")
+    except BaseException as error:
+        left = remove_all(server, [("cloudstorages", storage.id)])
+        if left and isinstance(error, Exception):
+            raise CvatError(f"{error}. {left}") from error
         raise
     return storage
+
+
+def _advice(detail: str, bucket: CloudBucket, endpoint: str | None) -> str:
+    """What to do about a storage that CVAT refuses: its explanation begins with the field in question."""
+    field = detail.partition(":")[0]
+    if field == "credentials":
+        return f"Are the credentials those of a user who may read and list {bucket.uri}?"
+    if field == "resource":
+        # CVAT says so, too, when nothing answers at the endpoint.
+        where = " and does CVAT reach the endpoint under this address? If not: --endpoint-url"
+        return f"Is the name right{f',{where}' if endpoint else '?'}"
+    if field == "manifests":
+        return f"Make the manifest first: forebay cvat manifest {bucket.uri}"
+    return ""
 
 
 def _keys(key: str | None, secret_key: str | None) -> dict[str, Any]:
@@ -109,6 +132,26 @@ def _keys(key: str | None, secret_key: str | None) -> dict[str, Any]:
     return {"credentials_type": "KEY_SECRET_KEY_PAIR", "key": key, "secret_key": secret_key}
 
 
+def _sas(token: str | None) -> dict[str, Any]:
+    token = (token or os.environ.get(SECRET_VARIABLE) or "").lstrip("?")
+    if "sig=" not in token:
+        raise ConfigError(
+            f"CVAT keeps the credentials of a storage, so give it some for this purpose: set "
+            f"{SECRET_VARIABLE} to a SAS token that may only read and list this container; for a public one "
+            "use --anonymous"
+        )
+    return {"credentials_type": "ACCOUNT_NAME_TOKEN_PAIR", "session_token": token}
+
+
+def _account(key: str | None, bucket: CloudBucket) -> str:
+    account = key or os.environ.get(KEY_VARIABLE) or bucket.account
+    if not account:
+        raise ConfigError(
+            f"the storage account of {bucket.uri} is not known: set AZURE_STORAGE_ACCOUNT, or {KEY_VARIABLE}"
+        )
+    return account
+
+
 def _key_file(path: str | None) -> dict[str, Any]:
     if not path:
         raise ConfigError(
@@ -120,7 +163,7 @@ def _key_file(path: str | None) -> dict[str, Any]:
             content = file.read()
         json.loads(content)
     except OSError as error:
-        raise ConfigError(f"the key file {path!r} cannot be read: {error.strerror}") from None
+        raise ConfigError(f"the key file {shown(path)} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise ConfigError(f"the key file {path!r} is not the JSON file of a service account") from None
+        raise ConfigError(f"the key file {shown(path)} is not the JSON file of a service account") from None
     return {"key_file": (os.path.basename(path), content, "application/json")}

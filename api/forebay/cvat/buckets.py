@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 from forebay.config import MediaCacheConfig
 from forebay.cvat.manifest_location import bucket_root, parse_in_bucket
 from forebay.sources.aws import aws_access
+from forebay.sources.azure_account import azure_account
+from forebay.sources.credential_rules import settings_for
 from forebay.sources.minio import minio_access
 
-S3_PROVIDER, GCS_PROVIDER = "AWS_S3_BUCKET", "GOOGLE_CLOUD_STORAGE"
+S3_PROVIDER, GCS_PROVIDER, AZURE_PROVIDER = "AWS_S3_BUCKET", "GOOGLE_CLOUD_STORAGE", "AZURE_CONTAINER"
 _LOCAL_HOSTS = ("localhost", "127.", "[::1]", "host.docker.internal")
 
 
@@ -22,8 +24,9 @@ class CloudBucket:
         uri: for instance ``s3://photos/``.
         provider: CVAT's word for its kind.
         name: its name.
-        endpoint: the URL of the S3 server, as this machine reaches it; ``None`` for AWS, and for GCS.
+        endpoint: the URL of the S3 server, as this machine reaches it; ``None`` for AWS and other clouds.
         region: of an S3 bucket.
+        account: the storage account of an Azure container.
     """
 
     uri: str
@@ -31,6 +34,7 @@ class CloudBucket:
     name: str
     endpoint: str | None = None
     region: str | None = None
+    account: str | None = None
 
     @classmethod
     def of(cls, uri: str, config: MediaCacheConfig) -> CloudBucket:
@@ -44,7 +48,11 @@ class CloudBucket:
         root = bucket_root(parsed)
         if parsed.scheme == "gs":
             return cls(root, GCS_PROVIDER, parsed.bucket)
-        access = (minio_access if parsed.scheme == "minio" else aws_access)(config)
+        if parsed.scheme == "az":
+            container, _, host = parsed.bucket.partition("@")
+            account = host.partition(".")[0] or azure_account(settings_for(config, parsed)).name
+            return cls(root, AZURE_PROVIDER, container, account=account)
+        access = (minio_access if parsed.scheme == "minio" else aws_access)(settings_for(config, parsed))
         return cls(root, S3_PROVIDER, parsed.bucket, access.endpoint, access.region)
 
     @property

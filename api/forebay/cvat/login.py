@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import requests
 
 from forebay.config import mask_url
-from forebay.cvat.server import PASSWORD_VARIABLE, USER_VARIABLE, unreachable
+from forebay.cvat.server import PASSWORD_VARIABLE, USER_VARIABLE, reason_in, unreachable
 from forebay.errors import CvatError
 
 
@@ -23,12 +23,14 @@ def explain_login_errors(url: str) -> Iterator[None]:
     try:
         yield
     except requests.HTTPError as error:
-        status = error.response.status_code
+        status, reason = error.response.status_code, reason_in(error.response).rstrip(".")
         if status in (400, 401, 403):
             raise CvatError(
-                f"CVAT at {shown} does not accept this username and password; they are {USER_VARIABLE} and "
-                f"{PASSWORD_VARIABLE}, or the arguments username= and password="
+                f"CVAT at {shown} does not accept this username and password: {reason}. They are "
+                f"{USER_VARIABLE} and {PASSWORD_VARIABLE}, or the arguments username= and password="
             ) from None
-        raise CvatError(f"CVAT at {shown} answered the log-in with {status}: is the URL right?") from None
+        raise CvatError(
+            f"CVAT at {shown} answered the log-in with {status}: {reason}. Is the URL right?"
+        ) from None
     except requests.RequestException as error:
         raise unreachable(shown, error) from None

@@ -157,7 +157,7 @@ class CvatServer:
             ) from None
 
     def _error(self, method: str, path: str, response: requests.Response) -> CvatResponseError:
-        shown, status, detail = self.masked_url, response.status_code, _detail(response)
+        shown, status, detail = self.masked_url, response.status_code, reason_in(response)
         if path == "/api/auth/login" and status in (400, 401, 403):
             text = f"CVAT at {shown} does not accept this username and password: {detail}"
         elif status == 401:
@@ -176,13 +176,13 @@ def unreachable(shown: str, error: requests.RequestException) -> CvatError:
     )
 
 
-def _detail(response: requests.Response) -> str:
-    """The explanation in an error response, in one line."""
+def reason_in(response: requests.Response) -> str:
+    """CVAT's own explanation in an error response, in one line; without one, the reason of the status."""
     try:
         value = response.json()
     except ValueError:
-        is_page = "html" in response.headers.get("Content-Type", "")
-        text = "" if is_page else response.text
+        # CVAT says text/html of plain text, too; only a page of its web server or of a proxy is one.
+        text = "" if response.text.lstrip("\ufeff \t\r\n").startswith("<") else response.text
     else:
         text = _flat(value)
     text = " ".join(text.split())

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from forebay.backoff import Backoff
+from forebay.config.sizes import count
+from forebay.cvat.orientations import is_rotated_by_cvat_only
 from forebay.cvat.server import CvatServer
 from forebay.errors import CvatError, CvatResponseError
 
 _REREAD_SIZES = "Run compute_metadata(overwrite=True), and rebuild the manifest: forebay cvat manifest --anew"
+_REREAD_MANIFEST = "rebuild it, and annotate a second later, as CVAT reads it again only if it is newer"
+_TRACEBACK = "Traceback (most recent call last)"
+_MAX_REASON = 500
 _MIN_POLL_SECONDS = 0.1
 _MAX_POLL_SECONDS = 2.0
 
@@ -80,8 +86,8 @@ def check_frames(
     frames = list_frames(server, task_id)
     if len(frames) != len(keys):
         raise CvatError(
-            f"CVAT's task {task_id} has {len(frames):,} frames for {len(keys):,} samples; labels would end "
-            f"up on the wrong ones, so none were sent"
+            f"CVAT's task {task_id} has {count(len(frames), 'frame')} for {count(len(keys), 'sample')}; "
+            f"labels would end up on the wrong ones, so none were sent"
         )
     for number, (frame, key, size) in enumerate(zip(frames, keys, sizes, strict=True)):
         if frame["name"] != key:
@@ -105,13 +111,6 @@ def check_frames(
             )
 
 
-def is_rotated_by_cvat_only(
-    name: str, there: tuple[int | None, int | None], here: tuple[int | None, int | None]
-) -> bool:
-    """Whether sizes differ only because CVAT applies every format's EXIF orientation, FiftyOne JPEG's."""
-    return there != here and there == here[::-1] and not name.lower().endswith((".jpg", ".jpeg"))
-
-
 def _wait(
     server: CvatServer,
     task_id: int,
@@ -119,8 +118,31 @@ def _wait(
     timeout_seconds: float,
     progress: Callable[[float], object],
 ) -> None:
+    try:
+        answer = _end_of(server, task_id, request, timeout_seconds, progress)
+    except BaseException:
+        # One that has not started can be cancelled; CVAT refuses this for any other.
+        with contextlib.suppress(CvatError):
+            server.post(f"/api/requests/{request}/cancel", {})
+        raise
+    if answer["status"] == "failed":
+        raise CvatError(
+            f"CVAT's import of the media of task {task_id} failed: {_reason(answer.get('message'))}"
+        )
+    progress(1.0)
+
+
+def _end_of(
+    server: CvatServer,
+    task_id: int,
+    request: str,
+    timeout_seconds: float,
+    progress: Callable[[float], object],
+) -> dict[str, Any]:
+    """CVAT's answer about an import that has ended."""
     end, backoff = time.monotonic() + timeout_seconds, Backoff(_MIN_POLL_SECONDS, _MAX_POLL_SECONDS)
     while True:
+        answer: dict[str, Any]
         try:
             answer = server.get(f"/api/requests/{request}")
         except CvatError as error:
@@ -129,13 +151,8 @@ def _wait(
             # The import continues on the server, whatever this request failed of.
             answer = {"status": "not answering"}
         status = answer["status"]
-        if status == "finished":
-            progress(1.0)
-            return
-        if status == "failed":
-            raise CvatError(
-                f"CVAT's import of the media of task {task_id} failed: {_reason(answer.get('message'))}"
-            )
+        if status in ("finished", "failed"):
+            return answer
         progress(answer.get("progress") or 0.0)
         if time.monotonic() >= end:
             raise CvatError(
@@ -147,11 +164,17 @@ def _wait(
 
 
 def _reason(message: str | None) -> str:
-    """The last line of CVAT's message, which may be a traceback, with an explanation of known errors."""
-    lines = [text.strip() for text in (message or "").splitlines() if text.strip()]
-    last = lines[-1] if lines else "it does not say why"
-    if last.startswith("IndexError"):
-        return f"{last} (the manifest lacks one of the files)"
-    if last.startswith("KeyError: 'width'") or last.startswith("KeyError: 'height'"):
-        return f"{last} (an image in the manifest has no size)"
-    return last
+    """What CVAT's message says in the end, if it is a traceback, with an explanation of known errors."""
+    lines = [text for text in (message or "").splitlines() if text.strip()]
+    begin = max((i for i, text in enumerate(lines) if text.startswith(_TRACEBACK)), default=None)
+    if begin is not None:
+        # The frames are indented, what was raised is not; the lines of its text may be anything.
+        raised = (i for i in range(begin + 1, len(lines)) if not lines[i].startswith(" "))
+        lines = lines[next(raised, len(lines) - 1) :]
+    text = " ".join(" ".join(lines).split()) or "it does not say why"
+    text = text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}…"
+    if text.startswith(("KeyError: 'width'", "KeyError: 'height'")):
+        return f"{text} (an image in the manifest has no size)"
+    if "no intersection of the files" in text or "no match the upload manifest" in text:
+        return f"{text.rstrip('.')}. The manifest that CVAT has lacks them: {_REREAD_MANIFEST}"
+    return text

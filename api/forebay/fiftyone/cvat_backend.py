@@ -6,6 +6,7 @@ when a dataset is annotated with CVAT.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,13 +14,18 @@ import fiftyone.core.media as fom
 import fiftyone.core.utils as fou
 import fiftyone.utils.cvat as fouc
 
+from forebay.cvat import undoing
 from forebay.cvat.login import explain_login_errors
 from forebay.cvat.server import CvatServer
 from forebay.cvat.task_media import check_frames, import_media
+from forebay.cvat.undoing import remove_all
+from forebay.cvat.video_lengths import check_length
+from forebay.errors import CvatError
 from forebay.fiftyone.adapter_log import log
 from forebay.fiftyone.cvat_plan import CloudPlan, make_plan
 
 _DEFAULT_TIMEOUT_SECONDS = 3600.0
+_MAX_DEFAULT_TASK_SIZE = 2000
 
 
 def backend_config(
@@ -88,15 +94,20 @@ class CVATBackend(fouc.CVATBackend):  # type: ignore[misc]
         """Creates the tasks.
 
         Raises:
-            CvatError: CVAT cannot import the media; what was created is removed.
+            CvatError: CVAT cannot import the media; what was created is removed, or named if CVAT does
+                not let it be removed.
         """
         api = self.connect_to_api()
         api.begin(self._plan, self.config.cloud_timeout)
         try:
             return super().upload_annotations(samples, anno_key, launch_editor=launch_editor)
-        except BaseException:
-            api.undo()
-            self.delete_run(samples, anno_key, cleanup=False)
+        except BaseException as error:
+            try:
+                left = api.undo()
+            finally:
+                self.delete_run(samples, anno_key, cleanup=False)
+            if left:
+                _tell_what_is_left(error, left)
             raise
         finally:
             api.end()
@@ -127,14 +138,11 @@ class CloudAPI(fouc.CVATAnnotationAPI):  # type: ignore[misc]
         """Ends what `begin` began; later tasks are FiftyOne's own."""
         self._plan = None
 
-    def undo(self) -> None:
-        """Removes the tasks and projects that were created since `begin`."""
-        for path, ids in (("tasks", self._tasks), ("projects", self._projects)):
-            for number in ids:
-                try:
-                    self.server.delete(f"/api/{path}/{number}")
-                except Exception as error:
-                    log.warning("%s %d could not be removed from CVAT: %s", path[:-1], number, error)
+    def undo(self) -> str:
+        """Removes the tasks and projects that were created since `begin`; says which of them are left."""
+        created = [("tasks", number) for number in self._tasks]
+        created += [("projects", number) for number in self._projects]
+        return remove_all(self.server, created, wait_seconds=undoing.WAIT_SECONDS, tell=log.warning)
 
     def post(self, url: str, **arguments: Any) -> Any:
         """As FiftyOne's; records the tasks and projects that it creates, for `undo`."""
@@ -199,6 +207,8 @@ class CloudAPI(fouc.CVATAnnotationAPI):  # type: ignore[misc]
                 progress=_show_on(bar, len(paths)),
                 **{name: value for name, value in options.items() if value is not None},
             )
+        if len(paths) == 1 and paths[0] in self._plan.lengths:
+            check_length(self.server, task_id, keys[0], self._plan.lengths[paths[0]], options)
         sizes = [self._plan.sizes.get(path) for path in paths]
         check_frames(self.server, task_id, keys, sizes, *self._plan.remedy)
         job_ids: list[int] = self._get_job_ids(task_id)
@@ -212,10 +222,27 @@ class CloudAPI(fouc.CVATAnnotationAPI):  # type: ignore[misc]
             self.patch(self.taskless_job_url(job_id), json={self.assignee_key: user_id})
 
     def _get_batch_size(self, samples: Any, task_size: int | None) -> int:
-        """As FiftyOne's, without its warning about memory, which only uploads need."""
+        """As FiftyOne's, which by default makes one task of all images, and warns about uploads."""
         if samples.media_type == fom.VIDEO:
             return 1
-        return len(samples) if task_size is None else min(task_size, len(samples))
+        return default_task_size(len(samples)) if task_size is None else min(task_size, len(samples))
+
+
+def default_task_size(count: int) -> int:
+    """Divides images into the fewest tasks that CVAT imports in seconds, of about the same size.
+
+    CVAT looks for each image in a list of all that its import names, so its time grows with the square.
+    """
+    return math.ceil(count / math.ceil(count / _MAX_DEFAULT_TASK_SIZE)) if count else 1
+
+
+def _tell_what_is_left(error: BaseException, left: str) -> None:
+    """Raises an error that also says what could not be removed; leaves an interrupt an interrupt."""
+    if isinstance(error, Exception):
+        raise CvatError(f"{str(error).rstrip('.')}. {left}") from error
+    log.error(left)
+    if isinstance(error, KeyboardInterrupt):
+        error.args = (left,)
 
 
 def _show_on(bar: Any, total: int) -> Callable[[float], None]:

@@ -8,20 +8,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from forebay.config.sizes import count
 from forebay.cvat.buckets import CloudBucket
 from forebay.cvat.cloud_storages import check_available, find_storage, get_storage
 from forebay.cvat.manifest_files import read_lines
 from forebay.cvat.manifest_format import read_images, read_video_name
 from forebay.cvat.manifest_location import MANIFEST_NAME, ManifestLocation, bucket_root, locate_manifest
+from forebay.cvat.media_names import CONTEXT_DIRECTORY, is_canonical, is_context
+from forebay.cvat.orientations import find_turned, is_rotated_by_cvat_only, is_tiff
 from forebay.cvat.server import CvatServer
-from forebay.cvat.task_media import is_rotated_by_cvat_only
+from forebay.cvat.video_lengths import read_lengths
 from forebay.errors import CvatError, ManifestError, ObjectNotFoundError, UriError
 from forebay.fiftyone.local_media import media_cache
 from forebay.fiftyone.media_uris import is_remote
-from forebay.uri import parse, redact
+from forebay.uri import STORES, canonical_uri, parse, redact, shown
 
 _MAX_SHOWN = 5
-_STORES = ("s3", "gs", "minio")
+_ROTATED = (
+    "rotated by CVAT (EXIF) but not by FiftyOne, which rotates JPEG images only, so labels would end up in "
+    "the wrong places"
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class CloudPlan:
         keys: the key of each sample's object, by its URI.
         sizes: width and height of each image, by its URI, where they are known.
         remedy: for `check_frames`, what to do if a size differs, unless its default fits.
+        lengths: the number of frames of each video, by its URI, where its index has it.
     """
 
     storage_id: int
@@ -41,6 +48,7 @@ class CloudPlan:
     keys: Mapping[str, str]
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     remedy: tuple[str, ...] = ()
+    lengths: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_plan(samples: Any, config: Any, server: CvatServer) -> CloudPlan:
@@ -59,8 +67,9 @@ def make_plan(samples: Any, config: Any, server: CvatServer) -> CloudPlan:
     root = _common_bucket(uris)
     keys = {uri: parse(uri).key for uri in uris}
     is_video = samples.media_type == "video"
+    _check_keys(uris, keys)
     if not is_video:
-        _check_keys(uris, keys)
+        _check_frames_of_images(uris, keys)
     manifest = _manifest(config.cloud_manifest, root, is_video)
     bucket = CloudBucket.of(root, media_cache().config)
     if config.cloud_storage_id is None:
@@ -71,7 +80,10 @@ def make_plan(samples: Any, config: Any, server: CvatServer) -> CloudPlan:
     if is_video:
         if manifest is not None:
             _check_video(uris, manifest)
-        return CloudPlan(storage.id, parse(manifest.path).key if manifest else None, keys)
+        lengths = read_lengths(media_cache(), uris)
+        return CloudPlan(storage.id, parse(manifest.path).key if manifest else None, keys, lengths=lengths)
+    if manifest is None:
+        _check_turned(uris)
     named = _check_manifest(uris, manifest) if manifest is not None else {}
     samples.compute_metadata()
     sizes = _sizes(samples, uris)
@@ -89,7 +101,9 @@ def make_plan(samples: Any, config: Any, server: CvatServer) -> CloudPlan:
 
 def _common_bucket(uris: Sequence[Any]) -> str:
     """The URI of the one bucket that all samples lie in."""
-    elsewhere = [uri for uri in uris if not is_remote(uri) or not uri.lower().startswith(_schemes())]
+    elsewhere = [
+        uri for uri in uris if not is_remote(uri) or not canonical_uri(uri).lower().startswith(_schemes())
+    ]
     if elsewhere:
         raise CvatError(
             f"{_how_many(len(elsewhere), len(uris))} not in a bucket, so CVAT cannot load them itself: "
@@ -108,21 +122,50 @@ def _common_bucket(uris: Sequence[Any]) -> str:
 
 
 def _schemes() -> tuple[str, ...]:
-    return tuple(f"{scheme}://" for scheme in _STORES)
+    return tuple(f"{scheme}://" for scheme in STORES)
 
 
 def _check_keys(uris: Sequence[str], keys: Mapping[str, str]) -> None:
+    refused = [uri for uri in uris if not is_canonical(keys[uri])]
+    if refused:
+        raise CvatError(
+            f"{_how_many(len(refused), len(uris))} under keys that CVAT does not accept, as a part between "
+            f"slashes is empty, '.' or '..': {_examples(refused)}. Copy them to other keys, and change the "
+            f"samples"
+        )
+
+
+def _check_frames_of_images(uris: Sequence[str], keys: Mapping[str, str]) -> None:
+    """Checks that each image becomes one frame."""
     if len(keys) < len(uris):
         twice = [uri for uri, number in Counter(uris).items() if number > 1]
         raise CvatError(
             f"{len(twice):,} of the images belong to several samples, but a task of CVAT's can have each "
             f"once: {_examples(twice)}. Annotate a view without the duplicates"
         )
-    slashes = [uri for uri in uris if keys[uri].startswith("/")]
-    if slashes:
+    context = [uri for uri in uris if is_context(keys[uri])]
+    if context:
         raise CvatError(
-            f"{_how_many(len(slashes), len(uris))} under keys that begin with a slash, which CVAT does not "
-            f"accept: {_examples(slashes)}"
+            f"{_how_many(len(context), len(uris))} in a directory {CONTEXT_DIRECTORY}/, whose images CVAT "
+            f"shows beside others, not as frames: {_examples(context)}. Copy them to another directory, and "
+            f"change the samples, or annotate a view without them"
+        )
+
+
+def _check_turned(uris: Sequence[str]) -> None:
+    """Checks that CVAT, which opens images itself without a manifest, finds the sizes that FiftyOne has."""
+    turned = find_turned(media_cache(), uris)
+    tiffs = [uri for uri in turned if is_tiff(uri)]
+    if tiffs:
+        raise CvatError(
+            f"{_how_many(len(tiffs), len(uris))} a TIFF image with an EXIF orientation of 5 to 8, whose "
+            f"width and height CVAT exchanges once too often, unless a manifest has them: "
+            f"{_examples(tiffs)}. Pass cloud_manifest=True; to make the manifest, run: {_make_command(uris)}"
+        )
+    if turned:
+        raise CvatError(
+            f"{_how_many(len(turned), len(uris))} {_ROTATED}: {_examples(turned)}. Save them upright, "
+            f"without an EXIF orientation, and run compute_metadata(overwrite=True)"
         )
 
 
@@ -138,13 +181,13 @@ def _manifest(given: Any, root: str, is_video: bool) -> ManifestLocation | None:
         raise CvatError(f"cloud_manifest: {error}") from None
     if location.is_local:
         raise CvatError(
-            f"cloud_manifest={given!r} is a local file; CVAT reads the one in the bucket: pass its URI, or "
-            f"True for {root}{MANIFEST_NAME}"
+            f"cloud_manifest={shown(given)} is a local file; CVAT reads the one in the bucket: pass its URI, "
+            f"or True for {root}{MANIFEST_NAME}"
         )
     found = bucket_root(parse(location.path))
     if found != root:
         raise CvatError(
-            f"cloud_manifest={redact(location.path)!r} is in another bucket than the samples, which lie in "
+            f"cloud_manifest={shown(location.path)} is in another bucket than the samples, which lie in "
             f"{root}"
         )
     return location
@@ -169,7 +212,7 @@ def _check_manifest(uris: Sequence[str], location: ManifestLocation) -> dict[str
                 continue
             if uri in found:
                 raise CvatError(
-                    f"{shown} names {image.name!r} twice, which CVAT does not accept. Rebuild it: "
+                    f"{shown} names {image.name!r} twice, so CVAT would make two frames of it. Rebuild it: "
                     f"{_make_command(uris, location)} --anew"
                 )
             found[uri] = image.width, image.height
@@ -219,10 +262,8 @@ def _check_sizes(
     turned = [uri for uri in uris if is_rotated_by_cvat_only(uri, named[uri], sizes[uri])]
     if turned:
         raise CvatError(
-            f"{_how_many(len(turned), len(uris))} rotated by CVAT (EXIF) but not by FiftyOne, "
-            f"which rotates JPEG images only, so labels would end up in the wrong places: "
-            f"{_examples(turned)}. Save them upright, without an EXIF orientation, run "
-            f"compute_metadata(overwrite=True), and rebuild the manifest: "
+            f"{_how_many(len(turned), len(uris))} {_ROTATED}: {_examples(turned)}. Save them upright, "
+            f"without an EXIF orientation, run compute_metadata(overwrite=True), and rebuild the manifest: "
             f"{_make_command(uris, location)} --anew"
         )
     wrong = [uri for uri in uris if sizes[uri] != named[uri]]
@@ -250,7 +291,7 @@ def _remedy(media_field: str) -> tuple[str, ...]:
 
 
 def _how_many(number: int, all_of: int) -> str:
-    return f"{number:,} of the {all_of:,} samples {'is' if number == 1 else 'are'}"
+    return f"{number:,} of the {count(all_of, 'sample')} {'is' if number == 1 else 'are'}"
 
 
 def _examples(uris: Sequence[Any]) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from forebay.cache import MediaCache
+from forebay.config import learn_aliases
 from forebay.cvat import create_manifest
 from tests.cvat.images import image
 from tests.cvat.standin import CVAT, PASSWORD, USER, running_cvat
 from tests.fiftyone.places import Places
+from tests.servers.azurite import missing
 from tests.servers.gcs import GCSServer
 
 
@@ -45,10 +47,11 @@ class InCloud:
         return f"{self.root}manifest.jsonl"
 
 
+_MINIO = ("minio", "lab")
 NAMES = ("m.jpg", "z/b c.jpg", "a/ü.jpg", "turned.jpg", "z/a.jpg", "0.jpg")
 
 
-@pytest.fixture(params=["s3", "gs", "minio"])
+@pytest.fixture(params=["s3", "gs", "minio", "lab", "az"])
 def in_cloud(
     request: pytest.FixtureRequest,
     fo: Any,
@@ -57,11 +60,16 @@ def in_cloud(
     media_cache: MediaCache,
     monkeypatch: pytest.MonkeyPatch,
 ) -> InCloud:
-    """In S3, in GCS, in MinIO by turns; the bucket is attached, and its manifest at its root."""
+    """In each kind of store, attached, and with a manifest at its root; "lab" is an alias of MinIO."""
+    if request.param == "az" and (reason := missing()):
+        pytest.skip(reason)
     server = places.s3_server
     monkeypatch.setenv("MINIO_ENDPOINT_URL", server.endpoint)
     monkeypatch.setenv("MINIO_ACCESS_KEY", server.access_key)
     monkeypatch.setenv("MINIO_SECRET_ACCESS_KEY", server.secret_key)
+    if request.param == "lab":
+        monkeypatch.setenv("MINIO_ALIAS", "lab")
+        learn_aliases()
     return _in_cloud(request.param, fo, places, cvat, media_cache)
 
 
@@ -76,6 +84,15 @@ def attach(places: Places, cvat: CVAT, place: str = "s3", **fields: Any) -> int:
     if place == "gs":
         known = {"provider_type": "GOOGLE_CLOUD_STORAGE", "resource": places.gcs_bucket}
         return cvat.add_storage(**known, credentials_type="ANONYMOUS_ACCESS", **fields)
+    if place == "az":
+        assert places.azure is not None
+        account, container = places.azure
+        cvat.azure_endpoint = account.endpoint
+        known = {"provider_type": "AZURE_CONTAINER", "resource": container, "account_name": account.account}
+        token = account.sas_token("rl")
+        return cvat.add_storage(
+            **known, credentials_type="ACCOUNT_NAME_TOKEN_PAIR", session_token=token, **fields
+        )
     server = places.s3_server
     known = {
         "provider_type": "AWS_S3_BUCKET",
@@ -93,16 +110,16 @@ def _in_cloud(place: str, fo: Any, places: Places, cvat: CVAT, cache: MediaCache
         content = image(40 + 2 * i, 48, orientation=6 if name == "turned.jpg" else 1, seed=i)
         box = fo.Detection(label=f"thing {i}", bounding_box=[0.1, 0.2, 0.5, 0.05 * (i + 1)])
         uri = places.put(_store(place), name, content)
-        if place == "minio":
-            uri = uri.replace("s3://", "minio://")
+        if place in _MINIO:
+            uri = uri.replace("s3://", f"{place}://")
         dataset.add_sample(fo.Sample(filepath=uri, boxes=fo.Detections(detections=[box]), number=i))
     root = places.root(_store(place))
-    if place == "minio":
-        root = root.replace("s3://", "minio://")
+    if place in _MINIO:
+        root = root.replace("s3://", f"{place}://")
     create_manifest(root, cache=cache)
     return InCloud(dataset, root, attach(places, cvat, place))
 
 
 def _store(place: str) -> str:
     """MinIO speaks S3; its URIs and its credentials are what is different."""
-    return "s3" if place == "minio" else place
+    return "s3" if place in _MINIO else place
