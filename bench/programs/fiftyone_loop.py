@@ -36,7 +36,7 @@ class Slow(fom.Model):
     transforms = staticmethod(np.asarray)
     preprocess = False
     has_collate_fn = True
-    collate_fn = staticmethod(list)
+    collate_fn: Any = staticmethod(list)
     using_half_precision = False
 
     def predict(self, arg: Any) -> Any:
@@ -94,7 +94,7 @@ def watch_the_loop() -> None:
 
 def without_a_plan(dataset: Any, field: str) -> None:
     planned = active_plans.activate
-    active_plans.activate = lambda *args, **options: contextlib.nullcontext()  # type: ignore[assignment, return-value]
+    active_plans.activate = lambda *args, **options: contextlib.nullcontext()  # type: ignore[assignment]
     dataset.apply_model(Slow(), field)
     active_plans.activate = planned
 

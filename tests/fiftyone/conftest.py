@@ -23,7 +23,8 @@ from tests.commands import forebay
 from tests.fiftyone import media_files, torchvision_operators
 from tests.fiftyone.environment import environment
 from tests.fiftyone.made_datasets import dataset_of, pairs_of
-from tests.fiftyone.places import Places
+from tests.fiftyone.places import EVERY, STORES, Places
+from tests.servers.azurite import missing
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
 from tests.servers.mongodb import mongodb
@@ -128,7 +129,7 @@ def use_cache(
             "num_workers": 4,
             "grace_seconds": 0.0,
             "min_free_bytes": 0,
-            "allowed_sources": f"s3://,gs://,minio://,{http_server.endpoint}/",
+            "allowed_sources": f"s3://,gs://,minio://,az://,{http_server.endpoint}/",
         }
         for name, value in (defaults | settings).items():
             monkeypatch.setenv(env_name(name), str(value))
@@ -169,40 +170,57 @@ def places(
     gcs_environment: dict[str, str],
     http_server: HTTPServer,
     tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> Places:
-    """S3, GCS, a web server and a local directory, all empty: `put`, `put_file`, `put_tree`, `mixed`."""
-    return Places(s3_server, s3_bucket, gcs_server, gcs_bucket, http_server, tmp_path / "local")
+    """Each place, empty: `put`, `put_file`, `put_tree`, `mixed`."""
+    azure = None
+    if not missing():
+        request.getfixturevalue("azurite_environment")
+        azure = request.getfixturevalue("azurite_server"), request.getfixturevalue("azurite_container")
+    return Places(s3_server, s3_bucket, gcs_server, gcs_bucket, http_server, tmp_path / "local", azure)
 
 
-@pytest.fixture(params=["s3", "gs", "http"])
+@pytest.fixture(params=EVERY)
 def place(request: pytest.FixtureRequest) -> str:
     """The name of each remote place in turn, for `Places.put`."""
+    if request.param == "az" and (reason := missing()):
+        pytest.skip(reason)
+    return str(request.param)
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> str:
+    """The name of each place with buckets in turn, for `Places.put`."""
+    if request.param == "az" and (reason := missing()):
+        pytest.skip(reason)
     return str(request.param)
 
 
 @pytest.fixture
 def remote_dataset(fo: Any, places: Places, photos: dict[str, bytes]) -> Any:
-    """Twelve photographs: three each in S3, in GCS, behind http URLs and in a local directory."""
+    """Twelve photographs, by turns in S3, in GCS, behind http URLs and in a local directory."""
     return dataset_of(fo, places.mixed(photos))
 
 
 @pytest.fixture
 def remote_videos(fo: Any, places: Places, tmp_path: Path) -> Any:
-    """Four videos of eight frames: one in each place."""
-    made = [media_files.video(tmp_path / "made" / f"{i}.mp4", seed=i) for i in range(4)]
+    """Videos of eight frames: one in each place."""
+    names = range(len(places.names))
+    made = [media_files.video(tmp_path / "made" / f"{i}.mp4", seed=i) for i in names]
     return dataset_of(fo, places.mixed({f"videos/{p.name}": p.read_bytes() for p in made}))
 
 
 @pytest.fixture
 def remote_point_clouds(fo: Any, places: Places, tmp_path: Path) -> Any:
-    """Four point clouds: one in each place."""
-    made = [media_files.point_cloud(tmp_path / "made" / f"{i}.pcd", seed=i) for i in range(4)]
+    """Point clouds: one in each place."""
+    names = range(len(places.names))
+    made = [media_files.point_cloud(tmp_path / "made" / f"{i}.pcd", seed=i) for i in names]
     return dataset_of(fo, places.mixed({f"clouds/{p.name}": p.read_bytes() for p in made}))
 
 
 @pytest.fixture
 def remote_scenes(fo: Any, places: Places, tmp_path: Path) -> Any:
-    """Four .fo3d scenes, one in each place, with their assets beside them; see `media_files.scene`."""
+    """A .fo3d scene in each place, with their assets beside them; see `media_files.scene`."""
     dataset = fo.Dataset()
     for i, place in enumerate(places.names):
         media_files.scene(tmp_path / "made" / place / f"{i}.fo3d", seed=i)

@@ -43,6 +43,14 @@ def video(path: Path, *, frames: int = 8, size: tuple[int, int] = (96, 64), seed
     return path
 
 
+def cut_video(path: Path) -> Path:
+    """A video that was cut without encoding it anew: an edit list hides some of its frames."""
+    whole = video(path.with_name(f"whole-{path.name}"), frames=72)
+    command = ["ffmpeg", "-y", "-loglevel", "error", "-ss", "1.6", "-i", str(whole), "-c", "copy", str(path)]
+    subprocess.run(command, check=True)
+    return path
+
+
 def point_cloud(path: Path, *, points: int = 50, seed: int = 0) -> Path:
     """A .pcd file of coloured points."""
     random = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Places for media: S3, GCS, a web server, and a local directory."""
+"""Places for media: S3, GCS, a web server, Azure where Azurite can run, and a local directory."""
 
 from __future__ import annotations
 
@@ -8,20 +8,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
+
+from tests.servers.azurite import AzureServer, missing
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
 from tests.servers.seaweedfs import S3Server
 
 REMOTE = ("s3", "gs", "http")
+# Those that tests go through one by one.
+EVERY = (*REMOTE, "az")
+# Those that can be listed, written and signed for.
+STORES = ("s3", "gs", "az")
 
 
 @dataclass
 class Places:
-    """Four places that hold objects under the same keys.
+    """Places that hold objects under the same keys.
 
     Attributes:
         directory: the local one.
+        azure: the account, and a container of it.
         contents: everything that was put, by its path as a sample has it.
+        names: the places that `mixed` takes turns in.
     """
 
     s3_server: S3Server
@@ -30,12 +39,14 @@ class Places:
     gcs_bucket: str
     http_server: HTTPServer
     directory: Path
+    azure: tuple[AzureServer, str] | None = None
     contents: dict[str, bytes] = field(default_factory=dict)
-
-    names = (*REMOTE, "local")
+    names: tuple[str, ...] = (*REMOTE, "local")
 
     def root(self, place: str) -> str:
         """The prefix of all paths in a place; ends with a slash."""
+        if place == "az":
+            return f"az://{self._container[1]}/"
         return {
             "s3": f"s3://{self.s3_bucket}/",
             "gs": f"gs://{self.gcs_bucket}/",
@@ -49,6 +60,9 @@ class Places:
             path = self.s3_server.put(self.s3_bucket, key, body)
         elif place == "gs":
             path = self.gcs_server.put(self.gcs_bucket, key, body)
+        elif place == "az":
+            server, container = self._container
+            path = server.put(container, key, body)
         elif place == "http":
             path = self.http_server.put(f"/{quote(key)}", body)
         else:
@@ -77,6 +91,33 @@ class Places:
         turns = zip(itertools.cycle(self.names), files.items(), strict=False)
         return [self.put(place, key, body) for place, (key, body) in turns]
 
+    def written(self, place: str, prefix: str) -> dict[str, bytes]:
+        """Every object of a store whose key begins so, by its key without that prefix."""
+        if place == "s3":
+            client, bucket = self.s3_server.client, self.s3_bucket
+            listed = client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+            found = {
+                item["Key"]: client.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
+                for item in listed
+            }
+        elif place == "gs":
+            found = self.gcs_server.read_all(self.gcs_bucket, prefix)
+        else:
+            server, container = self._container
+            blobs = server.client.get_container_client(container)
+            found = {
+                name: blobs.download_blob(name).readall()
+                for name in blobs.list_blob_names(name_starts_with=prefix)
+            }
+        return {key.removeprefix(prefix): body for key, body in found.items()}
+
+    @property
+    def _container(self) -> tuple[AzureServer, str]:
+        if self.azure is None:
+            pytest.skip(str(missing()))
+        return self.azure
+
     def place_of(self, path: str) -> str:
         """The name of the place that a path leads to."""
-        return next(name for name in self.names if path.startswith(self.root(name)))
+        there = ("local", *(EVERY if self.azure else REMOTE))
+        return next(name for name in there if path.startswith(self.root(name)))

@@ -22,11 +22,13 @@ import pytest
 import requests
 from PIL import Image
 
+from forebay import capacity
 from forebay.errors import ConfigError, DownloadError
 from tests.fiftyone import media_files
 from tests.fiftyone.conftest import UseCache
 from tests.fiftyone.made_datasets import dataset_of
 from tests.fiftyone.places import REMOTE, Places
+from tests.fiftyone.since import since
 from tests.servers.http_server import HTTPServer
 
 GUIDE = Path(__file__).resolve().parents[3] / "shared" / "cloud-media.rst"
@@ -523,6 +525,9 @@ def test_the_whole_cache(samples: Any, capsys: pytest.CaptureFixture[str]) -> No
     assert "'current_count': 9" in capsys.readouterr().out
     assert foc.media_cache.stats()["current_count"] == 0
     assert fo.media_cache is foc.media_cache
+    sample = samples.first()
+    assert fo.media_cache.get_local_path("/a/local.jpg") == "/a/local.jpg"
+    assert fo.media_cache.get_local_path(sample.filepath) == sample.local_path
     assert fo.media_cache_config.cache_dir == foc.media_cache.stats()["cache_dir"]
 
 
@@ -741,7 +746,7 @@ def test_settings_have_the_defaults_that_are_documented(fo: Any) -> None:
 
     assert found["cache_dir"] == os.path.expanduser("~/fiftyone/__cache__")
     assert found["cache_size_bytes"] == 137438953472
-    assert found["num_workers"] == os.cpu_count()
+    assert found["num_workers"] == capacity.cpus()
     assert found["cache_app_images"] is False
 
 
@@ -776,10 +781,10 @@ def test_the_file_may_lie_elsewhere(fo: Any, tmp_path: Path) -> None:
 # 10. Remote files that belong to no sample: fiftyone.core.storage
 
 
-@pytest.fixture(params=["s3", "gs"])
-def bucket(request: pytest.FixtureRequest, places: Places) -> str:
+@pytest.fixture
+def bucket(store: str, places: Places) -> str:
     """A folder in each kind of bucket in turn."""
-    return f"{places.root(request.param)}folder"
+    return f"{places.root(store)}folder"
 
 
 def test_storage_functions_take_remote_paths(fo: Any, bucket: str, tmp_path: Path) -> None:
@@ -796,8 +801,6 @@ def test_storage_functions_take_remote_paths(fo: Any, bucket: str, tmp_path: Pat
     assert fos.list_files(bucket, recursive=True) == ["a.json", "c.txt", "deep/b.txt"]
     assert fos.read_json(f"{bucket}/a.json") == {"a": 1}
     assert fos.read_files([f"{bucket}/deep/b.txt", f"{bucket}/c.txt"]) == ["text", "line"]
-    with fos.open_files([f"{bucket}/deep/b.txt", f"{bucket}/c.txt"], "r") as files:
-        assert [file.read() for file in files] == ["text", "line"]
 
     local = [str(tmp_path / "b.txt"), str(tmp_path / "c.txt")]
     fos.copy_files([f"{bucket}/deep/b.txt", f"{bucket}/c.txt"], local)
@@ -807,6 +810,20 @@ def test_storage_functions_take_remote_paths(fo: Any, bucket: str, tmp_path: Pat
 
     fos.delete_files([f"{bucket}/moved/b.txt", f"{bucket}/moved/c.txt"])
     assert fos.list_files(f"{bucket}/moved") == []
+
+
+@since("1.12", "a `with` statement over open_files()")
+def test_files_are_opened_together(fo: Any, bucket: str) -> None:
+    """All at once, for reading or writing; the end of the block uploads what was written."""
+    import fiftyone.core.storage as fos
+
+    uris = [f"{bucket}/b.txt", f"{bucket}/c.txt"]
+    with fos.open_files(uris, "w") as files:
+        for file, text in zip(files, ["text", "line"], strict=True):
+            file.write(text)
+
+    with fos.open_files(uris, "r") as files:
+        assert [file.read() for file in files] == ["text", "line"]
 
 
 def test_upload_media_brings_local_media_into_a_cloud(

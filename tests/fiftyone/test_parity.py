@@ -18,6 +18,7 @@ import pytest
 from tests.fiftyone import media_files
 from tests.fiftyone.parity import media
 from tests.fiftyone.parity.every_call import CALLS
+from tests.fiftyone.since import reason_to_skip
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -68,6 +69,9 @@ def test_one_process_had_the_adapter_and_the_other_had_not(results: dict[str, di
 def test_stays_as_it_was(name: str, results: dict[str, dict[str, Any]]) -> None:
     if CALLS[name].video:
         media_files.needs_ffmpeg()
+    since = CALLS[name].since
+    if since is not None and (reason := reason_to_skip(since, name)):
+        pytest.skip(reason)
     without = results["without"][name]
     assert ("error" in without) is CALLS[name].fails, without.get("error", "there was no error")
     assert results["with"][name] == without

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 URI = "s3://bucket/photo.jpg"
 SHOW = f"import fiftyone as fo; print(fo.Sample(filepath={URI!r}).filepath)"
 
+INSTALLED = metadata.version("fiftyone")
+REMEDY = "Install a supported version: pip install 'forebay[fiftyone]'; or run: forebay fiftyone disable"
 MISSING = (
-    "Forebay's adapter does not fit FiftyOne 1.22.1, which has no fiftyone.core.storage.isabs; "
-    "supported is FiftyOne 1.22. FiftyOne stays as it is, without cloud media. "
-    "Install a supported version, or run: forebay fiftyone disable"
+    f"Forebay's adapter does not fit FiftyOne {INSTALLED}, which has no fiftyone.core.storage.isabs; "
+    "supported is FiftyOne 1.10 to 1.22. FiftyOne stays as it is, without cloud media. " + REMEDY
+)
+OUTSIDE = (
+    "Forebay's adapter is for FiftyOne 1.10 to 1.22, and FiftyOne {} is installed. "
+    "FiftyOne stays as it is, without cloud media. " + REMEDY
 )
 NOT_INSTALLED = "FiftyOne is not installed; run: pip install 'forebay[fiftyone]'"
 
@@ -82,8 +88,9 @@ class TestOn:
         # Given everything that the adapter hooks,
         hooked = json.loads(
             python(
-                "import forebay.fiftyone, json; from forebay.fiftyone import hooks;"
-                "print(json.dumps([(h.module, h.symbol) for h in hooks.declared() if not h.new]))"
+                "import forebay.fiftyone, json; from forebay.fiftyone import hooks, version_differences;"
+                f"fitting = version_differences.fitting(hooks.declared(), {INSTALLED!r});"
+                "print(json.dumps([(h.module, h.symbol) for h in fitting if not h.new]))"
             )
         )
         assert hooked
@@ -151,6 +158,32 @@ class TestOn:
         assert python(code).splitlines() == ["the user's module", URI]
 
 
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("1.10.0", {"Media.head"}),
+        ("1.15.0", {"Media.head"}),
+        ("1.16.0", set()),
+        ("1.17.0", set()),
+        ("1.18.0", {"get_file_size"}),
+        ("1.22.1", {"get_file_size", "open_ranged"}),
+    ],
+)
+def test_what_a_version_lacks_is_not_hooked_there(version: str, expected: set[str]) -> None:
+    from forebay.fiftyone.hooks import Hook
+    from forebay.fiftyone.version_differences import fitting
+
+    # Given symbols that came, one that went, and one that every version has,
+    hooks = [
+        Hook("fiftyone.core.storage", "get_file_size", replace=print),
+        Hook("fiftyone.core.storage", "open_ranged", replace=print),
+        Hook("fiftyone.server.routes.media", "Media.head", replace=print),
+        Hook("fiftyone.core.storage", "isabs", replace=print),
+    ]
+    # then a version's hooks are those whose symbols it has.
+    assert {hook.symbol for hook in fitting(hooks, version)} == expected | {"isabs"}
+
+
 class TestThatItDoesNotFit:
     @pytest.fixture
     def _other_fiftyone(self, off: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,24 +227,81 @@ class TestThatItDoesNotFit:
         assert command("enable") == (0, "", f"{off} now names forebay.fiftyone\nwarning: {MISSING}\n")
         assert command("status") == (
             1,
-            f"enabled   yes, by {off}\nFiftyOne  1.22.1\nadapter   {MISSING}\n",
+            f"enabled   yes, by {off}\nFiftyOne  {INSTALLED}\nadapter   {MISSING}\n",
             "",
         )
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, directory: Path, version: str | None) -> None:
+    """Lets this test's processes see FiftyOne as of another version, or as not installed."""
+    answer = "raise metadata.PackageNotFoundError(name)" if version is None else f"return {version!r}"
+    (directory / "sitecustomize.py").write_text(
+        "from importlib import metadata\n"
+        "known = metadata.version\n"
+        "def version(name):\n"
+        "    if name == 'fiftyone':\n"
+        f"        {answer}\n"
+        "    return known(name)\n"
+        "metadata.version = version\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(directory), prepend=os.pathsep)
+
+
+@pytest.mark.parametrize("version", ["1.9.0", "1.23.0", "0.25.2", "2.0.0"])
+class TestThatTheVersionIsOutsideOfTheRange:
+    @pytest.fixture(autouse=True)
+    def _other_version(
+        self, off: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+    ) -> None:
+        pretend(monkeypatch, tmp_path, version)
+
+    def test_the_import_is_refused_with_the_range_and_a_remedy(self, off: Path, version: str) -> None:
+        code = "import forebay\ntry:\n    import forebay.fiftyone\nexcept forebay.ForebayError as error:\n"
+        said = python(
+            f"{code}    print(error, error.version, isinstance(error, ImportError), sep='|')\n{SHOW}"
+        )
+        assert said.splitlines() == [
+            f"{OUTSIDE.format(version)}|{version}|True",
+            f"{Path.cwd()}/s3:/bucket/photo.jpg",
+        ]
+
+    def test_fiftyone_says_so_and_works_as_it_was(self, off: Path, version: str) -> None:
+        status, out, errors = run(sys.executable, "-c", SHOW, FIFTYONE_MODULE_PATH="forebay.fiftyone")
+
+        assert (status, out) == (0, f"{Path.cwd()}/s3:/bucket/photo.jpg\n")
+        assert f"Failed to import fiftyone.config.module_path[0]: {OUTSIDE.format(version)}\n" in errors
+
+    def test_the_commands_say_so(self, off: Path, tmp_path: Path, version: str) -> None:
+        refusal = OUTSIDE.format(version)
+        cache = {"FIFTYONE_MEDIA_CACHE_DIR": str(tmp_path / "cache")}
+
+        # When nothing switches the adapter on, then the check-up only warns.
+        status, out, _ = run(COMMAND, "doctor", "--json", **cache)
+        assert (status, doctor(out)) == (0, ("warning", refusal))
+
+        # When the adapter is enabled, then that is said, and the check-up fails.
+        assert command("enable") == (0, "", f"{off} now names forebay.fiftyone\nwarning: {refusal}\n")
+        said = f"enabled   yes, by {off}\nFiftyOne  {version}\nadapter   {refusal}\n"
+        assert command("status") == (1, said, "")
+        status, out, _ = run(COMMAND, "doctor", "--json", **cache)
+        assert (status, doctor(out)) == (1, ("wrong", refusal))
+
+
+def doctor(output: str) -> tuple[str, str] | None:
+    """What ``forebay doctor --json`` says of FiftyOne: state and message."""
+    found = {finding["name"]: finding for finding in json.loads(output)}
+    return (found["fiftyone"]["state"], found["fiftyone"]["message"]) if "fiftyone" in found else None
+
+
+def test_the_check_up_says_nothing_of_a_fiftyone_that_fits(off: Path, tmp_path: Path) -> None:
+    status, out, _ = run(COMMAND, "doctor", "--json", FIFTYONE_MEDIA_CACHE_DIR=str(tmp_path / "cache"))
+    assert (status, doctor(out)) == (0, None)
 
 
 class TestThatFiftyOneIsNotInstalled:
     @pytest.fixture(autouse=True)
     def _not_installed(self, off: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / "sitecustomize.py").write_text(
-            "from importlib import metadata\n"
-            "known = metadata.version\n"
-            "def version(name):\n"
-            "    if name == 'fiftyone':\n"
-            "        raise metadata.PackageNotFoundError(name)\n"
-            "    return known(name)\n"
-            "metadata.version = version\n"
-        )
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+        pretend(monkeypatch, tmp_path, None)
 
     def test_the_import_tells_how_to_install_it(self) -> None:
         code = "try:\n    import forebay.fiftyone\nexcept ImportError as error:\n    print(error)"
@@ -250,7 +340,7 @@ class TestTheStatus:
         status, out, _ = command("status", **environment)
 
         assert status == 0
-        assert out == f"enabled   {said.format(file=off)}\nFiftyOne  1.22.1\nadapter   fits\n"
+        assert out == f"enabled   {said.format(file=off)}\nFiftyOne  {INSTALLED}\nadapter   fits\n"
         assert command(**environment) == (status, out, "")
 
     def test_for_programs(self, off: Path) -> None:
@@ -260,7 +350,7 @@ class TestTheStatus:
             "enabled": True,
             "by": "environment",
             "config_path": str(off),
-            "fiftyone": "1.22.1",
+            "fiftyone": INSTALLED,
             "fits": True,
             "problem": None,
         }

@@ -5,8 +5,8 @@ may hold ``s3://``, ``gs://`` and ``https://`` samples, and whatever reads their
 through the cache. ``forebay fiftyone enable`` does it for every program of a user.
 
 Raises:
-    ImportError: FiftyOne is not installed, or it is a version that the adapter does not know; FiftyOne
-        is left as it was.
+    FiftyOneError: an ImportError: FiftyOne is not installed, or it is a version that the adapter does not
+        know; FiftyOne is left as it was.
 """
 
 from forebay.fiftyone.switch import switch_on

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
-from forebay.fiftyone.deferred import fou3d
+from forebay.fiftyone.deferred import fomr, fou3d
 from forebay.fiftyone.local_media import media_cache
 from forebay.fiftyone.media_uris import is_remote, is_scene
 from forebay.fiftyone.nested_values import flatten
 from forebay.fiftyone.remote_media import RemoteMedia
+from forebay.fiftyone.version_differences import has_media_references
 from forebay.lookahead.batch import is_fetchable
-from forebay.uri import REMOTE_SCHEMES, entry_of, is_local
+from forebay.uri import entry_of, is_local, remote_schemes
 
 MediaFields = str | Iterable[str] | None
 Slices = str | Iterable[str] | None
@@ -38,7 +39,7 @@ def collect_media(
     Raises:
         ValueError: a field holds no media.
     """
-    if collection._contains_media_references():
+    if has_media_references(collection):
         # These samples have no paths of their own; FiftyOne resolves them, or says that it cannot.
         paths = collection._get_media_paths(
             media_fields=media_fields, group_slices=group_slices, include_assets=include_assets, flat=False
@@ -62,7 +63,7 @@ def has_remote(collection: Any, media_fields: MediaFields) -> bool:
 
     Asks the database, so that workflows over local media lose next to no time.
     """
-    if collection._contains_media_references():
+    if has_media_references(collection):
         return False
     dataset = collection._dataset
     fields = [collection._parse_media_field(f)[0] for f in _fields(collection, media_fields)]
@@ -74,9 +75,22 @@ def has_remote(collection: Any, media_fields: MediaFields) -> bool:
     )
 
 
+def has_remote_recordings(collection: Any) -> bool:
+    """Whether samples of the dataset behind a collection are parts of recordings that lie in buckets."""
+    if not collection._contains_media_references():
+        return False
+    # Only the location of a source tells: of a whole bucket, the root that the dataset keeps is "s3:/".
+    return any(is_remote(source["loc"]) for source in _sources(collection))
+
+
+def _sources(collection: Any) -> Iterable[Any]:
+    sources: dict[str, Any] = fomr._media_sources_by_id(collection._root_dataset)
+    return sources.values()
+
+
 def _has_remote_values(documents: Any, field_name: str) -> bool:
     # Ranges rather than a pattern: the index of `filepath` answers these at once.
-    schemes = {way(scheme) for scheme, way in product(REMOTE_SCHEMES, (str.lower, str.upper, str.title))}
+    schemes = {way(scheme) for scheme, way in product(remote_schemes(), (str.lower, str.upper, str.title))}
     ranges = [{field_name: {"$gte": f"{scheme}://", "$lt": f"{scheme}:0"}} for scheme in sorted(schemes)]
     return documents.find_one({"$or": ranges}, {"_id": 1}) is not None
 

@@ -20,7 +20,7 @@ from forebay.fiftyone.media_uris import is_remote
 from forebay.fiftyone.nested_values import map_nested
 from forebay.fiftyone.remote_media import RemoteMedia
 from forebay.jobs.overflow import overflow_warning
-from forebay.lookahead.window import check_sizes
+from forebay.lookahead.batch import check_sizes
 from forebay.volume.stats import CacheStats
 
 FiftyOneProgress = bool | Callable[[Any], Any] | None

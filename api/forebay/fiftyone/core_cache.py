@@ -39,7 +39,18 @@ class _LazyObject:
         return repr(self._get())
 
 
-media_cache = cast(MediaCache, _LazyObject(local_media.media_cache))
+class _LazyCache(_LazyObject):
+    """The cache, with the name by which plugins ask it for the path of a file."""
+
+    def get_local_path(self, filepath: str) -> str:
+        """As `MediaCache.local_path`."""
+        return local_media.media_cache().local_path(filepath)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), "get_local_path"})
+
+
+media_cache = cast(MediaCache, _LazyCache(local_media.media_cache))
 media_cache_config = cast(MediaCacheConfig, _LazyObject(lambda: local_media.media_cache().config))
 
 hooks.add("fiftyone", "media_cache")(media_cache)

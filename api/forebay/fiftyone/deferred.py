@@ -21,9 +21,11 @@ class _DeferredModule:
 
 etau: Any = _DeferredModule("eta.core.utils")
 etav: Any = _DeferredModule("eta.core.video")
+etaw: Any = _DeferredModule("eta.core.web")
 fo: Any = _DeferredModule("fiftyone")
 fod: Any = _DeferredModule("fiftyone.brain.internal.core.duplicates")
 fom: Any = _DeferredModule("fiftyone.core.media")
+fomr: Any = _DeferredModule("fiftyone.multimodal.media_reference.field_model")
 fomd: Any = _DeferredModule("fiftyone.core.metadata")
 fos: Any = _DeferredModule("fiftyone.core.storage")
 fosm: Any = _DeferredModule("fiftyone.server.metadata")

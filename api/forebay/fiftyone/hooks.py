@@ -13,6 +13,7 @@ Each module of the adapter declares its hooks beside the functions that replace 
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import sys
 from collections import defaultdict
@@ -109,9 +110,16 @@ def install(hooks: Iterable[Hook]) -> None:
 def _wrapped(function: Wrapper, original: Any) -> Any:
     inner = original.__func__ if isinstance(original, classmethod | staticmethod) else original
 
-    @functools.wraps(inner)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return function(inner, *args, **kwargs)
+    if inspect.iscoroutinefunction(function):
+        # Starlette awaits only what is declared as a coroutine function.
+        @functools.wraps(inner)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return await function(inner, *args, **kwargs)
+    else:
+
+        @functools.wraps(inner)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return function(inner, *args, **kwargs)
 
     return type(original)(wrapper) if isinstance(original, classmethod | staticmethod) else wrapper
 

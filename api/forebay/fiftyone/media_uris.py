@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,13 +10,14 @@ from typing_extensions import TypeIs
 
 from forebay.errors import UriError
 from forebay.uri import REMOTE_SCHEMES, parse
-
-_REMOTE = re.compile(rf"(?:{'|'.join(REMOTE_SCHEMES)})://", re.IGNORECASE)
+from forebay.uri.aliases import canonical
+from forebay.uri.redaction import SCHEME
 
 
 def is_remote(path: Any) -> TypeIs[str]:
     """Whether ``path`` is a URI that Forebay can fetch; FiftyOne handles every other path itself."""
-    return isinstance(path, str) and _REMOTE.match(path) is not None
+    match = SCHEME.match(path) if isinstance(path, str) else None
+    return match is not None and canonical(match[1].lower()) in REMOTE_SCHEMES
 
 
 def is_url(path: str) -> bool:

@@ -18,7 +18,7 @@ from forebay.fiftyone.uripaths import abspath, isabs, join
 from forebay.headers.image_info import ImageInfo, image_info
 from forebay.headers.media_files import open_media, size_of
 from forebay.headers.video_info import video_info
-from forebay.uri import REMOTE_SCHEMES, parse, redact
+from forebay.uri import parse, redact, remote_schemes
 
 # Reading headers waits for the network, not for the CPU.
 _MIN_THREADS = 16
@@ -150,7 +150,7 @@ class _Assets:
 def _has_remote(collection: Any) -> bool:
     if collection.media_type == fom.GROUP:
         collection = collection.select_group_slices(_allow_mixed=True)
-    schemes = [f"{scheme}://" for scheme in REMOTE_SCHEMES]
+    schemes = [f"{scheme}://" for scheme in remote_schemes()]
     remote = collection.match(fo.ViewField("filepath").starts_with(schemes, case_sensitive=False)).limit(1)
     return len(remote) > 0
 

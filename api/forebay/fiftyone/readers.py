@@ -36,9 +36,9 @@ def run_ffmpeg(original: Wrapper, self: Any, inpath: Any, *args: Any, **kwargs: 
     return original(self, local_media.local_path(inpath), *args, **kwargs)
 
 
-@hooks.around("fiftyone.utils.utils3d", "_read_point_cloud")
-def read_point_cloud(original: Wrapper, filepath: Any) -> Any:
-    return original(local_media.local_path(filepath))
+@hooks.around("fiftyone.utils.utils3d", "_parse_point_cloud")
+def parse_point_cloud(original: Wrapper, filepath: Any, *args: Any, **kwargs: Any) -> Any:
+    return original(local_media.local_path(filepath), *args, **kwargs)
 
 
 @hooks.around("fiftyone.utils.video", "concat_videos")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from forebay.fiftyone.media_uris import is_scene
 from forebay.lookahead.batch import is_fetchable
-from forebay.uri import redact
+from forebay.uri import canonical_uri, redact
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,11 @@ class RemoteMedia:
         """The id of the first sample with a URI, which may be given without its secrets."""
         if uri in self.owners:
             return self.owners[uri]
-        return next((owner for whole, owner in self.owners.items() if redact(whole) == uri), None)
+        # What a job failed to download has the names that workers know.
+        wanted = canonical_uri(uri)
+        return next(
+            (owner for whole, owner in self.owners.items() if redact(canonical_uri(whole)) == wanted), None
+        )
 
     def scenes(self) -> RemoteMedia:
         """The same steps with the 3D scenes only."""

@@ -5,20 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 from functools import cache
-from importlib import metadata
 
-from forebay.config import fiftyone_config
+from forebay.config import fiftyone_config, fiftyone_versions, learn_aliases
 from forebay.config.fiftyone_config import MODULE
-from forebay.errors import ConfigError
-from forebay.fiftyone import cvat_registration, hooks
-
-SUPPORTED = "1.22"
-"""The versions of FiftyOne that the adapter is tested with."""
+from forebay.errors import ConfigError, FiftyOneError
+from forebay.fiftyone import cvat_registration, hooks, version_differences
 
 _MODULES_WITH_HOOKS = (
     "app.launch",
     "app.link_rewriting",
     "app.media_shapes",
+    "app.model_weights",
+    "app.recording_links",
     "app.route",
     "collection_methods",
     "core_cache",
@@ -27,12 +25,14 @@ _MODULES_WITH_HOOKS = (
     "metadata",
     "mime",
     "readers",
+    "recordings",
     "samples",
     "storage",
     "torch_datasets",
     "transforms",
     "uripaths",
     "workflows",
+    "zoo",
 )
 
 
@@ -41,24 +41,30 @@ def switch_on() -> None:
     """Hooks Forebay into FiftyOne; once.
 
     Raises:
-        ImportError: FiftyOne is not installed, or lacks a symbol that the adapter hooks.
+        FiftyOneError: FiftyOne is not installed, is a version that the adapter is not for, or lacks a
+            symbol that the adapter hooks.
     """
-    try:
-        version = metadata.version("fiftyone")
-    except metadata.PackageNotFoundError:
-        raise ImportError("FiftyOne is not installed; run: pip install 'forebay[fiftyone]'") from None
+    version = fiftyone_versions.installed()
+    if version is None:
+        raise FiftyOneError("FiftyOne is not installed; run: pip install 'forebay[fiftyone]'")
+    refusal = fiftyone_versions.refusal(version)
+    if refusal is not None:
+        raise FiftyOneError(refusal, version=version)
     for name in _MODULES_WITH_HOOKS:
         importlib.import_module(f"{MODULE}.{name}")
-    declared = hooks.declared()
-    missing = hooks.missing(declared)
+    fitting = version_differences.fitting(hooks.declared(), version)
+    missing = hooks.missing(fitting)
     if missing:
-        raise ImportError(
+        raise FiftyOneError(
             f"Forebay's adapter does not fit FiftyOne {version}, which has no "
-            f"{', '.join(map(str, missing))}; supported is FiftyOne {SUPPORTED}. FiftyOne stays as it is, "
-            f"without cloud media. Install a supported version, or run: forebay fiftyone disable"
+            f"{', '.join(map(str, missing))}; supported is {fiftyone_versions.SUPPORTED}. FiftyOne stays as "
+            f"it is, without cloud media. {fiftyone_versions.REMEDY}",
+            version=version,
         )
-    hooks.install(declared)
+    hooks.install(fitting)
     cvat_registration.register()
+    # A dataset may be made before anything asks for the cache.
+    learn_aliases()
     _pass_on()
 
 

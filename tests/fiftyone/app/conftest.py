@@ -17,6 +17,7 @@ import pytest
 from tests.fiftyone.app.browser import FLAGS
 from tests.fiftyone.app.server import AppServer, app_server
 from tests.fiftyone.places import Places
+from tests.servers.azurite import AzureServer, missing
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import http_server
 from tests.servers.proxy import Proxy
@@ -29,25 +30,47 @@ class Gallery(Places):
 
     s3: Proxy
     gcs: Proxy
+    blobs: Proxy | None = None
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which the stores are reached through their proxies."""
+        variables = self.s3_server.environment(self.s3.endpoint) | self.gcs_server.environment(
+            self.gcs.endpoint
+        )
+        if self.azure and self.blobs:
+            variables |= self.azure[0].environment(self.blobs.endpoint)
+        return variables
+
+    def secrets(self) -> list[str]:
+        """The keys by which the stores are reached."""
+        return [self.s3_server.secret_key, *([self.azure[0].key] if self.azure else [])]
 
     def asked(self, path: str) -> list[Any]:
-        """Every request so far for the object of a URI, in S3, GCS or behind a URL."""
+        """Every request so far for the object of a URI, in a store or behind a URL."""
         key = path.partition("://")[2].partition("/")[2]
         requests = [*self.s3.requests, *self.gcs.requests, *self.http_server.requests]
+        requests += self.blobs.requests if self.blobs else []
         return [request for request in requests if key in request.path]
 
 
 @pytest.fixture(scope="package")
 def gallery(
-    s3_server: S3Server, gcs_server: GCSServer, tmp_path_factory: pytest.TempPathFactory
+    s3_server: S3Server,
+    gcs_server: GCSServer,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Gallery]:
     """The server of this directory's media: `put`, `asked`."""
-    with http_server() as web, s3_server.proxied() as s3, gcs_server.proxied() as gcs:
+    with http_server() as web, s3_server.proxied() as s3, gcs_server.proxied() as gcs, ExitStack() as stack:
         directory = tmp_path_factory.mktemp("local")
         made = Gallery(
             s3_server, s3_server.create_bucket(), gcs_server, gcs_server.create_bucket(), web, directory
         )
         made.s3, made.gcs = s3, gcs
+        if not missing():
+            server: AzureServer = request.getfixturevalue("azurite_server")
+            made.azure = server, server.create_container()
+            made.blobs = stack.enter_context(server.proxied())
         yield made
 
 
@@ -66,8 +89,7 @@ def start_app(
             index = stack.enter_context(valkey(directory / "valkey"))
             environment = (
                 fiftyone_environment
-                | gallery.s3_server.environment(gallery.s3.endpoint)
-                | gallery.gcs_server.environment(gallery.gcs.endpoint)
+                | gallery.environment()
                 | {"AWS_EC2_METADATA_DISABLED": "true", "NO_GCE_CHECK": "true"}
             )
             defaults: dict[str, Any] = {
@@ -76,7 +98,7 @@ def start_app(
                 "dispatch": "local",
                 "grace_seconds": 0.0,
                 "min_free_bytes": 0,
-                "allowed_sources": ["s3://", "gs://", f"{gallery.http_server.endpoint}/"],
+                "allowed_sources": ["s3://", "gs://", "az://", f"{gallery.http_server.endpoint}/"],
             }
             return stack.enter_context(app_server(environment, directory, **(defaults | settings)))
 
@@ -93,6 +115,12 @@ def app(start_app: Callable[..., AppServer]) -> AppServer:
 def keeping_app(start_app: Callable[..., AppServer]) -> AppServer:
     """The App with ``cache_app_images``."""
     return start_app(cache_app_images=True)
+
+
+@pytest.fixture(scope="package")
+def signing_app(start_app: Callable[..., AppServer]) -> AppServer:
+    """The App with ``app_signed_urls``, and with every URL allowed."""
+    return start_app(app_signed_urls=True, allowed_sources=["s3://", "gs://", "az://", "http://"])
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,14 @@ WITHOUT_VARIABLE = ["env", "--unset=FIFTYONE_MODULE_PATH"]
 def shows(app: AppServer, page: Any, dataset: Any) -> None:
     page.goto(app.page(dataset))
     painted(page, GREEN)
-    page.goto(app.page(dataset, dataset.first()))
-    painted(page, RED, least=50_000)
+    address = app.page(dataset, dataset.first())
+    page.goto(address)
+    try:
+        painted(page, RED, least=50_000)
+    except pytest.fail.Exception:
+        # The state of the session in Python, which names no sample, may come while the page opens one.
+        page.goto(address)
+        painted(page, RED, least=50_000)
 
 
 def red_and_green(gallery: Gallery, new_dataset: NewDataset, fiftyone: Any) -> Any:

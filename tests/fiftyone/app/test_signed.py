@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -14,21 +13,20 @@ from tests.fiftyone.app.server import AppServer
 
 
 def test_what_is_cached_is_served_from_the_cache(
-    start_app: Callable[..., AppServer], gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+    signing_app: AppServer, store: str, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a video, for which the browser is sent to the bucket
-    app = start_app(app_signed_urls=True)
-    uri = gallery.put("s3", "signed/cached.mp4", b"frames")
-    link = signed_links.make(signing_key(app.cache), uri, time.time())
-    assert app.get(link).status == 307
+    uri = gallery.put(store, "signed/cached.mp4", b"frames")
+    link = signed_links.make(signing_key(signing_app.cache), uri, time.time())
+    assert signing_app.get(link).status == 307
 
     # when it has been downloaded into the cache
-    for name, value in gallery.s3_server.environment(gallery.s3.endpoint).items():
+    for name, value in gallery.environment().items():
         monkeypatch.setenv(name, value)
-    app.cache.local_path(uri)
+    signing_app.cache.local_path(uri)
 
     # then the server sends it by itself, and does not ask the bucket
     asked = len(gallery.asked(uri))
-    reply = app.get(link)
+    reply = signing_app.get(link)
     assert (reply.status, reply.body) == (200, b"frames")
     assert len(gallery.asked(uri)) == asked

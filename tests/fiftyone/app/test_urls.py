@@ -14,7 +14,7 @@ from PIL import Image
 
 from forebay.errors import MediaError
 from forebay.fiftyone import local_media
-from forebay.fiftyone.app import media_shapes, scenes, signed_links
+from forebay.fiftyone.app import media_shapes, route, scenes, signed_links
 from forebay.fiftyone.app.link_rewriting import link
 from forebay.fiftyone.app.signing_key import signing_key
 from tests.fiftyone.app.media import image, video
@@ -154,6 +154,72 @@ def test_the_frame_that_a_video_comes_with_has_links_as_it_is_stored(fo: Any) ->
     assert first_frames(dataset.map_values("frames.label.mask_path", {mask: SECRET})) == SECRET
 
 
+def test_a_text_of_a_sample_that_looks_like_a_uri_is_not_signed(fo: Any) -> None:
+    # given a sample with a URI in every text that is no media field
+    sample = fo.Sample(
+        filepath="s3://bucket/a.jpg",
+        tags=[SECRET],
+        note=SECRET,
+        more={"filepath": SECRET, "mask_path": SECRET},
+        label=fo.Classification(label=SECRET, filepath=SECRET),
+        thing=fo.Segmentation(mask_path="s3://bucket/mask.png", note=SECRET),
+    )
+    dataset = fo.Dataset()
+    dataset.add_sample(sample, dynamic=True)
+
+    # when a view puts it in the place of the path
+    for name in ("note", "more.filepath", "label.label", "label.filepath", "thing.note"):
+        view = dataset.mongo([{"$set": {"filepath": f"${name}"}}])
+        assert SECRET in told(view), name
+    assert SECRET in told(dataset.mongo([{"$set": {"filepath": {"$arrayElemAt": ["$tags", 0]}}}]))
+
+    # then only what a media field holds is signed.
+    urls = told(dataset.mongo([{"$set": {"filepath": "$thing.mask_path"}}]))
+    assert {leads_to(url) for url in urls} == {"s3://bucket/mask.png"}
+
+
+def test_a_text_of_a_frame_that_looks_like_a_uri_is_not_signed(fo: Any) -> None:
+    import fiftyone.server.metadata as fosm
+
+    sample = fo.Sample(filepath="s3://bucket/a.mp4")
+    mask = fo.Segmentation(mask_path="s3://bucket/mask.png", more={"mask_path": SECRET})
+    sample.frames[1] = fo.Frame(label=mask, note={"filepath": SECRET, "map_path": SECRET}, mask_path=SECRET)
+    dataset = fo.Dataset()
+    dataset.add_sample(sample, dynamic=True)
+
+    for view in (dataset.view(), dataset.mongo([{"$match": {}}])):
+        [found] = view._aggregate(attach_frames=True, post_pipeline=[{"$limit": 1}])
+        fosm._create_media_urls(view, found, "video", {})
+        [frame] = found["frames"]
+        assert leads_to(frame["label"]["mask_path"]) == "s3://bucket/mask.png"
+        assert frame["label"]["more"] == {"mask_path": SECRET}
+        assert (frame["note"], frame["mask_path"]) == ({"filepath": SECRET, "map_path": SECRET}, SECRET)
+
+
+def test_the_files_of_the_cache_itself_are_private(fo: Any, tmp_path: Path) -> None:
+    private = tmp_path / "cache" / ".forebay"
+    (private / "tmp").mkdir(parents=True)
+    (private / "app.key").touch()
+    (tmp_path / "link").symlink_to(private)
+    (tmp_path / "key").symlink_to(private / "app.key")
+    (tmp_path / "cache" / "media").mkdir()
+    (tmp_path / "cache" / "media" / "a.jpg").touch()
+    inside = [
+        f"{private}/app.key",
+        f"{private}/none",
+        f"{private}/tmp/../app.key",
+        f"{tmp_path}/cache//.forebay/./app.key",
+        f"{tmp_path}/link/app.key",
+        f"{tmp_path}/key",
+        f"/proc/self/root{private}/app.key",
+        f"{tmp_path}/nul\0",
+    ]
+    outside = [f"{tmp_path}/cache/media/a.jpg", f"{tmp_path}/none", "none", str(tmp_path)]
+
+    assert [route.is_private(path, str(private)) for path in inside] == [True] * len(inside)
+    assert [route.is_private(path, str(private)) for path in outside] == [False] * len(outside)
+
+
 def test_a_stage_that_names_the_files_of_frames_gets_no_links_to_them(fo: Any) -> None:
     from forebay.fiftyone.app import provenance
 
@@ -181,15 +247,16 @@ def test_only_the_owner_of_the_volume_can_read_the_key(fo: Any) -> None:
 
 
 def test_a_scene_is_served_with_links(fo: Any, places: Places) -> None:
+    own = places.put("s3", "scenes/a.ply", b"ply").rpartition("/")[0]
     uri = places.put(
         "s3",
         "scenes/s.fo3d",
         json.dumps(
             {
                 "_type": "Scene",
-                "background": {"image": "../sky 1.png"},
+                "background": {"image": "skies/sky 1.png"},
                 "children": [
-                    {"_type": "PlyMesh", "plyPath": "s3://elsewhere/a.ply", "children": []},
+                    {"_type": "PlyMesh", "plyPath": f"{own}/a.ply", "children": []},
                     {"_type": "PointCloud", "pcdPath": "/data/local.pcd", "children": []},
                     {"_type": "ObjMesh", "objPath": "b/c.obj", "mtlPath": None, "children": []},
                 ],
@@ -200,11 +267,45 @@ def test_a_scene_is_served_with_links(fo: Any, places: Places) -> None:
     served = json.loads(scenes.linked_scene(uri, link))
 
     root = uri.rpartition("/scenes/")[0]
-    assert leads_to(served["background"]["image"]) == f"{root}/sky 1.png"
+    assert leads_to(served["background"]["image"]) == f"{root}/scenes/skies/sky 1.png"
     cloud, local, mesh = served["children"]
-    assert leads_to(cloud["plyPath"]) == "s3://elsewhere/a.ply"
+    assert leads_to(cloud["plyPath"]) == f"{own}/a.ply"
     assert local["pcdPath"] == "/data/local.pcd"
     assert (leads_to(mesh["objPath"]), mesh["mtlPath"]) == (f"{root}/scenes/b/c.obj", None)
+
+
+ELSEWHERE = [
+    "s3://elsewhere/a.ply",
+    "../a.ply",
+    "b/../../a.ply",
+    "%2e%2e/a.ply",
+    "b/%2E./%252e%252e/%2e%2e/a.ply",
+    "..%2fa.ply",
+    "..\\a.ply",
+    "gs://bucket/a.ply",
+]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("place", ["s3", "http"])
+def test_what_a_scene_names_elsewhere_gets_no_link(
+    name: str, place: str, fo: Any, places: Places, use_cache: UseCache
+) -> None:
+    use_cache(allowed_sources=f"s3://,gs://,{places.http_server.endpoint}/")
+    scene = {"_type": "Scene", "children": [{"plyPath": name}], "background": {"cube": [name]}}
+    uri = places.put(place, "scenes/hostile/s.fo3d", json.dumps(scene).encode())
+
+    served = json.loads(scenes.linked_scene(uri, link))
+
+    assert (served["children"], served["background"]["cube"]) == ([{"plyPath": name}], [name])
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png"])
+def test_what_a_material_names_elsewhere_is_not_served(name: str, fo: Any, places: Places) -> None:
+    uri = places.put("s3", "scenes/hostile/a.mtl", f"map_Kd {name}\nmap_Ks own.png".encode())
+
+    assert scenes.asset_uri(uri, name) is None
+    assert scenes.asset_uri(uri, "own.png") == uri.replace("a.mtl", "own.png")
 
 
 def test_what_is_no_scene_is_said_to_be_none(fo: Any, places: Places) -> None:

@@ -74,7 +74,7 @@ def _(ground: Ground) -> Any:
     return fos.realpath("link/china.jpg"), fos.abspath("link/china.jpg")
 
 
-@call("fos.join, fos.commonpath")
+@call("fos.join")
 def _(ground: Ground) -> Any:
     import fiftyone.core.storage as fos
 
@@ -84,6 +84,14 @@ def _(ground: Ground) -> Any:
         fos.join("a"),
         fos.join("a", "b", "c"),
         attempt(fos.join),
+    )
+
+
+@call("fos.commonpath", since="1.22")
+def _(ground: Ground) -> Any:
+    import fiftyone.core.storage as fos
+
+    return (
         fos.commonpath(["/a/b/c", "/a/b/d"]),
         fos.commonpath(["a/b", "a/c"]),
         attempt(fos.commonpath, ["/a", "b"]),
@@ -144,7 +152,7 @@ def _(ground: Ground) -> Any:
     )
 
 
-@call("fos.open_file, fos.open_files, fos.open_ranged")
+@call("fos.open_file")
 def _(ground: Ground) -> Any:
     import fiftyone.core.storage as fos
 
@@ -154,26 +162,32 @@ def _(ground: Ground) -> Any:
         file.write(b"two")
     with fos.open_file("written.txt") as file:
         text, kind = file.read(), type(file).__qualname__
+    return text, kind, attempt(fos.open_file, "missing"), attempt(fos.open_file, "written.txt", "q")
+
+
+@call("fos.open_files", since="1.12")
+def _(ground: Ground) -> Any:
+    import fiftyone.core.storage as fos
+
+    fos.write_file("one", "written.txt")
+    fos.write_file(b"two", "written.bin")
     with fos.open_files(["written.txt", "written.bin"], "rb") as files:
         both = [file.read() for file in files]
     with fos.open_files(["written.txt", "missing"], skip_failures=True) as files:
         some = [file and file.read() for file in files]
+    return both, some, attempt(fos.open_files, ["missing"])
+
+
+@call("fos.open_ranged", since="1.22")
+def _(ground: Ground) -> Any:
+    import fiftyone.core.storage as fos
+
+    fos.write_file(b"two", "written.bin")
     ranged = fos.open_ranged("written.bin")
     ranged.seek(1)
     rest = ranged.read()
     ranged.release()
-    return (
-        text,
-        kind,
-        both,
-        some,
-        rest,
-        ranged.closed,
-        attempt(fos.open_file, "missing"),
-        attempt(fos.open_file, "written.txt", "q"),
-        attempt(fos.open_files, ["missing"]),
-        attempt(fos.open_ranged, "missing"),
-    )
+    return rest, ranged.closed, attempt(fos.open_ranged, "missing")
 
 
 @call("fos: JSON, ndjson and YAML")
@@ -323,7 +337,7 @@ def _(ground: Ground) -> Any:
     return attempt(fos.extract_archive, "missing.zip"), attempt(fos.make_archive, "nowhere", "x.zip")
 
 
-@call("fos.get_file_size, fos.run")
+@call("fos.get_file_size", since="1.18")
 def _(ground: Ground) -> Any:
     import fiftyone.core.storage as fos
 
@@ -333,6 +347,14 @@ def _(ground: Ground) -> Any:
         fos.get_file_size("data/photos/china.jpg"),
         of_file,
         attempt(fos.get_file_size, "missing"),
+    )
+
+
+@call("fos.run")
+def _(ground: Ground) -> Any:
+    import fiftyone.core.storage as fos
+
+    return (
         fos.run(lambda number: number * 2, [1, 2, 3]),
         fos.run(lambda number: number * 2, [1, 2, 3], return_results=False, num_workers=2),
     )

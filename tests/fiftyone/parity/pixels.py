@@ -166,7 +166,7 @@ def _(ground: Ground) -> Any:
 @call("to_frames, into a directory", video=True)
 def _(ground: Ground) -> Any:
     frames = made.videos(ground).to_frames(
-        sample_frames=True, output_dir="frames", rel_dir=str(ground.data), max_frames=3
+        sample_frames=True, output_dir="frames", rel_dir=str(ground.data), fps=2
     )
     return frames.values("filepath")
 

@@ -58,23 +58,27 @@ class Call:
         name: what a reader is told.
         fails: whether FiftyOne raises an error.
         video: whether it needs ffmpeg.
+        since: the version of FiftyOne that began with what is called; `None` where every version has it.
     """
 
     name: str
     function: Function
     fails: bool
     video: bool
+    since: str | None
 
 
 CALLS: dict[str, Call] = {}
 
 
-def call(name: str, *, fails: bool = False, video: bool = False) -> Callable[[Function], Function]:
+def call(
+    name: str, *, fails: bool = False, video: bool = False, since: str | None = None
+) -> Callable[[Function], Function]:
     """Enters a function into the list."""
 
     def enter(function: Function) -> Function:
         assert name not in CALLS, name
-        CALLS[name] = Call(name, function, fails, video)
+        CALLS[name] = Call(name, function, fails, video, since)
         return function
 
     return enter

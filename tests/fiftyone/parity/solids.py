@@ -61,7 +61,8 @@ def _(ground: Ground) -> Any:
     return sorted(scene.get_asset_paths()), sorted(again.get_asset_paths()), scene.get_scene_summary()
 
 
-@call("compute_orthographic_projection_images: point clouds")
+# Older versions need open3d for it.
+@call("compute_orthographic_projection_images: point clouds", since="1.20")
 def _(ground: Ground) -> Any:
     import fiftyone.utils.utils3d as fou3d
 
@@ -70,7 +71,7 @@ def _(ground: Ground) -> Any:
     return dataset
 
 
-@call("compute_orthographic_projection_images: scenes")
+@call("compute_orthographic_projection_images: scenes", since="1.20")
 def _(ground: Ground) -> Any:
     import fiftyone.utils.utils3d as fou3d
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from forebay.cache import MediaCache
-from tests.fiftyone.places import Places
+from tests.fiftyone.places import EVERY, Places
 from tests.fiftyone.workflows import table
 from tests.fiftyone.workflows.twins import Twins, every_slice, localized, strays
 
@@ -21,6 +21,14 @@ _DATASETS = {
     table.CLOUDS: "remote_point_clouds",
     table.SCENES: "remote_scenes",
 }
+
+
+@pytest.fixture
+def places(places: Places) -> Places:
+    """Each place, Azure among them where it can be: workflows are tried on all at once."""
+    if places.azure is not None:
+        places.names = (*EVERY, "local")
+    return places
 
 
 @pytest.fixture

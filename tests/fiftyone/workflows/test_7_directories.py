@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from forebay.errors import SourceError
-from tests.fiftyone.places import Places
 from tests.fiftyone.workflows.table import CLOUDS, GROUPS, IMAGES, MASKS, SCENES, VIDEOS, refused, works
 from tests.fiftyone.workflows.test_6_export import IMAGE_FORMATS, VIDEO_FORMATS, exported, imported, type_of
 from tests.fiftyone.workflows.twins import Twins, every_slice
@@ -23,23 +22,9 @@ def uploaded(twins: Twins, place: str, directory: Path, prefix: str) -> str:
     return twins.places.root(place) + prefix
 
 
-def written(places: Places, prefix: str) -> dict[str, bytes]:
-    """Every object of the bucket in S3 whose key begins so, without that prefix."""
-    client = places.s3_server.client
-    keys = [
-        item["Key"]
-        for item in client.list_objects_v2(Bucket=places.s3_bucket, Prefix=prefix).get("Contents", [])
-    ]
-    return {
-        key.removeprefix(prefix): client.get_object(Bucket=places.s3_bucket, Key=key)["Body"].read()
-        for key in keys
-    }
-
-
-@pytest.mark.parametrize("place", ["s3", "gs"])
 @works("`Dataset.from_images_dir()`, `from_videos_dir()` of a remote directory", IMAGES, VIDEOS)
-def test_directory_of_media(twins: Twins, place: str, fo: Any) -> None:
-    directory = uploaded(twins, place, media_of(twins), "all")
+def test_directory_of_media(twins: Twins, store: str, fo: Any) -> None:
+    directory = uploaded(twins, store, media_of(twins), "all")
     load = fo.Dataset.from_images_dir if twins.kind == IMAGES else fo.Dataset.from_videos_dir
 
     dataset = load(directory, recursive=True)
@@ -51,10 +36,9 @@ def test_directory_of_media(twins: Twins, place: str, fo: Any) -> None:
     assert Path(dataset.first().local_path).exists()
 
 
-@pytest.mark.parametrize("place", ["s3", "gs"])
 @works("`Dataset.from_images_patt()`, `from_videos_patt()`, `add_*_patt()` of remote files", IMAGES, VIDEOS)
-def test_patterns_of_media(twins: Twins, place: str, fo: Any) -> None:
-    directory = uploaded(twins, place, media_of(twins), "all")
+def test_patterns_of_media(twins: Twins, store: str, fo: Any) -> None:
+    directory = uploaded(twins, store, media_of(twins), "all")
     found = files(media_of(twins))
     depth = len(found[0].relative_to(media_of(twins)).parts)
     pattern = "/".join([directory, *["*"] * (depth - 1), f"*{found[0].suffix}"])
@@ -120,9 +104,9 @@ def from_dir(directory: str, name: str, **options: Any) -> list[str]:
 
 
 @works("import of a remote `FiftyOneDataset`", IMAGES, GROUPS, MASKS, VIDEOS, CLOUDS, SCENES)
-def test_import_of_a_whole_dataset(twins: Twins) -> None:
+def test_import_of_a_whole_dataset(twins: Twins, store: str) -> None:
     exported(twins.local, twins.directory, "FiftyOneDataset")
-    directory = uploaded(twins, "s3", twins.directory, "dataset")
+    directory = uploaded(twins, store, twins.directory, "dataset")
 
     paths = from_dir(directory, "FiftyOneDataset")
 
@@ -172,41 +156,41 @@ def test_export_of_videos(twins: Twins) -> None:
 
 
 @works("`FiftyOneDataset` to a remote `export_dir`", IMAGES, GROUPS, MASKS, VIDEOS, CLOUDS, SCENES)
-def test_export_of_a_whole_dataset(twins: Twins) -> None:
+def test_export_of_a_whole_dataset(twins: Twins, store: str) -> None:
     exported(twins.local, twins.directory / "local", "FiftyOneDataset")
-    directory = f"s3://{twins.places.s3_bucket}/exported"
+    directory = f"{twins.places.root(store)}exported"
 
     exported(twins.remote, directory, "FiftyOneDataset")  # type: ignore[arg-type]
 
-    there = written(twins.places, "exported/")
+    there = twins.places.written(store, "exported/")
     assert set(there) == {str(path.relative_to(twins.directory / "local")) for path in files(twins.directory)}
     assert len(json.loads(there["samples.json"])["samples"]) == len(every_slice(twins.remote))
-    forget(twins, "exported/")
+    forget(twins, "exported/", store)
 
 
 @works("export to a remote `export_dir` that holds something: merged, with FiftyOne's warning", IMAGES)
-def test_export_to_where_something_lies(twins: Twins, caplog: pytest.LogCaptureFixture) -> None:
-    directory = f"s3://{twins.places.s3_bucket}/exported"
+def test_export_to_where_something_lies(twins: Twins, store: str, caplog: pytest.LogCaptureFixture) -> None:
+    directory = f"{twins.places.root(store)}exported"
     said = f"Directory '{directory}' already exists; export will be merged with existing files"
 
     exported(twins.remote, directory, "ImageDirectory")  # type: ignore[arg-type]
     assert said not in caplog.messages
     exported(twins.remote, directory, "ImageDirectory")  # type: ignore[arg-type]
     assert caplog.messages.count(said) == 1
-    forget(twins, "exported/")
+    forget(twins, "exported/", store)
 
 
 @works("export to a remote archive", IMAGES)
-def test_export_to_an_archive(twins: Twins) -> None:
-    exported(twins.remote, f"s3://{twins.places.s3_bucket}/all.zip", "ImageDirectory")  # type: ignore[arg-type]
+def test_export_to_an_archive(twins: Twins, store: str) -> None:
+    exported(twins.remote, f"{twins.places.root(store)}all.zip", "ImageDirectory")  # type: ignore[arg-type]
 
-    [archive] = written(twins.places, "all.zip").values()
+    [archive] = twins.places.written(store, "all.zip").values()
     assert archive.startswith(b"PK")
-    forget(twins, "all.zip")
+    forget(twins, "all.zip", store)
 
 
 def assert_same_files(twins: Twins, prefix: str, directory: Path) -> None:
-    there = written(twins.places, prefix)
+    there = twins.places.written("s3", prefix)
     copies = twins.directory / "there"
     for name, content in there.items():
         (copies / name).parent.mkdir(parents=True, exist_ok=True)
@@ -223,9 +207,10 @@ def name_another_directory(directory: Path, target: str) -> None:
             path.write_text(path.read_text().replace(str(directory), target))
 
 
-def forget(twins: Twins, prefix: str) -> None:
+def forget(twins: Twins, prefix: str, store: str = "s3") -> None:
     """The objects that a test writes are not among those that must stay unchanged."""
-    assert {key: value for key, value in twins.listing().items() if not key.startswith(f"s3 {prefix}")} == (
+    written = f"{store} {prefix}"
+    assert {key: value for key, value in twins.listing().items() if not key.startswith(written)} == (
         twins.before
     )
     twins.before = twins.listing()

@@ -93,10 +93,10 @@ def test_samples_of_uris(twins: Twins, fo: Any) -> None:
 
 
 @works("`fos.list_files()`, and `from_images()`, `from_videos()` of that", IMAGES, VIDEOS)
-def test_datasets_of_what_is_listed(twins: Twins, fo: Any) -> None:
+def test_datasets_of_what_is_listed(twins: Twins, store: str, fo: Any) -> None:
     import fiftyone.core.storage as fos
 
-    paths = fos.list_files(twins.places.root("s3"), abs_paths=True, recursive=True)
+    paths = fos.list_files(twins.places.root(store), abs_paths=True, recursive=True)
     make = fo.Dataset.from_images if twins.kind == IMAGES else fo.Dataset.from_videos
 
     assert sorted(make(paths).values("filepath")) == sorted(paths)

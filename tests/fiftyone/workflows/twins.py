@@ -17,7 +17,7 @@ import numpy as np
 
 from forebay.cache import MediaCache
 from forebay.fiftyone.media_uris import is_remote
-from tests.fiftyone.places import REMOTE, Places
+from tests.fiftyone.places import EVERY, Places
 
 Run = Callable[[Any, Path], Any]
 
@@ -142,6 +142,10 @@ class Twins:
                 found[f"gs {item['name']}"] = (item["md5Hash"], item["generation"])
         for target, resource in self.places.http_server.resources.items():
             found[f"http {target}"] = hashlib.md5(resource.body).hexdigest()
+        if self.places.azure is not None:
+            server, container = self.places.azure
+            for blob in server.client.get_container_client(container).list_blobs():
+                found[f"az {blob.name}"] = (blob.etag, blob.last_modified)
         return found
 
     def _check_cache(self, reads: str) -> None:
@@ -204,7 +208,7 @@ def whole(result: Any) -> bool:
 
 def strays(directory: Path) -> list[str]:
     """Directories named like a URI's scheme, which show that a URI was used as a local path."""
-    names = {f"{scheme}:" for scheme in (*REMOTE, "https", "minio")}
+    names = {f"{scheme}:" for scheme in (*EVERY, "https", "minio")}
     return [
         os.path.join(parent, name)
         for parent, below, _ in os.walk(directory)

@@ -16,6 +16,7 @@ from logging.handlers import RotatingFileHandler
 from forebay.cache import MediaCache
 from forebay.errors import ForebayError, SourceError
 from forebay.fiftyone.adapter_log import log
+from forebay.new_directories import make_directories
 from forebay.uri import redact
 
 _REPEAT_SECONDS = 600.0
@@ -55,7 +56,7 @@ def report(media_cache: MediaCache, what: str, error: ForebayError, uri: str = "
 def _logger(path: str) -> logging.Logger:
     made = logging.Logger("forebay.app")
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make_directories(os.path.dirname(path))
         handler: logging.Handler = RotatingFileHandler(
             path, maxBytes=_MAX_BYTES, backupCount=1, encoding="utf-8"
         )

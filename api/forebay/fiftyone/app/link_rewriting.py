@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
+import re
 import time
-from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from starlette.responses import JSONResponse
 
-from forebay.cache import MediaCache
 from forebay.errors import SourceNotAllowedError, UriError
 from forebay.fiftyone import hooks
 from forebay.fiftyone.app import provenance, signed_links
 from forebay.fiftyone.app.server_threads import in_thread
 from forebay.fiftyone.app.signing_key import signing_key
-from forebay.fiftyone.deferred import fom
+from forebay.fiftyone.deferred import fo, fom
 from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.local_media import media_cache
 from forebay.fiftyone.media_uris import is_remote
-from forebay.sources.allowlist import Allowlist, is_public, literal_address
+from forebay.sources.allowlist import is_public, literal_address
 from forebay.uri import MediaURI, parse_object
 
-_MEDIA_KEYS = ("filepath", "mask_path", "map_path")
+# In the name of a field, as in ``detections[3].mask_path``.
+_POSITION = re.compile(r"\[\d+\]")
 _UNREADABLE = os.devnull
 
 
@@ -35,13 +33,13 @@ def link(uri: str) -> str:
     The browser then loads such a URL, for instance in the user's own network, as it does without Forebay.
     """
     cache = media_cache()
+    sources = cache.engine.sources
     try:
         parsed = parse_object(uri)
-        allowed = _allowlist(cache)
-        allowed.check(parsed)
+        sources.check(parsed)
     except (SourceNotAllowedError, UriError):
         return uri
-    if parsed.is_url and not allowed.trusts(parsed):
+    if parsed.is_url and not sources.trusts(parsed):
         address = literal_address(parsed.bucket)
         if address is not None and not is_public(address):
             return uri
@@ -50,12 +48,7 @@ def link(uri: str) -> str:
 
 def check_allowed(uri: MediaURI) -> None:
     """Raises `SourceNotAllowedError` where the settings do not admit a URI, cached or not."""
-    _allowlist(media_cache()).check(uri)
-
-
-@lru_cache(maxsize=4)
-def _allowlist(cache: MediaCache) -> Allowlist:
-    return Allowlist(cache.config.allowed_sources)
+    media_cache().engine.sources.check(uri)
 
 
 @hooks.around("fiftyone.server.metadata", "_create_media_urls")
@@ -64,13 +57,15 @@ def create_media_urls(original: Wrapper, collection: Any, sample: Any, *args: An
     remote = [url for url in urls if is_remote(url["url"])]
     frames = sample.get("frames")
     if remote or frames:
-        known = provenance.stored_strings(collection, sample)
+        known = provenance.stored_media(collection, sample)
+        media = provenance.media_paths(collection._dataset) if remote else set()
         for url in remote:
-            if known is None or url["url"] in known:
+            if _POSITION.sub("", url["field"]) in media and (known is None or url["url"] in known):
                 url["url"] = link(url["url"])
         if frames:
             # The first frame comes with the sample, before the browser requests any.
-            sample["frames"] = _linked(frames, known)
+            media = provenance.media_paths(collection._dataset, frames=True)
+            sample["frames"] = _linked(frames, known, media)
         if known is not None and is_remote(source) and source not in known:
             # Its header is not read either; the App shows it with the default shape.
             source = _UNREADABLE
@@ -89,38 +84,42 @@ def hover_media(original: Wrapper, sample: Any) -> Any:
     return link(sample.filepath) if sample.media_type == fom.IMAGE else None
 
 
-@hooks.replace("fiftyone.server.routes.frames", "Frames.post")
-def link_frames(original: Callable[..., Any]) -> Callable[..., Any]:
+@hooks.around("fiftyone.server.routes.frames", "Frames.post")
+async def link_frames(original: Wrapper, self: Any, request: Any) -> Any:
     """Puts links into the frames themselves, where the front end takes the paths of frames and masks."""
-
-    # Starlette calls it as a coroutine function only if it looks like one.
-    @functools.wraps(original)
-    async def post(self: Any, request: Any) -> Any:
-        response = await original(self, request)
-        if response.status_code != 200 or b"://" not in response.body:
-            return response
-        query, content = json.loads(await request.body()), json.loads(response.body)
-        known = await in_thread(_stored_strings, query, content["frames"])
-        return JSONResponse(_linked(content, known))
-
-    return post
+    response = await original(self, request)
+    if response.status_code != 200 or b"://" not in response.body:
+        return response
+    query, content = json.loads(await request.body()), json.loads(response.body)
+    content["frames"] = await in_thread(_linked_frames, query, content["frames"])
+    return JSONResponse(content)
 
 
-def _stored_strings(query: dict[str, Any], frames: Any) -> set[str] | None:
+def _linked_frames(query: dict[str, Any], frames: Any) -> Any:
     extended = (query.get("extended") or {}).items()
     stages = [
         *(query.get("view") or []),
         *({"_cls": name, "kwargs": list(kwargs.items())} for name, kwargs in extended),
     ]
-    return provenance.stored_frame_strings(query["dataset"], query["sampleId"], stages, frames)
+    dataset = fo.load_dataset(query["dataset"])
+    known = provenance.stored_frame_media(dataset, query["sampleId"], stages, frames)
+    return _linked(frames, known, provenance.media_paths(dataset, frames=True))
 
 
-def _linked(value: Any, known: set[str] | None) -> Any:
+def _linked(value: Any, known: set[str] | None, media: set[str], path: str = "") -> Any:
+    """Frames with links in their media fields.
+
+    Args:
+        known: what may be linked; ``None`` for all.
+        media: the paths of the media fields.
+        path: of ``value``.
+    """
     if isinstance(value, dict):
         return {
-            key: link(item)
-            if key in _MEDIA_KEYS and is_remote(item) and (known is None or item in known)
-            else _linked(item, known)
-            for key, item in value.items()
+            key: _linked(item, known, media, f"{path}.{key}" if path else key) for key, item in value.items()
         }
-    return [_linked(item, known) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_linked(item, known, media, path) for item in value]
+    if path in media and is_remote(value) and (known is None or value in known):
+        return link(value)
+    return value

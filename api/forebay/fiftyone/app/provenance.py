@@ -1,8 +1,9 @@
-"""Whether a URI comes from the dataset or from the request, so that only the dataset's URIs are signed.
+"""Whether a URI comes from a media field of the dataset, so that only such URIs are signed.
 
-The browser sends the stages of the view that it shows, and stages can replace a sample's paths by any
-other. If all stages are known not to change paths, the paths in the view are trusted; otherwise only
-those that the database has.
+Other texts of a sample may look like URIs: a tag, a note, what a model has read in an image. The browser
+sends the stages of the view that it shows, and stages can replace a sample's paths by any other. If all
+stages are known not to change paths, the media fields of the view are trusted; otherwise only what the
+database has in the sample's media fields.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from forebay.fiftyone.deferred import fo, fost
+from forebay.fiftyone.deferred import fost
 
 _MODULE = "fiftyone.core.stages"
 _HARMLESS = frozenset(
@@ -58,8 +59,16 @@ _HARMLESS = frozenset(
 _NAMING_ARGUMENTS = ("output_dir", "rel_dir", "frames_patt")
 
 
-def stored_strings(collection: Any, sample: dict[str, Any]) -> set[str] | None:
-    """All strings that the database has for a sample of a view, and for the frames that it comes with.
+def media_paths(dataset: Any, *, frames: bool = False) -> set[str]:
+    """The media fields in the schema of a dataset, or of its frames, as ``map.map_path``."""
+    found = dataset._get_media_fields(frames=frames)
+    paths = {root if leaf is None else f"{root}.{leaf}" for root, leaf in found.items()}
+    # The images of frames, where `to_frames` has sampled them.
+    return paths | {"filepath"}
+
+
+def stored_media(collection: Any, sample: dict[str, Any]) -> set[str] | None:
+    """What the database has in the media fields of a sample of a view, and of the frames that it comes with.
 
     Returns:
         ``None`` if no stage of the view can have changed paths.
@@ -75,11 +84,11 @@ def stored_strings(collection: Any, sample: dict[str, Any]) -> set[str] | None:
     return _stored(dataset, key, sample.get("frames") or ())
 
 
-def stored_frame_strings(dataset: str, sample: str, stages: list[Any], frames: Any) -> set[str] | None:
-    """All strings that the database has for the requested frames, and for their sample.
+def stored_frame_media(dataset: Any, sample: str, stages: list[Any], frames: Any) -> set[str] | None:
+    """What the database has in the media fields of the requested frames, and of their sample.
 
     Args:
-        dataset: its name.
+        dataset: the dataset.
         sample: the sample's id.
         stages: all stages of the view, as the browser sent them.
         frames: as in the server's response, for their numbers.
@@ -89,15 +98,31 @@ def stored_frame_strings(dataset: str, sample: str, stages: list[Any], frames: A
     """
     if all(_is_harmless(fost.ViewStage._from_dict(stage)) for stage in stages):
         return None
-    return _stored(fo.load_dataset(dataset), ObjectId(sample), frames)
+    return _stored(dataset, ObjectId(sample), frames)
+
+
+def stored_references(collection: Any, samples: Iterable[dict[str, Any]]) -> dict[Any, Any] | None:
+    """The references to recordings that the database has for the samples of a view, by their ids.
+
+    Returns:
+        ``None`` if no stage of the view can have changed references.
+    """
+    if all(_is_harmless(stage) for stage in getattr(collection, "_all_stages", ())):
+        return None
+    ids = [sample["_id"] for sample in samples]
+    found = collection._root_dataset._sample_collection.find({"_id": {"$in": ids}}, {"media_reference": 1})
+    return {stored["_id"]: stored.get("media_reference") for stored in found}
 
 
 def _stored(dataset: Any, key: Any, frames: Iterable[dict[str, Any]]) -> set[str]:
-    found = [dataset._sample_collection.find_one({"_id": key})]
+    stored = dataset._sample_collection.find_one({"_id": key})
+    found = set(_texts(stored, media_paths(dataset)))
     numbers = [frame.get("frame_number") for frame in frames]
     if numbers and dataset._frame_collection is not None:
-        found += dataset._frame_collection.find({"_sample_id": key, "frame_number": {"$in": numbers}})
-    return set(_texts(found))
+        paths = media_paths(dataset, frames=True)
+        for frame in dataset._frame_collection.find({"_sample_id": key, "frame_number": {"$in": numbers}}):
+            found.update(_texts(frame, paths))
+    return found
 
 
 def _is_harmless(stage: Any) -> bool:
@@ -108,12 +133,13 @@ def _is_harmless(stage: Any) -> bool:
     return not (isinstance(config, dict) and any(config.get(name) for name in _NAMING_ARGUMENTS))
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _texts(item)
+def _texts(value: Any, paths: set[str], path: str = "") -> Iterator[str]:
+    """The texts that a stored document has at some paths."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _texts(item, paths, f"{path}.{name}" if path else str(name))
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _texts(item)
+            yield from _texts(item, paths, path)
+    elif isinstance(value, str) and path in paths:
+        yield value

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -40,7 +41,8 @@ def linked_scene(uri: str, link: Callable[[str], str]) -> bytes:
 
     def linked(name: Any) -> Any:
         target = beside(uri, name) if isinstance(name, str) and name else None
-        return name if target is None else link(target)
+        # A hostile server may have the scene: what it names elsewhere, the browser loads itself, if at all.
+        return link(target) if target is not None and is_below(uri, target) else name
 
     for node in _nodes(scene):
         for field in [field for field in node if field.endswith("Path")]:
@@ -61,7 +63,19 @@ def asset_uri(uri: str, asset: str) -> str | None:
     """
     named = _asset_names(uri, int(time.time()) // _KEPT_SECONDS)
     wanted = posixpath.normpath(asset)
-    return beside(uri, wanted) if wanted in named else None
+    target = beside(uri, wanted) if wanted in named else None
+    return target if target is not None and is_below(uri, target) else None
+
+
+def is_below(uri: str, target: str) -> bool:
+    """Whether a URI lies in the directory of a scene, or below it, however its segments are spelled."""
+    directory = uri.partition("?")[0].rpartition("/")[0] + "/"
+    if not target.startswith(directory) or "\\" in target:
+        return False
+    rest = before = target[len(directory) :]
+    while (rest := unquote(rest)) != before:
+        before = rest
+    return not any(part.startswith("..") and not part.strip(".") for part in re.split(r"[/\\]", rest))
 
 
 def beside(uri: str, name: str) -> str | None:

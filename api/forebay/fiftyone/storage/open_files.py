@@ -17,7 +17,7 @@ from forebay.fiftyone.media_uris import is_remote
 from forebay.fiftyone.storage.concurrency import workers
 from forebay.fiftyone.storage.remote_objects import STORAGE_MODULE, as_str, remote_objects, uploading
 from forebay.threads import map_in_threads
-from forebay.uri import redact
+from forebay.uri import redact, shown
 
 _MODES = ("r", "rb", "w", "wb")
 _READ_AHEAD_BYTES = 256 << 10
@@ -129,7 +129,9 @@ def open_remote(uri: str, mode: str) -> IO[Any]:
         ForebayError: it cannot be read.
     """
     if mode not in _MODES:
-        raise ValueError(f"{redact(uri)}: cannot be opened with mode {mode!r}, only with one of {_MODES}")
+        raise ValueError(
+            f"{redact(uri)}: cannot be opened with mode {shown(mode)}, only with one of {_MODES}"
+        )
     if "w" in mode:
         return cast("IO[Any]", UploadOnClose(uri, mode))
     file = local_media.media_cache().open(uri)

@@ -13,11 +13,13 @@ from forebay.fiftyone.hooks import Wrapper
 from forebay.fiftyone.media_uris import is_remote, is_url
 from forebay.fiftyone.storage.remote_objects import STORAGE_MODULE
 from forebay.uri import parse
+from forebay.uri.aliases import canonical
 
 
 class FileSystem(enum.Enum):
     """Enumeration of the available file systems."""
 
+    AZURE = "azure"
     GCS = "gcs"
     HTTP = "http"
     LOCAL = "local"
@@ -25,7 +27,7 @@ class FileSystem(enum.Enum):
     S3 = "s3"
 
 
-SCHEMES = {FileSystem.S3: "s3", FileSystem.GCS: "gs", FileSystem.MINIO: "minio"}
+SCHEMES = {FileSystem.S3: "s3", FileSystem.GCS: "gs", FileSystem.MINIO: "minio", FileSystem.AZURE: "az"}
 """The schemes of the file systems that have buckets."""
 
 _BY_SCHEME = {scheme: system for system, scheme in SCHEMES.items()} | dict.fromkeys(
@@ -58,7 +60,9 @@ def get_bucket_name(original: Wrapper, path: Any) -> Any:
     """The bucket; ``""`` for URLs, which have none."""
     if not is_remote(path):
         return original(path)
-    return "" if is_url(path) else path.partition("://")[2].partition("/")[0]
+    bucket = "" if is_url(path) else path.partition("://")[2].partition("/")[0]
+    # abfss://container@account.dfs.core.windows.net/blob
+    return bucket.partition("@")[0] if _scheme(path) == "az" else bucket
 
 
 @hooks.around(STORAGE_MODULE, "normalize_path", "realpath")
@@ -157,4 +161,4 @@ def _split(uri: str) -> tuple[str, str]:
 
 
 def _scheme(uri: str) -> str:
-    return uri.partition("://")[0].lower()
+    return canonical(uri.partition("://")[0].lower())
