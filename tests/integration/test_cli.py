@@ -513,7 +513,8 @@ class TestDoctor:
             done = forebay("doctor", uri, "--cache-size", "1GB")
             assert done.status == 0
             assert [line.split()[:2] for line in done.lines] == [
-                ["ok", name] for name in ("volume", "redis", "index", "broker", "workers", "space", "source")
+                ["ok", name]
+                for name in ("volume", "redis", "index", "broker", "workers", "space", "access", "source")
             ]
 
     def test_json(self, forebay: Forebay, uris: list[str]) -> None:
@@ -599,3 +600,20 @@ class TestFrontDoor:
         )
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
         assert done.stdout == "[]\n"
+
+    def test_help_loads_nothing_that_works(self) -> None:
+        # given the help of the command and of all its commands, in one process
+        code = (
+            "import sys; from forebay.cli.commands import COMMANDS; from forebay.cli.main import run\n"
+            "for words in [[], *([name] for name in COMMANDS)]: run([*words, '--help'])\n"
+            "print(sorted(set(sys.modules) & set(sys.argv[1:])), file=sys.stderr)"
+        )
+        works = ["celery", "redis", "boto3", "botocore", "pycurl", "requests", "rich.progress", "IPython"]
+        works += ["forebay.cache", "forebay.engine", "forebay.transport"]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *works], check=True, capture_output=True, text=True
+        )
+
+        # then it has loaded what describes, and nothing that works
+        assert done.stdout.count("Usage:") > 18
+        assert done.stderr == "[]\n"

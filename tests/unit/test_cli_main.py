@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,20 +15,11 @@ import typer.main
 from forebay.cli import content_commands, job_commands, prefetch_commands
 from forebay.cli.commands import COMMANDS
 from forebay.cli.main import app, run
-from forebay.cli.output import ago, count, span
+from forebay.cli.output import ago
 from forebay.cli.shared_options import State
 from forebay.config import MediaCacheConfig
+from forebay.config.sizes import count, span
 from forebay.errors import CacheFullError, ConfigError
-
-
-@pytest.fixture(autouse=True)
-def same_log_levels() -> Iterator[None]:
-    """A command sets the levels of the whole process."""
-    loggers = [logging.getLogger(), logging.getLogger("forebay")]
-    before = [logger.level for logger in loggers]
-    yield
-    for logger, level in zip(loggers, before, strict=True):
-        logger.setLevel(level)
 
 
 @pytest.fixture

@@ -44,6 +44,10 @@ COMMANDS = {
         "forebay.cli.job_commands",
         "Show a job and everything that failed of it; or watch it, retry it, cancel it.",
     ),
+    "schedule": LazyCommand(
+        "forebay.cli.schedule_commands",
+        "Let workers prefetch again and again: list, add, pause, resume, remove, run.",
+    ),
     "config": LazyCommand(
         "forebay.cli.setup_commands",
         "Print every setting, its value, and where it came from; secrets are masked.",

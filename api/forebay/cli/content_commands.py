@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forebay.cli import targets
-from forebay.cli.output import Json, clock, count, emit, put, say, warn
+from forebay.cli.output import Json, clock, columns, emit, put, say, warn
 from forebay.cli.shared_options import State, settings
-from forebay.config.sizes import human, parse_size
-from forebay.manifests.listing import is_prefix
+from forebay.config.sizes import count, human, parse_size
+from forebay.manifests.prefixes import is_prefix
 from forebay.uri import entry_of, is_local, uri_of
 from forebay.volume.contents import CachedObject
 
@@ -64,11 +64,15 @@ def ls(
         chosen = sorted(found, key=key, reverse=descending)
     else:
         chosen = (heapq.nlargest if descending else heapq.nsmallest)(limit, found, key=key)
+    room = columns()
     for item in chosen:
         if json:
             emit(asdict(item), one_of_many=True)
         else:
-            put(f"{human(item.size):>9}  {clock(item.used)} {'*' if item.leased else ' '} {item.uri}")
+            about = f"{human(item.size):>9}  {clock(item.used)} {'*' if item.leased else ' '}"
+            # A URI that begins a line of its own wraps so that it can be copied.
+            narrow = room is not None and len(about) + 1 + len(item.uri) > room
+            put(f"{about.rstrip()}\n{item.uri}" if narrow else f"{about} {item.uri}")
     return 0
 
 
@@ -83,8 +87,9 @@ def stats(ctx: typer.Context, json: Json = False) -> int:
     put(f"{found['cache_dir']} (volume {cache.config.volume})")
     if found["cache_size"] >= 0:
         full = min(found["load_factor"], 1.0)
-        bar = ("━" * round(full * _BAR_WIDTH)).ljust(_BAR_WIDTH, "─")
-        put(f"{bar} {full:.0%}, {found['current_size_str']} of {found['cache_size_str']}")
+        text = f"{full:.0%}, {found['current_size_str']} of {found['cache_size_str']}"
+        width = min(_BAR_WIDTH, max(0, (columns() or 80) - len(text) - 1))
+        put(f"{('━' * round(full * width)).ljust(width, '─')} {text}")
     rows = [("objects", f"{found['current_count']:,}, {found['current_size_str']}")]
     if found["leases"]:
         rows.append(("leased", f"{human(found['leased'])} by {count(found['leases'], 'lease')}"))
@@ -92,12 +97,41 @@ def stats(ctx: typer.Context, json: Json = False) -> int:
         rows.append(("reserved", f"{human(found['reserved'])} by running downloads, in blocks"))
     if found["unindexed"]:
         rows.append(("unindexed", f"{human(found['unindexed'])} in files that are not in the index yet"))
+    rows += _egress_rows(cache, found)
     rows.append(("disk", f"{human(found['disk_free'])} free"))
     rows.append(("jobs", f"{found['jobs_running']:,} running"))
     rows.append(("workers", f"{found['workers']:,} alive"))
     for name, text in rows:
         put(f"{name:<10} {text}")
     return 0
+
+
+def _egress_rows(cache: MediaCache, found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What came from where, for those who have told that they want to know."""
+    if cache.config.group is None and found["egress_saved_cost"] is None:
+        return []
+    origins = [f"{human(amount)} from {origin}" for origin, amount in found["fetched"].items()]
+    cost = found["egress_saved_cost"]
+    worth = "" if cost is None else f", worth {cost:,.2f}"
+    return [
+        ("fetched", ", ".join(origins)),
+        ("served", f"{human(found['from_cache'])} from the cache, {human(found['sent'])} to neighbours"),
+        ("saved", f"{human(found['egress_saved'])} of egress{worth}"),
+    ]
+
+
+def _egress_stats(cache: MediaCache) -> dict[str, Any]:
+    # Imported here, as above.
+    from forebay.metrics.egress import Egress
+
+    egress = Egress.of(cache.engine.open_index().counters.read())
+    return {
+        "fetched": {origin: int(amount) for origin, amount in egress.fetched.items()},
+        "from_cache": int(egress.from_cache),
+        "sent": int(egress.sent),
+        "egress_saved": int(egress.saved),
+        "egress_saved_cost": egress.saved_cost(cache.config.egress_price_per_gb),
+    }
 
 
 def _more_stats(cache: MediaCache) -> dict[str, Any]:
@@ -110,6 +144,7 @@ def _more_stats(cache: MediaCache) -> dict[str, Any]:
         "leases": len(cache.leases()),
         "jobs_running": sum(status.state == "running" for status in cache.jobs()),
         "workers": len(cache.engine.open_index().workers.alive()),
+        **_egress_stats(cache),
     }
 
 
@@ -120,6 +155,8 @@ def verify(
     include: targets.Include = None,
     exclude: targets.Exclude = None,
     column: targets.Column = None,
+    root: targets.Root = None,
+    list_kind: targets.ListKind = None,
     remote: Annotated[
         bool,
         typer.Option("--remote", metavar="", help="Also ask the sources whether cached objects are current."),
@@ -133,8 +170,10 @@ def verify(
     # Imported here, so that --help and the other commands of this module start without it.
     from forebay.checks.audit import audit
 
-    cache = State.of(ctx).known_cache()
-    listing = targets.expand_targets(cache, targets.read_targets(uris, column), include, exclude)
+    state = State.of(ctx)
+    cache = state.known_cache()
+    wanted = targets.read_targets(state, uris, column, root, list_kind)
+    listing = targets.expand_targets(cache, wanted, include, exclude)
     with targets.Counter("asking the sources", "object") as counter:
         findings = list(audit(cache, listing, remote=remote, asked=counter.show))
     states = ["cached", "missing", "stale", "damaged", "unknown"]
@@ -163,13 +202,16 @@ def clear(
     force: Annotated[bool, typer.Option("--force", metavar="", help="Also remove leased entries.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")] = False,
     column: targets.Column = None,
+    root: targets.Root = None,
+    list_kind: targets.ListKind = None,
     json: Json = False,
 ) -> int:
     """Remove files from the cache. The objects at their sources stay as they are."""
     if bool(uris) == everything:
         raise typer.BadParameter("name what to remove, or give --all")
-    wanted = targets.read_targets(uris or [], column)
-    cache = State.of(ctx).known_cache()
+    state = State.of(ctx)
+    wanted = targets.read_targets(state, uris or [], column, root, list_kind)
+    cache = state.known_cache()
     if everything:
         totals = cache.engine.open_index().entries.totals()
         entries, number, size = None, totals.count, totals.published

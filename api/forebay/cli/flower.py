@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from forebay.cli.shared_options import State
 
 _PASSWORD = "FIFTYONE_MEDIA_CACHE_FLOWER_BASIC_AUTH"
-# The columns answer: which job and samples, which result and why, which worker and when.
-_COLUMNS = "name,args,kwargs,state,result,exception,retries,received,runtime,worker,uuid"
+# The columns answer: which result and why, which samples and job, which worker and when. A screen shows the
+# first ones only: a reason is as long as it is.
+_COLUMNS = "state,result,exception,args,retries,runtime,received,worker,kwargs,name,uuid"
 # Workers that ended are shown for an hour; each one that is started anew has a new name.
 _OFFLINE_SECONDS = 3600
 
@@ -37,7 +38,7 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
             listen there.
     """
     # Imported here: Celery takes long to import, and --help does without.
-    from forebay.jobs.celery_app import broker_url, celery_app
+    from forebay.jobs.celery_app import broker_url, celery_app, forget_environment
 
     if importlib.util.find_spec("flower") is None:
         raise ConfigError("Flower is not installed: pip install 'forebay[flower]'")
@@ -51,6 +52,7 @@ def run(state: State, *, address: str, port: int, max_tasks: int, url_prefix: st
     if config.redis_url is None and config.broker_url is None:
         index = state.cache().engine.open_index().connection.url
     check_port(address, port)
+    forget_environment()
     app = celery_app(config, broker_url(config, index))
     if config.flower_basic_auth is not None:
         # The arguments of a process are visible to every user of the machine.

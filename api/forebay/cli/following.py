@@ -8,10 +8,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from forebay import logs
-from forebay.cli.output import count, emit, put, say, span, writes_json
-from forebay.config.sizes import human
+from forebay.cli.output import emit, put, say, writes_json
+from forebay.config.sizes import count, human, span
 from forebay.errors import Failure, IndexUnavailableError
-from forebay.manifests.listing import looks_like_prefix
+from forebay.manifests.prefixes import looks_like_prefix
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
@@ -179,7 +179,8 @@ def summary(status: JobStatus, since: tuple[JobStatus, float] | None = None) -> 
     there, downloaded = status.cached + earlier, status.downloaded - earlier
     parts = [f"{there + downloaded:,} of {count(status.total, 'sample')} cached"]
     if there:
-        parts.append(f"{'all' if there == status.total else f'{there:,}'} already cached")
+        every = "" if there == 1 else "all "
+        parts.append(f"{every if there == status.total else f'{there:,} '}already cached")
     if downloaded:
         size = human(status.bytes - earlier_bytes)
         parts.append(f"{downloaded:,} downloaded ({size} in {span(seconds)})")

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from forebay.cli import targets
-from forebay.cli.output import Json, count, emit, put, say, span, table
+from forebay.cli.output import Json, emit, put, say, table
 from forebay.cli.shared_options import State, settings
-from forebay.config.sizes import parse_duration
+from forebay.config.sizes import count, parse_duration, span
 from forebay.volume.leases import Lease, find_lease
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The lease's name.", show_default=False)]
@@ -83,11 +83,14 @@ def add(
     include: targets.Include = None,
     exclude: targets.Exclude = None,
     column: targets.Column = None,
+    root: targets.Root = None,
+    list_kind: targets.ListKind = None,
     json: Json = False,
 ) -> int:
     """Keep objects, cached or not yet, from eviction; prints the lease's name."""
-    wanted, seconds = targets.read_targets(uris, column), parse_duration(ttl)
-    cache = State.of(ctx).reachable_cache()
+    state, seconds = State.of(ctx), parse_duration(ttl)
+    wanted = targets.read_targets(state, uris, column, root, list_kind)
+    cache = state.reachable_cache()
     listing = targets.expand_targets(cache, wanted, include, exclude)
     lease = cache.lease(listing.uris, seconds, name)
     if json:

@@ -21,6 +21,7 @@ from forebay.cli.commands import COMMANDS
 from forebay.cli.lazy import LazyGroup
 from forebay.cli.output import complain, say, write_as
 from forebay.cli.shared_options import LOG_FORMAT, State, settings
+from forebay.cli.streams import LostOutputError, flush_result, give_up_stdout, mend_streams
 from forebay.errors import ForebayError
 
 # The base class of Typer's usage errors; its module depends on Typer's version.
@@ -33,11 +34,15 @@ class _Group(LazyGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()
+            flush_result()
         except BrokenPipeError:
             # The reader of our output has closed it, as `head` does.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            give_up_stdout()
             raise typer.Exit(128 + signal.SIGPIPE) from None
+        except LostOutputError as error:
+            give_up_stdout()
+            complain(f"the result cannot be written to stdout: {error}; send it to another place")
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(130) from None
@@ -89,6 +94,7 @@ def main() -> NoReturn:
     def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
+    mend_streams()
     # Batch systems end a job by SIGTERM. As an interrupt, it releases claims and reservations at once.
     signal.signal(signal.SIGTERM, interrupt)
     # Modules make many objects that stay: to look through them while others load, and once more at the end,

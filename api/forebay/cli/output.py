@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
+from forebay.cli.streams import write_result
+from forebay.config.sizes import span
 from forebay.logs import JsonFormatter, clean, with_subject
 
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON on stdout, for programs.")]
@@ -22,7 +25,7 @@ def emit(value: Any, *, one_of_many: bool = False) -> None:
     """Print a JSON document, or one line of many."""
     text = json.dumps(value, ensure_ascii=False, indent=None if one_of_many else 2)
     # Names that are not valid UTF-8 go out as the bytes that they are.
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
+    write_result(text.encode("utf-8", "surrogateescape") + b"\n")
 
 
 @dataclass
@@ -48,7 +51,7 @@ def writes_json() -> bool:
 def say(text: str = "", level: int = logging.INFO) -> None:
     """Print a line for people on stderr; as JSON, with its level and the fields of `forebay.logs`."""
     _keep_order()
-    print(_as_json(level, text) if _style.json else text, file=sys.stderr, flush=True)
+    _tell(_as_json(level, text) if _style.json else text)
 
 
 def _as_json(level: int, text: str) -> str:
@@ -87,17 +90,23 @@ class _Handler(logging.Handler):
             if _style.json
             else clean(f"{record.levelname.lower()}: {with_subject(record)}")
         )
-        print(text, file=sys.stderr, flush=True)
+        _tell(text)
 
 
 def _mark(word: str, color: str, text: str) -> None:
     if _style.json:
         level = logging.ERROR if word == "error:" else logging.WARNING
-        print(_as_json(level, text), file=sys.stderr, flush=True)
+        _tell(_as_json(level, text))
         return
     shown = typer.style(word, fg=color, bold=True) if sys.stderr.isatty() else word
     _keep_order()
-    print(f"{shown} {text}", file=sys.stderr, flush=True)
+    _tell(f"{shown} {text}")
+
+
+def _tell(line: str) -> None:
+    # What no process can be told ends no command.
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _keep_order() -> None:
@@ -108,39 +117,47 @@ def _keep_order() -> None:
 
 def put(text: str) -> None:
     """Print a line of the result."""
-    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape") + b"\n")
+    write_result(text.encode("utf-8", "surrogateescape") + b"\n")
+
+
+def columns() -> int | None:
+    """The width of the terminal to which results go; ``None`` where they go to a file or program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Print rows in columns.
+    """Print rows in columns; on a terminal that is too narrow for them, each row as a list of its values.
 
     Args:
         right: the titles of the columns that are aligned to the right.
     """
     widths = [max(len(row[i]) for row in (titles, *rows)) for i in range(len(titles))]
+    room = columns()
+    if room is not None and sum(widths) + 2 * (len(widths) - 1) > room:
+        _lists(titles, rows)
+        return
     for number, row in enumerate((titles, *rows)):
         cells = [
             cell.rjust(width) if title in right else cell.ljust(width)
             for cell, width, title in zip(row, widths, titles, strict=True)
         ]
         text = "  ".join(cells).rstrip()
-        put(typer.style(text, dim=True) if number == 0 and sys.stdout.isatty() else text)
+        put(_dim(text) if number == 0 else text)
 
 
-def count(number: int, noun: str) -> str:
-    """``1 sample`` or ``2,000 samples``."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
+def _lists(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print each row below the one before, a line for each of its values."""
+    width = max(map(len, titles))
+    for number, row in enumerate(rows):
+        if number:
+            put("")
+        for title, cell in zip(titles, row, strict=True):
+            if cell:
+                put(f"{_dim(title.ljust(width))}  {cell}")
 
 
-def span(seconds: float) -> str:
-    """A duration: ``0.4 s``, ``12 s``, ``3 min``, ``5 h``, ``2 days``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    for size, name, max_count in ((1, "s", 90), (60, "min", 90), (3600, "h", 48)):
-        if seconds / size < max_count:
-            return f"{seconds / size:.0f} {name}"
-    return f"{seconds / 86400:.0f} days"
+def _dim(text: str) -> str:
+    return typer.style(text, dim=True) if sys.stdout.isatty() else text
 
 
 def clock(when: float) -> str:

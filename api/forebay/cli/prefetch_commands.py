@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from forebay import logs
-from forebay.cli import following, targets, volume_commands
-from forebay.cli.output import Json, count, emit, put, say, warn
+from forebay.cli import fetch_options, following, targets, volume_commands
+from forebay.cli.output import Json, emit, put, say, warn
 from forebay.cli.shared_options import State, settings
-from forebay.config.sizes import human, parse_duration
+from forebay.config.freshness import Update
+from forebay.config.sizes import count, human, parse_duration
 from forebay.errors import ObjectNotFoundError, UriError
-from forebay.manifests.listing import Listing, is_prefix
+from forebay.manifests.prefixes import is_prefix
 from forebay.uri import redact
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache
+    from forebay.fetch.wanted_parts import Parts
+    from forebay.manifests.listing import Listing
 
 _EPILOG = """
 [bold]Examples[/]
@@ -27,7 +30,17 @@ forebay prefetch s3://bucket/train/ --include '*.jpg'
 
 forebay prefetch @manifest.csv --column image --lease 24h
 
+forebay prefetch @s3://bucket/train.parquet --column image --checksum-column md5
+
+forebay prefetch @annotations/instances_train.json --root s3://bucket/train/
+
+forebay prefetch 's3://bucket/shard-{0000..0123}.tar'
+
 forebay prefetch @manifest.txt --volume node-a,node-b
+
+forebay prefetch s3://bucket/labels/ --max-age 12h
+
+forebay prefetch s3://bucket/videos/ --head 16MiB --tail 1MiB
 
 cut -f2 table.tsv | forebay prefetch - --no-wait
 """
@@ -39,13 +52,16 @@ def register(app: typer.Typer) -> None:
     app.command()(get)
 
 
-@settings("dispatch", "num_workers", "volume")
+@settings("dispatch", "num_workers", "bwlimit", "volume")
 def prefetch(
     ctx: typer.Context,
     uris: targets.Targets,
     include: targets.Include = None,
     exclude: targets.Exclude = None,
     column: targets.Column = None,
+    checksum_column: targets.ChecksumColumn = None,
+    root: targets.Root = None,
+    list_kind: targets.ListKind = None,
     wait: Annotated[
         bool,
         typer.Option(
@@ -56,15 +72,24 @@ def prefetch(
         str | None,
         typer.Option(metavar="TIME", help="Keep all samples from eviction for this time: 90s, 30m, 24h, 7d."),
     ] = None,
-    update: Annotated[
-        bool,
-        typer.Option("--update", metavar="", help="Fetch again objects that have changed at their source."),
-    ] = False,
+    update: fetch_options.Update = False,
+    max_age: fetch_options.MaxAge = None,
+    head: fetch_options.Head = None,
+    tail: fetch_options.Tail = None,
+    ranges: fetch_options.Ranges = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", metavar="", help="Only print the total and the missing size.")
     ] = False,
     message_size: Annotated[
         str | None, typer.Option(metavar="N|auto", help="Samples in one message to the fleet.")
+    ] = None,
+    priority: Annotated[
+        str | None,
+        typer.Option(metavar="high|normal|low", help="Which of two jobs for the same workers comes first."),
+    ] = None,
+    quota: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL=SIZE", help="How much of the volume all jobs with this label may take."),
     ] = None,
     json: Json = False,
 ) -> int:
@@ -76,25 +101,46 @@ def prefetch(
     names = state.volumes()
     if names is not None and dry_run:
         raise typer.BadParameter("--dry-run looks at one volume: name one with --volume")
-    wanted = targets.read_targets(uris, column)
+    if names is not None and checksum_column is not None:
+        raise typer.BadParameter("--checksum-column takes one volume: name one with --volume")
+    parts = fetch_options.parts_of_options(head, tail, ranges)
+    if parts is not None and dry_run:
+        raise typer.BadParameter("--dry-run tells the sizes of whole objects: leave the parts out")
+    targets.check_targets(uris)
+    options = targets.options_of(column, checksum=checksum_column, root=root, kind=list_kind)
+    how = fetch_options.update_of_options(update, max_age, dry_run=dry_run)
     if lease is not None:
         parse_duration(lease)
-    if message_size is not None:
-        state.given["message_size"] = message_size
+    given = {"message_size": message_size, "priority": priority, "quota": quota}
+    state.given.update((name, value) for name, value in given.items() if value is not None)
     if names is not None:
+        wanted = targets.read_targets(state, uris, column, root, list_kind)
         return _several(
-            state, names, wanted, include, exclude, wait=wait, lease=lease, update=update, json=json
+            state,
+            names,
+            wanted,
+            include,
+            exclude,
+            wait=wait,
+            lease=lease,
+            update=how,
+            parts=parts,
+            json=json,
         )
     cache = state.reachable_cache()
     if dry_run:
+        wanted = targets.read_targets(state, uris, column, root, list_kind)
         return _dry_run(cache, targets.expand_targets(cache, wanted, include, exclude), update, json)
-    if wait and any(map(is_prefix, wanted)):
-        found = targets.uris_of_targets(cache, wanted, include, exclude)
-        job = cache.engine.open_job_maker().create_listing(found, update=update, lease=lease)
+    found = targets.samples_of_targets(cache, uris, options, include, exclude)
+    if wait:
+        found = cache.engine.expect_listed(found)
+    maker = cache.engine.open_job_maker()
+    if wait:
+        job = maker.create_listing(found, update=how, lease=lease, parts=parts)
     else:
-        # With --no-wait this process exits at once, so all samples are listed before the job is made.
-        listing = targets.expand_targets(cache, wanted, include, exclude)
-        job = cache.create_job(listing.uris, update=update, lease=lease)
+        # This process exits at once, so all samples are listed before.
+        with targets.Counter("listing", "object", shown=any(map(is_prefix, uris))) as counter:
+            job = maker.create_listed(counter.counted(found), update=how, lease=lease, parts=parts)
     with logs.about(job.id):
         following.introduce(job)
         if not wait:
@@ -112,7 +158,8 @@ def _several(
     *,
     wait: bool,
     lease: str | None,
-    update: bool,
+    update: Update,
+    parts: Parts | None,
     json: bool,
 ) -> int:
     # Imported here: a prefetch into one volume does without Celery.
@@ -122,7 +169,7 @@ def _several(
     caches, skipped = Volumes(state.config()).choose(names)
     # Sources are the same for all of them; listing needs no volume.
     listing = targets.expand_targets(next(iter(caches.values())), wanted, include, exclude)
-    jobs = broadcast.create(caches, listing.uris, update=update, lease=lease, skipped=skipped)
+    jobs = broadcast.create(caches, listing.uris, update=update, lease=lease, parts=parts, skipped=skipped)
     volume_commands.introduce(jobs)
     if not wait:
         return volume_commands.leave(state, jobs, json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from enum import Enum
@@ -10,12 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forebay import capacity
 from forebay.cli.flower import run as run_flower
 from forebay.cli.log_lines import log_supervisor, log_worker
-from forebay.cli.output import Json, count, say
+from forebay.cli.output import Json, say
 from forebay.cli.shared_options import State, settings
 from forebay.cli.stack import Stack
 from forebay.config import mask_url
+from forebay.config.request_limits import parts_of
+from forebay.config.sizes import count
+from forebay.config.timetable import part_of
 
 if TYPE_CHECKING:
     from forebay.config import MediaCacheConfig
@@ -36,7 +41,7 @@ def register(app: typer.Typer) -> None:
     app.command("up")(up)
 
 
-@settings("volume", "redis_url", "cache_dir", "cache_size", "log_format")
+@settings("volume", "redis_url", "cache_dir", "cache_size", "bwlimit", "log_format")
 def worker(
     ctx: typer.Context,
     concurrency: Annotated[
@@ -76,21 +81,23 @@ def worker(
         options = ["--pool", pool.value, *["--json"] * json, *["--verbose"] * state.verbose]
         log_supervisor("json" if json else config.log_format, stream, state.verbose)
         return _supervise(state, config, processes, name or config.volume, options)
+    if pool.value == "prefork":
+        _divide_bandwidth(state, config, config.num_workers)
     # The application and the children of a prefork pool read their settings from the environment.
     os.environ.update(state.environment())
     application: Any = importlib.import_module("forebay_worker.app").app
     application.conf.worker_pool = pool.value
     log_worker("json" if json else config.log_format, stream, state.verbose)
     _tell_when_ready(config, "" if supervised else "; Ctrl-C ends it")
-    arguments = ["--quiet", "worker", "--hostname", f"{name or f'{config.volume}.{os.getpid()}'}@%h"]
-    return int(application.start(arguments) or 0)
+    program: Any = importlib.import_module("forebay_worker.program")
+    return int(program.run(application, name or f"{config.volume}.{os.getpid()}"))
 
 
 def _supervise(state: State, config: MediaCacheConfig, processes: str, name: str, options: list[str]) -> int:
-    capacity: Any = importlib.import_module("forebay_worker.capacity")
     supervisor: Any = importlib.import_module("forebay_worker.supervisor")
     metrics: Any = importlib.import_module("forebay_worker.metrics_sum").MetricsSum()
     names = [f"{name}.{number}" for number in range(1, capacity.parse(processes) + 1)]
+    _divide_bandwidth(state, config, len(names))
     os.environ.update(state.environment())
     say(
         f"{count(len(names), 'worker')} of volume {config.volume}, {count(config.num_workers, 'message')} "
@@ -99,6 +106,15 @@ def _supervise(state: State, config: MediaCacheConfig, processes: str, name: str
     metrics.serve(config)
     command = [sys.executable, "-m", "forebay", "worker", *options]
     return int(supervisor.Supervisor(command, names, metrics).run())
+
+
+def _divide_bandwidth(state: State, config: MediaCacheConfig, processes: int) -> None:
+    """Gives each of the processes that one command starts its part of what the command may download."""
+    if config.bwlimit is not None:
+        state.given["bwlimit"] = part_of(config.bwlimit, processes)
+    if config.request_limits:
+        # For the environment, which has JSON.
+        state.given["request_limits"] = json.dumps(parts_of(config.request_limits, processes))
 
 
 def _tell_when_ready(config: MediaCacheConfig, how_to_end: str) -> None:

@@ -43,19 +43,13 @@ def config(ctx: typer.Context, json: Json = False) -> int:
     return 0
 
 
-def _wrap(text: str, *, indent: int) -> list[str]:
-    """Lines that fit the terminal, if there is one; all but the first are indented."""
+def _wrap(text: str, *, indent: int) -> str:
+    """Text whose lines fit the terminal, if there is one; all but the first are indented."""
     if not sys.stdout.isatty():
-        return [text]
+        return text
     width = max(40, shutil.get_terminal_size().columns - 1)
-    lines = textwrap.wrap(
-        " " * indent + text,
-        width,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [lines[0][indent:], *lines[1:]]
+    lines = textwrap.wrap(text, width - indent, break_long_words=False, break_on_hyphens=False)
+    return ("\n" + " " * indent).join(lines)
 
 
 def _shown(value: object) -> str:
@@ -81,8 +75,7 @@ def doctor(
         findings.append(finding)
         if not json:
             word = typer.style(f"{finding.state:<8}", fg=_COLORS[finding.state])
-            text = "\n".join(_wrap(finding.message, indent=18))
-            typer.echo(f"{word} {finding.name:<8} {text}")
+            typer.echo(f"{word} {finding.name:<8} {_wrap(finding.message, indent=18)}")
     if json:
         emit([asdict(finding) for finding in findings])
     return 1 if any(finding.state == "wrong" for finding in findings) else 0

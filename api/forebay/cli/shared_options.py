@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar
 import typer
 
 from forebay.cli.output import log_to_stderr, write_as
-from forebay.config import env_name, mask_url
+from forebay.config import env_name, learn_aliases, mask_url
 from forebay.config.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -68,6 +68,11 @@ _OPTIONS: dict[str, Callable[[bool], Any]] = {
     "num_workers": _option(
         "--num-workers", metavar="N", kind=int, text="Threads of this process that move bytes."
     ),
+    "bwlimit": _option(
+        "--bwlimit",
+        metavar="RATE",
+        text="Bytes a second that one process downloads at most: 10MB, or '08:00,10MB 19:00,off'.",
+    ),
     "log_format": _option("--log-format", metavar="text|json", text="How messages on stderr are written."),
     "dispatch": _option("--dispatch", metavar="auto|local|fleet", text="Who downloads: threads, or workers."),
 }
@@ -97,6 +102,8 @@ class State:
         self.given.update((name, value) for name, value in options.items() if value is not None)
         # Before the settings are read: an error in them is reported in this format.
         write_as(self.given.get("log_format") or os.environ.get(LOG_FORMAT, ""))
+        # Commands look at their URIs before they make a cache.
+        learn_aliases()
 
     def settings(self) -> dict[str, Any]:
         """The settings that were given, as arguments of `MediaCacheConfig`.

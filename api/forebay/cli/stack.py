@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from forebay import embedded
 from forebay.cli.flower import check_port
-from forebay.cli.output import complain, count, emit, say, warn
+from forebay.cli.output import complain, emit, say, warn
 from forebay.config import mask_url
+from forebay.config.sizes import count
 
 if TYPE_CHECKING:
     from forebay.cache import MediaCache

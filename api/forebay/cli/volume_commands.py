@@ -10,9 +10,9 @@ import typer
 
 from forebay import logs
 from forebay.cli import following
-from forebay.cli.output import Json, ago, count, emit, put, say, table, warn, writes_json
+from forebay.cli.output import Json, ago, emit, put, say, table, warn, writes_json
 from forebay.cli.shared_options import State, settings
-from forebay.config.sizes import human
+from forebay.config.sizes import count, human
 
 if TYPE_CHECKING:
     from forebay.volumes.broadcast import Broadcast
