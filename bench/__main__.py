@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench import page, parts
+from bench import chart, page, parts
 from bench.place import clean_up_when_terminated
 from bench.report import Section, aligned, verdict_table
 from bench.scale import FULL, QUICK, Scale
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures every budget of Forebay.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts.NAMES)}; default: all")
     parser.add_argument("--quick", action="store_true", help="fewer objects, rounds and tools: two minutes")
-    parser.add_argument("--write", action="store_true", help="write the figures into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="write figures and chart into docs")
     parser.add_argument("--rounds", type=int, help="how often each is run")
     parser.add_argument("--objects", type=int, help="how many small objects")
     parser.add_argument("--dir", type=Path, help="where to put the files (default: in memory)")
@@ -60,6 +60,7 @@ def _measure(names: tuple[str, ...], scale: Scale, *, write: bool) -> int:
     print(aligned(*verdict_table(verdicts)))
     if write:
         page.PAGE.write_text(page.written(page.PAGE.read_text(), about, sections, verdicts))
+        chart.write(sections)
     return 1 if any(one.reached is None and not one.required for one in verdicts) else 0
 
 

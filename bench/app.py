@@ -15,6 +15,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,14 @@ def _look(browser: Any, server: AppServer, dataset: Any, name: str) -> float:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.set_default_timeout(60_000)
-    loaded, given_up = [], []
-    page.on("requestfinished", lambda request: "/media?" in request.url and loaded.append(request.url))
-    page.on("requestfailed", lambda request: "/media?" in request.url and given_up.append(request.url))
+    loaded, given_up = list[str](), list[str]()
+
+    def note(where: list[str], request: Any) -> None:
+        if "/media?" in request.url:
+            where.append(request.url)
+
+    page.on("requestfinished", partial(note, loaded))
+    page.on("requestfailed", partial(note, given_up))
     start = time.perf_counter()
     page.goto(server.page(dataset))
     _wait(page)
@@ -172,7 +178,11 @@ def _app(place: Path, endpoint: str, keep: bool) -> Iterator[AppServer]:
     directory = place / f"app-{time.monotonic_ns()}"
     with valkey(directory / "valkey") as index:
         environment = ENVIRONMENT | {"AWS_ENDPOINT_URL_S3": endpoint}
-        settings = {"cache_dir": str(directory / "cache"), "redis_url": index.url, "min_free_bytes": 0}
+        settings: dict[str, Any] = {
+            "cache_dir": str(directory / "cache"),
+            "redis_url": index.url,
+            "min_free_bytes": 0,
+        }
         with app_server(
             environment, directory, dispatch="local", cache_app_images=keep, **settings
         ) as server:

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from tests.servers.valkey import valkey
 
 _EVERY_SECONDS = 1.0
 _AFTER_SECONDS = 20.0
-_COMMAND = str(Path(sys.executable).with_name("forebay"))
+COMMAND = str(Path(sys.executable).with_name("forebay"))
 
 
 @dataclass
@@ -95,8 +96,8 @@ def _run(place: Path, corpus: Corpus, endpoint: str, message_size: str, workers:
         volumes = Volumes(MediaCacheConfig())
         families = {"workers": [], "Flower": [], "Redis": [redis.client.info("server")["process_id"]]}
         for number in range(workers):
-            command = [_COMMAND, "worker", "--name", f"w{number}"]
-            ready = _worker_is_alive(volumes, number + 1)
+            command = [COMMAND, "worker", "--name", f"w{number}"]
+            ready = worker_is_alive(volumes, number + 1)
             process = services.enter_context(
                 running(command, log=place / "workers.log", ready=ready, timeout=90)
             )
@@ -104,7 +105,7 @@ def _run(place: Path, corpus: Corpus, endpoint: str, message_size: str, workers:
         address = f"http://127.0.0.1:{flower_port}"
         flower = services.enter_context(
             running(
-                [_COMMAND, "flower", "--port", str(flower_port)],
+                [COMMAND, "flower", "--port", str(flower_port)],
                 log=place / "flower.log",
                 ready=lambda: requests.get(f"{address}/healthcheck", timeout=5).ok,
                 timeout=90,
@@ -120,7 +121,9 @@ def _run(place: Path, corpus: Corpus, endpoint: str, message_size: str, workers:
         return course
 
 
-def _worker_is_alive(volumes: Volumes, count: int):
+def worker_is_alive(volumes: Volumes, count: int) -> Callable[[], bool]:
+    """Tells whether so many workers of the only volume are alive."""
+
     def ready() -> bool:
         found = volumes.list()
         return bool(found) and found[0].workers >= count
@@ -131,7 +134,7 @@ def _worker_is_alive(volumes: Volumes, count: int):
 def _watch(volumes: Volumes, corpus: Corpus, families: dict[str, list[int]], message_size: str) -> Course:
     """Makes the job, and measures until a while after its end."""
     course = Course(message_size, len(corpus.md5), rss={name: [] for name in families})
-    command = [_COMMAND, "prefetch", f"@{corpus.write_list(corpus.root.parent / 'uris')}", "--json"]
+    command = [COMMAND, "prefetch", f"@{corpus.write_list(corpus.root.parent / 'uris')}", "--json"]
     began = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as prefetch:
         left = None
@@ -139,7 +142,7 @@ def _watch(volumes: Volumes, corpus: Corpus, families: dict[str, list[int]], mes
             course.seconds.append(time.monotonic() - began)
             course.ended.append(_ended(volumes))
             for name, pids in families.items():
-                course.rss[name].append(sum(_rss(pid) for pid in pids) / 1e6)
+                course.rss[name].append(sum(resident(pid) for pid in pids) / 1e6)
             if left is None and prefetch.poll() is not None:
                 left = time.monotonic() + _AFTER_SECONDS
             time.sleep(_EVERY_SECONDS)
@@ -156,7 +159,8 @@ def _ended(volumes: Volumes) -> int:
     return statuses[0].total - statuses[0].pending if statuses else 0
 
 
-def _rss(pid: int) -> int:
+def resident(pid: int) -> int:
+    """The resident bytes of a process and its descendants."""
     process = psutil.Process(pid)
     return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
 

@@ -89,11 +89,9 @@ def limit_of(settings: dict[str, str]) -> int:
     from forebay.config import MediaCacheConfig
 
     name = first_field(_BUFFER_SETTINGS)
-    return (
-        _DEFAULT_LIMIT
-        if name is None
-        else int(settings.get(name, MediaCacheConfig.model_fields[name].default))
-    )
+    if name is None:
+        return _DEFAULT_LIMIT
+    return int(getattr(MediaCacheConfig(**({name: settings[name]} if name in settings else {})), name))
 
 
 def table(course: Course, limit: int) -> Table:

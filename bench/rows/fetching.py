@@ -63,6 +63,11 @@ _LATE_ROWS = (
     Row(s5cmd.defaults, quick=True),
     Row(rclone.best_64),
 )
+_OTHER_SCHEMES = (
+    Row(forebay.google, quick=True),
+    Row(forebay.azure, quick=True),
+    Row(forebay.web, quick=True),
+)
 _SLOW_ROWS = (Row(rclone.defaults, rounds=1), Row(python.boto3, rounds=1), Row(msc.sync, rounds=1))
 
 late = Comparison(
@@ -77,10 +82,11 @@ late = Comparison(
 late_tls = Comparison(
     "late-tls",
     "late-tls",
-    rows=(*_LATE_ROWS, Row(forebay.google, quick=True), Row(forebay.web, quick=True), *_SLOW_ROWS),
+    rows=(*_LATE_ROWS, *_OTHER_SCHEMES, *_SLOW_ROWS),
     bounds=(
         *_late("30 ms, TLS"),
         Bound("30 ms, TLS: gs:// / s3://", forebay.google.name, (_OURS,), least=0.9),
+        Bound("30 ms, TLS: az:// / s3://", forebay.azure.name, (_OURS,), least=0.9),
         Bound("30 ms, TLS: https:// / s3://", forebay.web.name, (_OURS,), least=0.9),
     ),
 )

@@ -91,6 +91,9 @@ def _local(name: str, kind: str = "s3") -> Tool:
 
 
 def _with_sources(task: Task, variables: dict[str, str], kind: str) -> dict[str, str]:
+    if kind == "az":
+        account = {"ACCOUNT": "bench", "ACCOUNT_URL": task.endpoint.url, "KEY": "YmVuY2g="}
+        return {**variables, **{f"AZURE_STORAGE_{name}": value for name, value in account.items()}}
     if kind != "url":
         return variables
     # Addresses of this machine are refused unless they are named.
@@ -145,5 +148,6 @@ def _wait_for_worker(command: Sequence[str], settings: Mapping[str, str], worker
 
 local = _local("Forebay")
 google = _local("Forebay, gs://", "gs")
+azure = _local("Forebay, az://", "az")
 web = _local("Forebay, https://", "url")
 fleet = Tool("Forebay, one worker of the fleet", _through_the_fleet, _files("s3"), _fleet)

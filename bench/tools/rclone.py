@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.tools.task import Command, Task, Tool
 
-_CONFIGURATION = """
+CONFIGURATION = """
 [bench]
 type = s3
 provider = Other
@@ -21,7 +21,7 @@ endpoint = {endpoint}
 
 def _command(task: Task, *words: str) -> Command:
     configuration = task.scratch / "rclone.conf"
-    configuration.write_text(_CONFIGURATION.format(endpoint=task.endpoint.url))
+    configuration.write_text(CONFIGURATION.format(endpoint=task.endpoint.url))
     binary = shutil.which("rclone", path=str(Path(sys.executable).parent)) or "rclone"
     flags = ["--config", str(configuration)]
     if task.endpoint.bundle is not None:
