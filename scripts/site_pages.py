@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from html import escape, unescape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +25,12 @@ PAGES = {
     "CHANGELOG.md": "changes.md",
 }
 _LINK = re.compile(r"(?<=\]\()[^)\s#:]+(?=[)#\s])")
+_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+_TITLE = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
+_ROW = re.compile(r"<tr>.*?</tr>", re.DOTALL)
+_CELL = re.compile(r"<td(?=[ >])")
+_BLOCK = re.compile(r'<div class="highlight">(?=(<pre>.*?</pre>))', re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".lua": "lua"}
 
 
@@ -67,6 +74,30 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         return quote(os.path.relpath(uri, here or "."))
 
     return _LINK.sub(rewritten, markdown)
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Marks what the style sheet shows otherwise on a narrow screen: the cells of tables, and drawings."""
+    return _BLOCK.sub(_marked_block, _TABLE.sub(_marked_table, html))
+
+
+def _marked_table(match: re.Match[str]) -> str:
+    """A table whose cells know the titles of their columns, under which they stand no more on a telephone."""
+    titles = [escape(_TAG.sub("", title).strip()) for title in _TITLE.findall(match[0])]
+
+    def marked(row: re.Match[str]) -> str:
+        title = iter(titles)
+        return _CELL.sub(lambda _: f'<td data-title="{next(title, "")}"', row[0])
+
+    return _ROW.sub(marked, match[0])
+
+
+def _marked_block(match: re.Match[str]) -> str:
+    """A block of text; one that is a drawing must not be wrapped, so it says how many columns it has."""
+    if "+-----" not in match[1]:
+        return match[0]
+    columns = max(map(len, unescape(_TAG.sub("", match[1])).splitlines()))
+    return f'<div class="highlight drawing" style="--columns: {columns}">'
 
 
 def _places(config: MkDocsConfig) -> tuple[Path, Path]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from examples.photos import photographs
+from tests import libraries
 from tests.cvat.standin import PASSWORD, USER, running_cvat
 from tests.documentation import REPOSITORY, BlockError, blocks_of, matches, run_page
 from tests.fiftyone.environment import environment
@@ -24,6 +25,8 @@ from tests.servers.seaweedfs import S3Server
 _MAX_SECONDS = 1200
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+# Where people decide whether to read on: they begin with what Forebay is.
+FIRST = [REPOSITORY / "README.md", REPOSITORY / "docs" / "index.md"]
 LINKED = [*PAGES, *(REPOSITORY / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
 
 
@@ -89,6 +92,12 @@ def bucket_to_annotate(
         yield
 
 
+@pytest.fixture
+def objects_of_libraries(s3_server: S3Server, page_directory: Path) -> None:
+    """What libraries read, in the bucket ``photos``."""
+    s3_server.put_many("photos", libraries.objects())
+
+
 @contextlib.contextmanager
 def group_of(process: subprocess.Popen[str]) -> Iterator[None]:
     """Ends whatever a page left running."""
@@ -100,9 +109,21 @@ def group_of(process: subprocess.Popen[str]) -> Iterator[None]:
         process.wait()
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=name_of)
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in FIRST], ids=name_of)
 def test_each_page_begins_with_commands(page: Path) -> None:
     assert re.match(r"# .*\n+(<!--.*-->\n+)?```(console|python|shell|text)\n", page.read_text())
+
+
+@pytest.mark.parametrize("page", FIRST, ids=name_of)
+def test_the_first_pages_say_and_show_what_it_is_before_details(page: Path) -> None:
+    top = page.read_text().partition("\n## ")[0].partition("To get something done")[0]
+
+    shown = re.findall(r"!\[[^\]]+\]\((?:docs/)?images/([^)]+)\)", top)
+    assert shown == ["speed.svg", "prefetch.svg", "app-photographs.png"]
+    order = [top.index(part) for part in ("pip install forebay\n", "**It is for**", "**It is not**")]
+    assert order == sorted(order)
+    # It is read in a minute.
+    assert len(re.sub(r"\]\([^)]*\)", "", top).split()) < 280
 
 
 @pytest.mark.timeout(330)
@@ -116,6 +137,8 @@ def test_every_block_of_a_page_runs(
 ) -> None:
     if page.name == "cvat.md":
         request.getfixturevalue("bucket_to_annotate")
+    if page.name == "fsspec.md":
+        request.getfixturevalue("objects_of_libraries")
     if page.name.startswith(("fiftyone", "cvat")):
         for name, value in environment(tmp_path / "home", request.getfixturevalue("database_uri")).items():
             monkeypatch.setenv(name, value)

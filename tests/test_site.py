@@ -68,10 +68,10 @@ def test_no_page_loads_anything_from_another_host(site: Path) -> None:
 @pytest.mark.parametrize("kind", PUBLIC)
 def test_the_page_about_the_api_has_every_method(site: Path, kind: type) -> None:
     text = (site / "api.html").read_text()
-    ours = (value for _, value in inspect.getmembers(kind, inspect.isfunction))
-    names = [value.__qualname__ for value in ours if value.__module__.startswith("forebay")]
-    public = [qualified for qualified in names if "._" not in qualified]
-    missing = [qualified for qualified in public if f'id="{kind.__module__}.{qualified}"' not in text]
+    methods = inspect.getmembers(kind, inspect.isfunction)
+    names = [name for name, value in methods if value.__module__.startswith("forebay")]
+    public = [name for name in names if not name.startswith("_")]
+    missing = [name for name in public if f'id="{kind.__module__}.{kind.__qualname__}.{name}"' not in text]
     assert f'href="#{kind.__name__.lower()}"' in text
     assert not missing
 
@@ -124,7 +124,9 @@ def test_the_page_about_the_api_begins_with_operations(site: Path) -> None:
 def test_the_page_about_the_api_shows_nothing_private(site: Path) -> None:
     words = set(re.findall(r"\w+", shown((site / "api.html").read_text())))
 
-    private = {word for word in words if word.startswith("_") and word not in ("__all__",)}
+    # The last two are fields of samples from tar shards, as WebDataset calls them.
+    known = {"__all__", "_repr_html_", "__key__", "__url__"}
+    private = {word for word in words if word.startswith("_")} - known
     internals = {
         "Engine",
         "engine",
@@ -183,6 +185,48 @@ def test_no_name_in_a_table_is_broken_within_a_word(page: Page) -> None:
     )
     assert codes.count() > 100
     assert broken == []
+
+
+# What lies beyond the right edge of the screen, and what can be seen only by scrolling to the side.
+HIDDEN = """() => {
+  const width = document.documentElement.clientWidth
+  // Blanks at the end of a line that is continued hang over.
+  const hasText = one => one.innerText.trim() || one.tagName === "IMG"
+  const cut = one => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflowX !== "visible"
+  const found = [...document.querySelectorAll("article, article *")].filter(one => {
+    const box = one.getBoundingClientRect()
+    const seen = box.width > 1 && getComputedStyle(one).visibility === "visible"
+    return seen && hasText(one) && (box.right > width + 1 || cut(one))
+  })
+  return found.map(one => `${one.tagName} ${one.innerText.slice(0, 60)}`)
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "telephone"])
+def test_no_page_is_wider_than_the_screen(page: Page, site: Path, width: int) -> None:
+    # given a screen of this width
+    page.set_viewport_size({"width": width, "height": 900})
+    names = [file.relative_to(site).as_posix() for file in sorted(site.rglob("*.html"))]
+    assert len(names) > 50
+
+    # when every page is opened
+    hidden = {}
+    for name in names:
+        page.goto(re.sub(r"(:\d+)/.*", rf"\1/{name}", page.url))
+        hidden[name] = page.evaluate(HIDDEN)
+
+    # then all of it is on the screen, without scrolling to the side
+    assert {name: found for name, found in hidden.items() if found} == {}
+
+
+def test_a_table_on_a_telephone_names_its_columns(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(re.sub(r"(:\d+)/.*", r"\1/settings.html", page.url))
+    cells = page.locator("article table").first.locator("tbody tr").first.locator("td")
+
+    titles = cells.evaluate_all("found => found.map(one => getComputedStyle(one, '::before').content)")
+
+    assert titles[:3] == ['"setting: "', '"environment variable: "', '"default: "']
 
 
 class TestABrokenSite:

@@ -2,7 +2,8 @@
 
 `FIGURES` is the table: for each page the sentences that state a figure, each with the constant or setting
 that the figure must equal. A row fails when the constant changes or moves, and when the sentence is
-rewritten. Measured figures have no constant: they are stated in ``docs/benchmarks.md`` only.
+rewritten. Measured figures have no constant: they are stated in ``docs/benchmarks.md``, those of storms in
+``docs/reliability.md``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ STUCK = "forebay.jobs.dispatcher:STUCK_SECONDS"
 ALIVE = "forebay.index.workers:ALIVE_SECONDS"
 GONE = "forebay.index.workers:GONE_SECONDS"
 PATIENCE = "forebay.index.connection:PATIENCE_SECONDS"
+SAS_HOURS = r"file:api/forebay/sources/azure_sas.py:_LASTS = timedelta\(hours=(\d+)\)"
 BREAKER_FAILURES = "forebay.sources.circuit_breaker:_FAILURES_TO_OPEN"
 BREAKER_PAUSE = "forebay.sources.circuit_breaker:_OPEN_SECONDS"
 WORKER_IN_COMPOSE = r"file:compose.yaml:forebay_worker\.health"
@@ -40,9 +42,73 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"claims up to (\S+) objects", "forebay.fetch.run:BATCH", 1),
         (r"commits up to (\S+) downloads", "forebay.fetch.run:BATCH", 1),
         (r"when (\S+) s have passed since the last commit", "forebay.fetch.run:FLUSH_SECONDS", 1),
+        (r"A body up to (\S+) KiB is gathered", "forebay.fetch.object_sink:_GATHERED_BYTES", KIB),
+        (r"takes longer than (\S+) ms on", "forebay.fetch.file_work:SLOW_SECONDS", 0.001),
+        (r"up to (\S+) other threads do", "forebay.fetch.file_work:_THREADS", 1),
         (r"claimed again, at most (\S+) times", "forebay.fetch.run:_MAX_LOST_CLAIMS", 1),
         (r"`claim_ttl_seconds` \((\S+) s\)", "setting:claim_ttl_seconds", 1),
         (r"Each call is repeated for (\S+) s", PATIENCE, 1),
+    ],
+    "docs/neighbours.md": [
+        (r"else after (\S+) s without a heartbeat", "forebay.index.groups:LIVES_SECONDS", 1),
+        (
+            r"sends nothing for (\S+) s",
+            r"file:api/forebay/neighbours/neighbour_source.py:idle_seconds=(\d+)\.0, min",
+            1,
+        ),
+        (
+            r"less than (\S+) KiB/s",
+            r"file:api/forebay/neighbours/neighbour_source.py:min_rate=(\d+) << 10",
+            1,
+        ),
+        (r"left alone for (\S+) s", "forebay.neighbours.neighbourhood:_DOWN_SECONDS", 1),
+        (r"nothing arrives there for (\S+) s", "forebay.neighbours.asking_turns:PATIENCE_SECONDS", 1),
+    ],
+    "docs/api.md": [
+        (r"takes more than (\S+) ms on the average", "forebay.aio.calls:SLOW_SECONDS", 0.001),
+        (r"then up to (\S+) threads do", "forebay.aio.calls:_THREADS", 1),
+        (r"has its first (\S+) lines", "forebay.tables:MAX_ROWS", 1),
+    ],
+    "docs/pytorch.md": [
+        (r"twice `download_size_bytes` \((\S+) MiB\)", "setting:download_size_bytes", MIB),
+        (
+            r"takes its place, of at most (\S+);",
+            r"file:api/forebay/torch/media_dataset.py:_REPLACEMENTS = (\d+)",
+            1,
+        ),
+    ],
+    "docs/large-objects.md": [
+        (r"has less than (\S+) MiB", "forebay.parts.versions:WHOLE_BYTES", 1 << 20),
+        (r"in \*blocks\* of (\S+) MiB", "forebay.uri.blocks:BLOCK_BYTES", 1 << 20),
+        (r"gets up to (\S+) blocks ahead", "forebay.parts.pattern:MOST", 1),
+        (r"gets up to (\S+) of those steps", "forebay.parts.pattern:_MOST_IN_STEPS", 1),
+    ],
+    "docs/kubernetes.md": [
+        (r"running downloads for up to (\S+) s", SHUTDOWN, 1),
+        (r"A worker uses (\S+) s", SHUTDOWN, 1),
+        (r"instead of (\S+) s, so that", "setting:claim_ttl_seconds", 1),
+        (
+            r"expires after (\S+) s instead",
+            r'file:docker/kubernetes/overlays/spot/kustomization.yaml:CLAIM_TTL_SECONDS, value: "(\d+)"',
+            1,
+        ),
+        (
+            r"gives workers (\S+) s to end",
+            r"file:docker/kubernetes/overlays/spot/kustomization.yaml:GracePeriodSeconds, value: (\d+)",
+            1,
+        ),
+        (
+            r"`node-cache` gives (\S+) s",
+            r"file:docker/kubernetes/base/workers.yaml:terminationGracePeriodSeconds: (\d+)",
+            1,
+        ),
+    ],
+    "docs/reliability.md": [
+        (r"what the (\S+) objects of the source", r"file:tests/chaos/storm.py:\nOBJECTS = (\d+)", 1),
+    ],
+    "docs/manifests.md": [
+        (r"begins with (\S+) bad rows", "forebay.manifests.rows:PART_ROWS", 1),
+        (r"while more than (\S+) are pending, reading waits", "forebay.jobs.creation:_SAMPLES_AHEAD", 1),
     ],
     "docs/jobs-and-dispatch.md": [
         (r"up to (\S+) samples to fetch: 1 sample", "forebay.jobs.message_size:SINGLES", 1),
@@ -50,7 +116,10 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"at most (\S+) samples a message", "forebay.jobs.message_size:MAX_MESSAGE_SIZE", 1),
         (r"a message has at most (\S+) samples", "forebay.jobs.message_size:MAX_MESSAGE_SIZE", 1),
         (r"`max_requests` \((\S+)\) in flight", "setting:max_requests", 1),
-        (r"begins to fetch with the first (\S+) objects", "forebay.jobs.creation:_FIRST_SAMPLES", 1),
+        (r"a job of (\S+) samples or more is divided", "forebay.jobs.helpers:SAMPLES", 1),
+        (r"one for each (\S+) samples", "forebay.jobs.helpers:SAMPLES", 1),
+        (r"one for each CPU, and (\S+) at most", "forebay.jobs.helpers:MAX_PROCESSES", 1),
+        (r"begins to fetch with the first (\S+) objects", "forebay.jobs.listed_samples:FIRST_SAMPLES", 1),
         (r"one message at a time, for at most (\S+) minutes", "forebay_worker.tasks:_BUDGET_SECONDS", MINUTE),
         (r"sends a heartbeat every (\S+) s", "forebay_worker.presence:_HEARTBEAT_SECONDS", 1),
         (r"monitor of each worker \(every (\S+) s\)", "forebay_worker.presence:_HEARTBEAT_SECONDS", 1),
@@ -85,6 +154,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
     ],
     "docs/embedded-and-shared-redis.md": [
         (r"no process has been connected for (\S+) s", "forebay.embedded._start:IDLE_SECONDS", 1),
+        (r"Valkey stops (\S+) s after its last client", "forebay.embedded._start:BRIEF_SECONDS", 1),
         (r"message says \(up to (\S+) s\)", "forebay.embedded._machine_lease:FAR_SECONDS", 1),
         (r"Calls are repeated for (\S+) s", PATIENCE, 1),
     ],
@@ -100,6 +170,9 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         ),
         (r"large folders \((\S+) objects", "forebay.sources.listings.walk:_LEAST_KEYS_IN_FOLDER", 1),
         (r"(\S+) pages at a time", "forebay.manifests.listing:_MAX_IN_FLIGHT", 1),
+        (r"read and list it for (\S+) hours", SAS_HOURS, 1),
+        (r"is renewed after (\S+);", "forebay.sources.azure_sas:_RENEWED_AFTER_SECONDS", HOUR),
+        (r"A signed URL lasts up to (\S+) days", "forebay.sources.azure_sas:LONGEST_SECONDS", DAY),
     ],
     "docs/operating.md": [
         (r"it ends within (\S+) s", SHUTDOWN, 1),
@@ -115,7 +188,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
             1,
         ),
         (r"kills those that still run after (\S+) s", "forebay_worker.line:STOP_SECONDS", 1),
-        (r"at (\S+) MiB for each process", "forebay_worker.capacity:WORKER_BYTES", MIB),
+        (r"at (\S+) MiB for each process", "forebay.capacity:WORKER_BYTES", MIB),
         (r"starts it again after (\S+) s", "forebay_worker.place:FIRST_PAUSE_SECONDS", 1),
         (r"and so on, up to (\S+) s", "forebay_worker.place:MAX_PAUSE_SECONDS", 1),
         (r"After (\S+) s of work", "forebay_worker.place:STEADY_SECONDS", 1),
@@ -169,7 +242,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"shapes of the last (\S+) images", "forebay.fiftyone.app.media_shapes:_MAX_KNOWN", 1),
         (r"receives, (\S+) KiB at first", "forebay.fiftyone.app.response_bodies:FIRST_BYTES", KIB),
         (r"at most (\S+) MiB ahead", "forebay.fiftyone.app.response_bodies:_MAX_PIECE_BYTES", MIB),
-        (r"valid for (\S+) hour", "forebay.fiftyone.app.route:_SIGNED_SECONDS", HOUR),
+        (r"valid for (\S+) hour", "forebay.fiftyone.signed_lifetime:DEFAULT_SECONDS", HOUR),
         (r"caches media for up to (\S+) hour", "forebay.fiftyone.app.media_responses:_MAX_AGE_SECONDS", HOUR),
         (r"stays the same for (\S+) day", "forebay.fiftyone.app.signed_links:_PERIOD_SECONDS", DAY),
     ],
@@ -182,11 +255,21 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"but at least (\S+)\.", "forebay.fiftyone.storage.concurrency:_MIN_WORKERS", 1),
         (r"valid for at most (\S+) hours", "forebay.sources.boto:_MAX_SIGNATURE_SECONDS", HOUR),
         (r"valid for at most (\S+) hours", "forebay.sources.gcs_client:MAX_SIGNATURE_SECONDS", HOUR),
+        (r"valid for at most (\S+) hours", "forebay.sources.azure_sas:LONGEST_SECONDS", HOUR),
+        (r"valid for at most (\S+) hours", "forebay.fiftyone.signed_lifetime:_LONGEST_HOURS", 1),
+        (
+            r"is valid for (\S+) hours, or for as many",
+            "forebay.fiftyone.signed_lifetime:DEFAULT_SECONDS",
+            HOUR,
+        ),
         (r"Files up to (\S+) MiB are uploaded in one request", "forebay.sources.boto_writer:PART_BYTES", MIB),
     ],
     "docs/cvat.md": [
         (r"reads the first (\S+) KiB of each image", "forebay.cvat.image_manifests:_FIRST_BYTES", KIB),
         (r"in seconds; (\S+) by default", "forebay.fiftyone.cvat_backend:_DEFAULT_TIMEOUT_SECONDS", 1),
+        (r"of at most (\S+) images each", "forebay.fiftyone.cvat_backend:_MAX_DEFAULT_TASK_SIZE", 1),
+        (r"asks again for up to (\S+) seconds", "forebay.cvat.undoing:WAIT_SECONDS", 1),
+        (r"waits (\S+) second before", "forebay.cvat.manifest_files:_SECONDS_UNTIL_NEWER", 1),
     ],
     "README.md": [
         (r"`grace_seconds` \((\S+) s\)", "setting:grace_seconds", 1),
@@ -201,6 +284,7 @@ FIGURES: dict[str, list[tuple[str, str, float]]] = {
         (r"after (\S+) objects in a row", BREAKER_FAILURES, 1),
         (r"fail at once for the next (\S+) s", BREAKER_PAUSE, 1),
         (r"killed worker is reported for (\S+) minutes", GONE, MINUTE),
+        (r"and of `get_url`; (\S+) by default", "forebay.fiftyone.signed_lifetime:DEFAULT_SECONDS", HOUR),
     ],
 }
 ROWS = [(page, *row) for page, rows in FIGURES.items() for row in rows]
@@ -253,7 +337,7 @@ def value_of(constant: str) -> float:
     """
     place, _, names = constant.partition(":")
     if place == "setting":
-        return float(MediaCacheConfig.model_fields[names].default)
+        return float(MediaCacheConfig.model_fields[names].default())
     if place == "file":
         path, _, pattern = names.partition(":")
         [found] = re.findall(pattern, (REPOSITORY / path).read_text(), re.DOTALL)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic.fields import FieldInfo
 
 from forebay.config import CONFIG_PATH_VARIABLE, DEFAULT_CONFIG_PATH, MediaCacheConfig, env_name
+from forebay.config.declaring import Setting
+from forebay.config.kinds import INTEGER, SECONDS, TEXT, Kind, bounded, choice, either, optional
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
@@ -31,14 +31,13 @@ def expected_table() -> str:
 
 def long_table() -> str:
     """The same, with what each setting may be."""
-    schema = MediaCacheConfig.model_json_schema()["properties"]
     lines = ["| setting | environment variable | default | allowed | meaning |", "|---|---|---|---|---|"]
     for name, field in MediaCacheConfig.model_fields.items():
         cells = (
             f"`{name}`",
             f"`{env_name(name)}`",
             _default(field),
-            _allowed(schema[name], name),
+            field.kind.words,
             field.description,
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
@@ -54,23 +53,18 @@ def test_a_page_lists_every_setting(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("schema", "words"),
+    ("kind", "words"),
     [
-        ({"type": "integer", "minimum": 1, "maximum": 64}, "an integer, 1 to 64"),
-        ({"type": "integer", "minimum": -1}, "an integer, at least -1"),
-        ({"type": "number", "exclusiveMinimum": 0, "maximum": 600}, "a number, above 0, at most 600"),
-        ({"anyOf": [{"type": "integer"}, {"const": "auto", "type": "string"}]}, "an integer, or `auto`"),
-        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "text"),
-        ({"enum": ["a", "b"], "type": "string"}, "`a` or `b`"),
+        (bounded(INTEGER, at_least=1, at_most=64), "an integer, 1 to 64"),
+        (bounded(INTEGER, at_least=-1), "an integer, at least -1"),
+        (bounded(SECONDS, above=0, at_most=600), "a duration, above 0, at most 600"),
+        (either(INTEGER, choice("auto")), "an integer, or `auto`"),
+        (optional(TEXT), "text"),
+        (choice("a", "b"), "`a` or `b`"),
     ],
 )
-def test_what_is_allowed_is_put_into_words(schema: dict[str, Any], words: str) -> None:
-    assert _allowed(schema) == words
-
-
-def test_a_setting_with_a_unit_says_so() -> None:
-    assert _allowed({"type": "integer", "minimum": -1}, "cache_size_bytes") == "a size, at least -1"
-    assert _allowed({"type": "number", "minimum": 60}, "job_ttl_seconds") == "a duration, at least 60"
+def test_what_is_allowed_is_put_into_words(kind: Kind, words: str) -> None:
+    assert kind.words == words
 
 
 @pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
@@ -84,40 +78,13 @@ def test_a_page_names_every_other_variable(page: Path) -> None:
     assert {name for name in others if f"`{name}`" not in text} == set()
 
 
-def _default(field: FieldInfo) -> str:
-    if field.default_factory is not None and field.default is not None:
-        default = field.get_default(call_default_factory=True, validated_data={})
-        return f"`{json.dumps(default)}`" if isinstance(default, dict) else "the number of CPUs"
-    if field.default is None:
+def _default(field: Setting) -> str:
+    if field.is_computed:
+        return "the number of CPUs"
+    default = field.default()
+    if default is None:
         return "none"
-    return f"`{field.default if isinstance(field.default, str) else json.dumps(field.default)}`"
-
-
-def _allowed(schema: dict[str, Any], name: str = "") -> str:
-    if "anyOf" in schema:
-        return ", or ".join(_allowed(kind) for kind in schema["anyOf"] if kind.get("type") != "null")
-    values = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
-    if values:
-        return " or ".join(f"`{value}`" for value in values)
-    kinds = {
-        "integer": "an integer",
-        "number": "a number",
-        "boolean": "`true` or `false`",
-        "string": "text",
-        "array": "a list",
-        "object": "an object",
-    }
-    kind = "a size" if name.endswith("_bytes") else "a duration" if name.endswith("_seconds") else None
-    words = [kind or kinds[schema["type"]]]
-    least, most = schema.get("minimum"), schema.get("maximum")
-    if least is not None and most is not None:
-        words.append(f"{least} to {most}")
-    elif least is not None:
-        words.append(f"at least {least}")
-    else:
-        words += [f"above {schema['exclusiveMinimum']}"] if "exclusiveMinimum" in schema else []
-        words += [f"at most {most}"] if most is not None else []
-    return ", ".join(words)
+    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 
 
 def _table(text: str) -> str:
