@@ -41,6 +41,13 @@ def photographs(count: int, *, seed: int = 0) -> Iterator[tuple[str, bytes]]:
         yield name, _crop(subject, rng, comment=f"{name}, seed {seed}")
 
 
+def whole(subject: str) -> bytes:
+    """The photograph of a subject, uncropped, as a JPEG file of at most 800 pixels."""
+    file = io.BytesIO()
+    _photograph(subject).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
 def _crop(subject: str, rng: random.Random, *, comment: str) -> bytes:
     whole = _photograph(subject)
     width, height = (int(side * rng.uniform(0.6, 0.95)) for side in whole.size)

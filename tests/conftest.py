@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from forebay.uri.aliases import forget
+from forebay.volume.heartbeat import Heartbeat
+from tests.servers.azurite import AzureServer, azurite, missing
 from tests.servers.gcs import GCSServer, fake_gcs
 from tests.servers.http_server import HTTPServer
 from tests.servers.http_server import http_server as running_http_server
@@ -17,6 +22,7 @@ from tests.servers.seaweedfs import S3Server, seaweedfs
 
 _FOREIGN = (
     "AWS_",
+    "AZURE_",
     "MINIO_",
     "GOOGLE_",
     "GCLOUD_",
@@ -25,6 +31,10 @@ _FOREIGN = (
     "STORAGE_EMULATOR",
     "FIFTYONE_MEDIA_CACHE_",
 )
+# That a machine is busy says nothing of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 # `make test &` in a script ignores Ctrl-C, and so would every process that the tests start and interrupt.
@@ -38,6 +48,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     for name in list(os.environ):
         if name.startswith(_FOREIGN) or name.upper() in _PROXIES:
             monkeypatch.delenv(name)
+    forget()
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     # Without these, the search for credentials asks the metadata servers of clouds that we are not in.
@@ -46,10 +57,43 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     return home
 
 
+@pytest.fixture(autouse=True)
+def same_log_levels() -> Iterator[None]:
+    """A command sets the levels of the whole process, and would hide messages from the tests after it."""
+    loggers = [logging.getLogger(), logging.getLogger("forebay")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def no_heartbeat_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cache that a test leaves open would go on to warn of its Redis, into the log of another test."""
+    begun: list[Heartbeat] = []
+    start = Heartbeat.start
+
+    def recorded(heartbeat: Heartbeat, *, at_once: bool = False) -> None:
+        begun.append(heartbeat)
+        start(heartbeat, at_once=at_once)
+
+    monkeypatch.setattr(Heartbeat, "start", recorded)
+    yield
+    for heartbeat in begun:
+        heartbeat.stop()
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """SeaweedFS: `create_bucket`, `put`, `put_many`, `environment()`; see `tests.servers.seaweedfs`."""
     with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def other_s3_server() -> Iterator[S3Server]:
+    """Another SeaweedFS, which does not know the keys of the first."""
+    with seaweedfs(access_key="FOREBAYOTHERKEY", secret_key="other-secret-0123456789") as server:
         yield server
 
 
@@ -104,6 +148,37 @@ def gcs_environment(gcs_server: GCSServer, monkeypatch: pytest.MonkeyPatch) -> d
     return environment
 
 
+@pytest.fixture(scope="session")
+def azurite_server() -> Iterator[AzureServer]:
+    """Azurite: `create_container`, `put`, `put_many`, `environment()`; see `tests.servers.azurite`."""
+    if reason := missing():
+        pytest.skip(reason)
+    with azurite() as server:
+        yield server
+
+
+@pytest.fixture
+def azurite_container(azurite_server: AzureServer) -> str:
+    """A new, empty, private container."""
+    return azurite_server.create_container()
+
+
+@pytest.fixture
+def azurite_proxy(azurite_server: AzureServer) -> Iterator[Proxy]:
+    """A new `Proxy` in front of Azurite."""
+    with azurite_server.proxied() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def azurite_environment(azurite_server: AzureServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Sets the variables so that ``az://`` means Azurite, with an account's key."""
+    environment = azurite_server.environment()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment
+
+
 @pytest.fixture
 def http_server() -> Iterator[HTTPServer]:
     """A new, empty web server on 127.0.0.1: `put`, `redirect`, `requests`, `proxied()`.
@@ -122,6 +197,16 @@ def other_http_server() -> Iterator[HTTPServer]:
         yield server
 
 
+# What takes minutes is begun first, so that no process is left alone with it in the end.
+_LONG = (
+    "integration/test_redis_dies",
+    "integration/test_worker_survival",
+    "integration/test_redis_refusals",
+    "integration/test_model",
+    "integration/test_interleavings",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of the adapter come last: FiftyOne and torch stay in the process, with their threads."""
-    items.sort(key=lambda item: "tests/fiftyone/" in item.nodeid)
+    items.sort(key=lambda item: ("tests/fiftyone/" in item.nodeid, not any(n in item.nodeid for n in _LONG)))

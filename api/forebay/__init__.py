@@ -7,10 +7,10 @@ no side effects.
 
 from __future__ import annotations
 
-import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from forebay import forks
 from forebay._version import __version__
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "CacheFullError",
     "CacheStats",
     "CachedObject",
+    "ChecksumError",
     "ConfigError",
     "CvatError",
     "CvatResponseError",
@@ -26,16 +27,19 @@ __all__ = [
     "DownloadError",
     "Evicted",
     "Failure",
+    "FiftyOneError",
     "ForebayError",
     "IndexUnavailableError",
     "Job",
     "JobNotFoundError",
     "JobState",
     "JobStatus",
+    "JobTimeoutError",
     "Lease",
     "LeaseNotFoundError",
     "LeaseStatus",
     "LookAhead",
+    "Manifest",
     "ManifestError",
     "MediaCache",
     "MediaCacheConfig",
@@ -46,7 +50,13 @@ __all__ = [
     "ObjectChangedError",
     "ObjectNotFoundError",
     "ObjectTooLargeError",
+    "Parts",
     "ProgressOption",
+    "ReadOnlyError",
+    "SampleError",
+    "ScheduleStatus",
+    "ScheduledRun",
+    "Schedules",
     "SourceError",
     "SourceNotAllowedError",
     "TransientSourceError",
@@ -79,14 +89,17 @@ if TYPE_CHECKING:
     from forebay.errors import (
         AccessDeniedError,
         CacheFullError,
+        ChecksumError,
         ConfigError,
         CvatError,
         CvatResponseError,
         DownloadError,
         Failure,
+        FiftyOneError,
         ForebayError,
         IndexUnavailableError,
         JobNotFoundError,
+        JobTimeoutError,
         LeaseNotFoundError,
         ManifestError,
         MediaError,
@@ -95,6 +108,8 @@ if TYPE_CHECKING:
         ObjectChangedError,
         ObjectNotFoundError,
         ObjectTooLargeError,
+        ReadOnlyError,
+        SampleError,
         SourceError,
         SourceNotAllowedError,
         TransientSourceError,
@@ -102,12 +117,16 @@ if TYPE_CHECKING:
         VolumeError,
     )
     from forebay.eviction.evictor import Evicted
+    from forebay.fetch.wanted_parts import Parts
     from forebay.jobs.creation import MessageSize
     from forebay.jobs.handle import Job
     from forebay.jobs.progress import ProgressOption
     from forebay.jobs.status import JobState, JobStatus
     from forebay.lookahead.context import DownloadContext
     from forebay.lookahead.window import LookAhead
+    from forebay.manifests.manifest import Manifest
+    from forebay.schedules.definition import ScheduledRun
+    from forebay.schedules.standing import Schedules, ScheduleStatus
     from forebay.volume.contents import CachedObject
     from forebay.volume.leases import Lease, LeaseStatus
     from forebay.volume.stats import CacheStats
@@ -143,10 +162,15 @@ _HOMES = {
     "Lease": "forebay.volume.leases",
     "LeaseStatus": "forebay.volume.leases",
     "LookAhead": "forebay.lookahead.window",
+    "Manifest": "forebay.manifests.manifest",
     "MediaCache": "forebay.cache",
     "MediaCacheConfig": "forebay.config",
     "MessageSize": "forebay.jobs.creation",
+    "Parts": "forebay.fetch.wanted_parts",
     "ProgressOption": "forebay.jobs.progress",
+    "ScheduleStatus": "forebay.schedules.standing",
+    "ScheduledRun": "forebay.schedules.definition",
+    "Schedules": "forebay.schedules.standing",
     "VolumeNames": "forebay.volumes.known_volumes",
     "VolumeStatus": "forebay.volumes.known_volumes",
     "Volumes": "forebay.volumes.known_volumes",
@@ -172,7 +196,6 @@ _OPERATIONS = frozenset(
         "stats",
     }
 )
-_lock = threading.Lock()
 
 
 def __dir__() -> list[str]:
@@ -180,16 +203,20 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    elif name == "media_cache":
-        cache_class = import_module("forebay.cache").MediaCache
-        with _lock:
-            value = globals().get(name) or cache_class()
-            globals()[name] = value
-    elif name in _OPERATIONS:
-        value = getattr(__getattr__("media_cache"), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    # No process forks meanwhile: the child would wait for ever for the end of an import, or for the lock.
+    with forks.setting_up():
+        if name in globals():
+            return globals()[name]
+        if name in _HOMES:
+            value = getattr(import_module(_HOMES[name]), name)
+        elif name == "media_cache":
+            value = import_module("forebay.cache").MediaCache()
+        elif name in ("aio", "torch"):
+            # No import statement, as these stand on this module.
+            return import_module(f"forebay.{name}")
+        elif name in _OPERATIONS:
+            value = getattr(__getattr__("media_cache"), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from errno import EROFS
 from typing import Any
 
 
@@ -83,14 +84,23 @@ class VolumeError(ForebayError):
     Attributes:
         volume: the name of the volume.
         path: the cache directory, or the file in it that cannot be used.
+        errno: the operating system's number, if it refused something: ``errno.EROFS``, for example.
     """
 
     exit_status = 2
 
-    def __init__(self, message: str, *, volume: str | None = None, path: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        volume: str | None = None,
+        path: str | None = None,
+        errno: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.volume = volume
         self.path = path
+        self.errno = errno
 
 
 class CacheFullError(ForebayError):
@@ -168,6 +178,18 @@ class JobNotFoundError(ForebayError, LookupError):
         self.job = job
 
 
+class JobTimeoutError(ForebayError, TimeoutError):
+    """A job has not ended in the time that a caller would wait; it is still running.
+
+    Attributes:
+        job: the id.
+    """
+
+    def __init__(self, message: str, *, job: str = "") -> None:
+        super().__init__(message)
+        self.job = job
+
+
 class LeaseNotFoundError(ForebayError, LookupError):
     """No lease has this name; it may have expired.
 
@@ -196,6 +218,14 @@ class Failure:
     reason: str
     attempts: int
 
+    def _cells(self) -> dict[str, str]:
+        return {"uri": self.uri, "reason": self.reason, "attempts": f"{self.attempts:,}"}
+
+    def _repr_html_(self) -> str:
+        from forebay.tables import described
+
+        return described(self._cells())
+
 
 class DownloadError(ForebayError):
     """Samples of a job could not be cached, and ``skip_failures`` was false.
@@ -222,6 +252,10 @@ class DownloadError(ForebayError):
 
 class MediaError(ForebayError):
     """The content of a media file cannot be parsed; the message names the file."""
+
+
+class SampleError(ForebayError):
+    """A sample of a PyTorch dataset cannot be read; the message names it and says why."""
 
 
 class SourceError(ForebayError):
@@ -273,6 +307,21 @@ class SourceNotAllowedError(SourceError):
     kind = "not_allowed"
 
 
+class ReadOnlyError(SourceError, OSError):
+    """A file system that only reads was asked to write or to delete something.
+
+    Attributes:
+        errno: ``errno.EROFS``.
+    """
+
+    def __init__(self, uri: str, reason: str) -> None:
+        super().__init__(uri, reason)
+        self.errno = EROFS
+
+    def __str__(self) -> str:
+        return f"{self.uri}: {self.reason}"
+
+
 class TransientSourceError(SourceError):
     """A failure that another attempt may cure: 5xx, SlowDown, a reset, a time-out, a truncated body.
 
@@ -295,8 +344,30 @@ class ObjectChangedError(TransientSourceError):
         super().__init__(uri, reason, "changed")
 
 
+class ChecksumError(SourceError):
+    """The object does not have the checksum that the list of samples gives for it."""
+
+    kind = "listed_checksum"
+
+
 class NotModifiedError(SourceError):
     """The answer to a conditional request: the cached copy is still current."""
+
+
+class FiftyOneError(ForebayError, ImportError):
+    """FiftyOne is not installed, or the adapter does not fit it; the message names the versions that fit.
+
+    An `ImportError`, too, because FiftyOne goes on without a module that raises one.
+
+    Attributes:
+        version: the version that is installed; ``None`` where there is none.
+    """
+
+    exit_status = 2
+
+    def __init__(self, message: str, *, version: str | None = None) -> None:
+        super().__init__(message)
+        self.version = version
 
 
 class CvatError(ForebayError):

@@ -23,8 +23,20 @@ sample: ContextVar[object | None] = ContextVar("forebay_sample", default=None)
 
 _LOGIN = re.compile(r"(?<=://)([^\s/@:'\"]*)(:?)[^\s/@'\"]*@")
 _QUERY = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s?'\"]*)\?[^\s'\"]+")
+_SIGNATURE = re.compile(
+    r"((?:[?&;]|\\u0026|%3F|%26)"
+    r"(?:[\w.-]*(?:signature|token|credential|secret|passw|api[_-]?key|accesskeyid|authorization)[\w.-]*|sig|code)"
+    r"(?:=|%3D))[^\s&;'\"]+",
+    re.IGNORECASE,
+)
+# Where no URL or query tells that a secret follows: connection strings, forms, JSON and settings of Azure.
+_NAMED_SECRET = re.compile(
+    r"(\b(?:account_?key|shared_?access_?(?:key|signature)|sas_?token|client_?secret|sig)['\"]?\s*(?:=|:|%3D)\s*)"
+    r"(['\"]?)[^\s&;,'\"]+",
+    re.IGNORECASE,
+)
 # At the level DEBUG these packages log requests with signatures and tokens.
-_VERBOSE_PACKAGES = ("boto3", "botocore", "google", "s3transfer", "urllib3")
+_VERBOSE_PACKAGES = ("azure", "boto3", "botocore", "google", "msal", "s3transfer", "urllib3")
 
 
 @contextmanager
@@ -77,16 +89,32 @@ def with_subject(record: logging.LogRecord) -> str:
 
 
 def clean(text: str) -> str:
-    """``text`` without the user names, passwords and query strings of the URLs in it."""
-    if "://" not in text:
-        return text
-    return _QUERY.sub(r"\1?…", _LOGIN.sub(_masked, text))
+    """``text`` without the user names, passwords and query strings of its URLs, or a path's signature."""
+    if "://" in text:
+        text = _QUERY.sub(r"\1?…", _LOGIN.sub(_masked, text))
+    # What logs a request often logs the path alone.
+    return _NAMED_SECRET.sub(r"\1\2…", _SIGNATURE.sub(r"\1…", text))
 
 
 def _masked(login: re.Match[str]) -> str:
     """A login in the form that `forebay.config.mask_url` gives it, and without the user's name."""
     user, colon = login.groups()
     return f"{'***' if user else ''}{':***' if colon else ''}@"
+
+
+class CleanFormatter(logging.Formatter):
+    """Another package's formatter, whose lines are cleaned.
+
+    Args:
+        inner: the formatter.
+    """
+
+    def __init__(self, inner: logging.Formatter | None) -> None:
+        super().__init__()
+        self._inner = inner or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return clean(self._inner.format(record))
 
 
 def make_formatter(wanted: LogFormat) -> logging.Formatter:

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import BinaryIO, TypeVar
 
 from forebay.cache import MediaCache
-from forebay.errors import CacheFullError, ObjectNotFoundError
+from forebay.errors import CacheFullError, ObjectNotFoundError, SourceError
+from forebay.fetch.moving import FileState
 from forebay.retry import retry_transient
 from forebay.sources.base import Buffer, ObjectInfo
 from forebay.sources.listings.page_requests import holds_any
@@ -125,15 +126,47 @@ class Remote:
                 self._drop(uri)
         return info
 
+    def move_in(self, path: str, state: FileState, info: ObjectInfo) -> bool:
+        """Moves the local file that an object was written from into the cache.
+
+        Args:
+            path: of the file.
+            state: of the file before it was written.
+            info: what `put` gave.
+
+        Returns:
+            false where the file stays, and the log says why: there is no room for it, or it lies in the
+            cache's directory, and then it is copied.
+
+        Raises:
+            SourceError: the file was changed meanwhile, or cannot be removed. It stays, outside the cache.
+            OSError: the file cannot be read.
+        """
+        fetcher, place = self._engine.open_fetcher(), os.path.realpath(self._engine.config.cache_dir)
+        try:
+            if os.path.realpath(path).startswith(place + os.sep):
+                with open(path, "rb") as file:
+                    fetcher.store(info, file)
+                log.warning("the local file %s stays, because it lies in the cache directory", path)
+                return False
+            fetcher.move(info, path, state)
+        except CacheFullError as error:
+            log.warning("%s; the local file %s stays", _not_kept(info, error), path)
+            return False
+        except SourceError:
+            self._drop(info.uri)
+            raise
+        return True
+
     def copy(self, source: str, target: str) -> ObjectInfo:
-        """Copies an object; within one kind of store without its bytes coming by here.
+        """Copies an object; within one store, with one set of credentials, without its bytes coming by here.
 
         From one to another they come through the cache.
         """
         origin, parsed = parse_object(source), parse_object(target)
         writer = self._engine.sources.writer_for(parsed)
-        if origin.scheme != parsed.scheme:
-            with self._cache.open(source) as file:
+        if not self._engine.sources.are_together(origin, parsed):
+            with self._cache.open(source, whole=True) as file:
                 # Open, it can be read even when it is evicted meanwhile.
                 return self.put(target, file)  # type: ignore[arg-type]
         self._engine.sources.for_uri(origin)  # which refuses what may not be read
@@ -168,9 +201,13 @@ class Remote:
         try:
             self._engine.open_fetcher().store(info, file)
         except CacheFullError as error:
-            log.warning("%s was written, but is not in the cache: %s", redact(info.uri), error)
+            log.warning(_not_kept(info, error))
             return False
         return True
 
     def _retry(self, attempt: Callable[[], _T]) -> _T:
         return retry_transient(attempt, self._engine.config.max_attempts)
+
+
+def _not_kept(info: ObjectInfo, error: CacheFullError) -> str:
+    return f"{redact(info.uri)} was written, but is not in the cache: {error}"

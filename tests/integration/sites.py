@@ -14,6 +14,8 @@ import pytest
 
 from forebay.config import MediaCacheConfig
 from forebay.sources.allowlist import Allowlist
+from forebay.sources.azure import azure_source
+from forebay.sources.azure_writer import azure_writer
 from forebay.sources.base import Source
 from forebay.sources.gcs import gcs_source
 from forebay.sources.gcs_writer import gcs_writer
@@ -22,6 +24,7 @@ from forebay.sources.s3 import minio_source, minio_writer, s3_source, s3_writer
 from forebay.sources.writing import Writer
 from forebay.uri import MediaURI, parse
 from tests.integration.local_source import LocalSource, local_uri
+from tests.servers.azurite import AzureServer
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
 from tests.servers.proxy import Proxy
@@ -137,6 +140,31 @@ def _gcs(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 @contextlib.contextmanager
+def _azure(request: pytest.FixtureRequest) -> Iterator[Site]:
+    server: AzureServer = request.getfixturevalue("azurite_server")
+    container = server.create_container()
+    with server.proxied() as proxy:
+        for name, value in server.environment(proxy.endpoint).items():
+            request.getfixturevalue("monkeypatch").setenv(name, value)
+
+        def another(**settings: Any) -> Source:
+            return azure_source(config(**settings))
+
+        yield Site(
+            name=request.param,
+            source=another(),
+            put=lambda key, body: parse(server.put(container, key, body)),
+            delete=lambda key: server.delete(container, key),
+            uri=lambda key: parse(f"az://{container}/{key}"),
+            absent_bucket=parse("az://there-is-no-such-container/a"),
+            proxy=proxy,
+            path=lambda key: f"/{server.account}/{container}/{key}",
+            another=another,
+            writer=azure_writer(config()),
+        )
+
+
+@contextlib.contextmanager
 def _http(request: pytest.FixtureRequest) -> Iterator[Site]:
     """Every URL is redirected once, to where the object is."""
     server: HTTPServer = request.getfixturevalue("http_server")
@@ -199,6 +227,7 @@ SITES: Kinds = {
     "s3": _s3("s3"),
     "minio": _s3("minio"),
     "gcs": _gcs,
+    "azure": _azure,
     "http": _http,
     "local": _local,
 }

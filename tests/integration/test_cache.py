@@ -30,13 +30,6 @@ def objects(server: S3Server, bucket: str, count: int, size: int = 1000) -> list
     return server.put_many(bucket, {f"images/{n:04}.jpg": bytes([n % 251]) * size for n in range(count)})
 
 
-@pytest.fixture
-def proxied(s3_proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Proxy:
-    """The proxy, and ``s3://`` goes through it."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
-    return s3_proxy
-
-
 class TestLocalPath:
     def test_downloads_what_is_missing_and_keeps_its_name(
         self, cache: MediaCache, s3_server: S3Server, s3_bucket: str
@@ -141,10 +134,6 @@ class TestDownloadMedia:
 
         assert job.status().failed == 1
         assert job.failures()[0].reason == "there is no such local file"
-
-    def test_a_single_string_is_no_list(self, cache: MediaCache) -> None:
-        with pytest.raises(TypeError, match=r"write \['s3://bucket/a.jpg'\]"):
-            cache.download_media("s3://bucket/a.jpg")
 
     def test_update_downloads_only_what_has_changed(
         self, cache: MediaCache, proxied: Proxy, s3_server: S3Server, s3_bucket: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -52,8 +53,9 @@ class TestCache:
         counters = make_cache().engine.open_index().counters.read()
         assert counters[source]["objects|downloaded"] == 6
         assert counters[source]["bytes|downloaded"] == 6000
+        assert counters[source]["fetched|cloud"] == 6000
         assert counters[source]["failures|not_found"] == counters[source]["objects|failed"] == 1
-        assert counters[""] == {"lookups|hit": 3, "lookups|miss": 7}
+        assert counters[""] == {"lookups|hit": 3, "lookups|miss": 7, "hit_bytes": 1000}
         for name in ("first_byte", "object"):
             each, seconds = histogram(counters[source], name, [0.0] * 14)
             assert sum(each) == 6
@@ -175,8 +177,8 @@ class TestReasons:
 def _loses_the_answer(index: Index):
     real = index.connection.script
 
-    def script(*arguments: object) -> None:
-        real(*arguments)  # type: ignore[arg-type]
+    def script(*arguments: Any, **options: Any) -> None:
+        real(*arguments, **options)
         raise redis.ConnectionError
 
     return script

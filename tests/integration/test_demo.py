@@ -11,8 +11,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from azure.storage.blob import BlobServiceClient
 
 from forebay.embedded import stop
+from tests.servers.azurite import missing
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -82,9 +84,32 @@ def test_the_photographs_of_the_documentation_can_be_served(tmp_path: Path) -> N
     assert _left_behind(tmp_path) == []
 
 
-def _start(directory: Path, program: str = "demo.py") -> subprocess.Popen[str]:
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_the_photographs_can_be_served_from_azure_too(tmp_path: Path) -> None:
+    # Given the server, and what it prints for a shell
+    process = _start(tmp_path, "photo_server.py", "--azure")
+    assert process.stdout is not None
+    lines = list(iter(process.stdout.readline, "\n"))
+    assert all(line.startswith("export ") for line in lines), lines
+    said = [process.stdout.readline() for _ in range(2)]
+    told = dict(line.removeprefix("export ").rstrip().partition("=")[::2] for line in lines)
+
+    # When the account is asked with what was printed
+    account = BlobServiceClient(told["AZURE_STORAGE_ACCOUNT_URL"], credential=told["AZURE_STORAGE_KEY"])
+    with account:
+        blobs = [blob.name for blob in account.get_container_client("photos").list_blobs()]
+    process.send_signal(signal.SIGINT)
+
+    # Then the photographs are there as in the bucket, and nothing is left of the servers
+    assert (len(blobs), blobs[0][:10]) == (60, "astronaut/")
+    assert said[1] == "The same are in az://photos/, as az://photos/chelsea/0000.jpg.\n"
+    assert _finished(process, timeout=60).returncode == 0
+    assert _left_behind(tmp_path) == []
+
+
+def _start(directory: Path, program: str = "demo.py", *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-u", str(EXAMPLES / program)],
+        [sys.executable, "-u", str(EXAMPLES / program), *arguments],
         env={"PATH": "/usr/bin:/bin", "HOME": str(directory), "TMPDIR": str(directory)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from forebay.cache import MediaCache
+from forebay.embedded import stop
 from tests.caches import MakeCache
 from tests.commands import Done, Forebay
 from tests.servers.proxy import Proxy
@@ -19,7 +20,10 @@ from tests.servers.valkey import valkey as running_valkey
 
 pytestmark = pytest.mark.usefixtures("s3_environment")
 
-SCHEMES = "s3://bucket/key, gs://bucket/key, minio://bucket/key, an http(s):// URL, or a local path"
+SCHEMES = (
+    "s3://bucket/key, gs://bucket/key, minio://bucket/key, az://container/blob, an http(s):// URL, "
+    "or a local path"
+)
 
 
 def error(done: Done) -> str:
@@ -52,7 +56,8 @@ class TestSettings:
                 "http://h",
                 "environment variable FIFTYONE_MEDIA_CACHE_REDIS_URL='http://h' is not allowed: must be "
                 "a Redis "
-                "URL (redis://, rediss://, unix://, redis+socket://)",
+                "URL (redis://, rediss://, unix://, redis+socket://, redis+sentinel://, rediss+sentinel://, "
+                "sentinel://, redis+cluster://, rediss+cluster://)",
             ),
             (
                 "REDIS_URL",
@@ -194,7 +199,7 @@ class TestManifests:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_proxy.endpoint)
         return s3_proxy
 
-    def test_a_broken_line_stops_everything(
+    def test_a_broken_line_costs_its_own_sample_only(
         self, forebay: Forebay, s3_server: S3Server, s3_bucket: str, proxied: Proxy, tmp_path: Path
     ) -> None:
         good = s3_server.put(s3_bucket, "a", b"a")
@@ -202,18 +207,18 @@ class TestManifests:
 
         done = forebay("prefetch", f"@{tmp_path}/list.txt", good)
 
-        assert done.status == 2
-        assert error(done) == (
+        assert done.status == 1
+        assert "2 of 3 samples cached" in done.out
+        assert (
             f"{tmp_path}/list.txt, line 3: '{good[5:]}' is no URI; expected for instance "
-            f"s3://bucket/key, or an "
-            "absolute local path"
-        )
-        assert proxied.requests == []
-        assert forebay("jobs", "--json").json == []
+            "s3://bucket/key, or an absolute local path; relative names need --root"
+        ) in done.err
+        assert len(proxied.requests) == 1
 
     def test_of_standard_input(self, forebay: Forebay) -> None:
         done = forebay("prefetch", "-", input='{"uri": "s3://b/a"}\n{"url": 1}\n')
-        assert (error(done), done.status) == ("standard input, line 2: expected a URI, found 1", 2)
+        assert done.status == 1
+        assert "standard input, line 2, key 'url': expected a URI, found 1" in done.err
 
     def test_that_is_not_there(self, forebay: Forebay) -> None:
         done = forebay("prefetch", "@none.txt")
@@ -418,7 +423,21 @@ class TestFleet:
         done = forebay("prefetch", "s3://b/a", "--dispatch", "fleet")
         assert done.status == 2
         assert error(done) == (
-            "no worker of volume 'default' is alive: start one with `forebay worker`, or use --dispatch local"
+            f"no worker of volume 'default' is alive at {forebay.settings['redis_url']}: start one with "
+            "`forebay worker`, or use --dispatch local; if workers run, set FIFTYONE_MEDIA_CACHE_REDIS_URL "
+            "to their Redis"
+        )
+
+    def test_without_workers_that_the_embedded_index_knows(self, forebay: Forebay, tmp_path: Path) -> None:
+        directory = str(tmp_path / "other")
+        try:
+            done = forebay("prefetch", "s3://b/a", "--dispatch", "fleet", redis_url=None, cache_dir=directory)
+        finally:
+            stop(directory)
+        assert error(done) == (
+            "no worker of volume 'default' is alive with the embedded index: start one with `forebay "
+            "worker`, or use --dispatch local; if workers run, set FIFTYONE_MEDIA_CACHE_REDIS_URL to their "
+            "Redis"
         )
 
     def test_a_job_that_has_ended_cannot_be_cancelled(self, forebay: Forebay, make_cache: MakeCache) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,9 +15,11 @@ from typing import Any
 
 import pytest
 import requests
+from playwright.sync_api import sync_playwright
 
 from tests.caches import MakeCache
 from tests.commands import Forebay, ended
+from tests.fiftyone.app.browser import FLAGS
 from tests.servers.embedded import eventually
 from tests.servers.process import free_ports
 from tests.servers.seaweedfs import S3Server
@@ -111,7 +115,7 @@ def test_each_sample_of_a_small_job_and_why_one_failed(
     # and a task whose sample failed has failed, and says why.
     assert shown[missing]["state"] == "FAILURE"
     assert shown[missing]["exception"] == (
-        f"SamplesFailedError('1 of 1 sample failed: {missing}: no such object (404 Not Found: NoSuchKey)')"
+        f"SamplesFailedError('1 of 1 sample failed: no such object (404 Not Found: NoSuchKey): {missing}')"
     )
 
 
@@ -177,6 +181,42 @@ def test_the_page_of_tasks_shows_what_users_ask_for(flower: Flower) -> None:
 
     for title in ("Name", "args", "kwargs", "State", "Result", "Exception", "Retries", "Runtime", "Worker"):
         assert f">{title}<" in page
+
+
+def test_the_page_shows_why_before_it_is_cut(
+    flower: Flower, make_cache: MakeCache, s3_server: S3Server, s3_bucket: str, valkey: Valkey
+) -> None:
+    # given a sample that failed, whose name is long, beside others
+    uris = s3_server.put_many(s3_bucket, {f"chelsea/{n:04}.jpg": b"x" * 50_000 for n in range(9)})
+    name = "a-name-that-is-long/" * 6 + "0.jpg"
+    cache = make_cache(dispatch="fleet", max_attempts=1, message_size=1)
+    with worker(cache):
+        listens(flower, valkey)
+        cache.download_media([*uris, f"s3://{s3_bucket}/{name}"])
+        eventually(lambda: len(flower.tasks()) == 10, 30)
+
+        # when the list of tasks is opened on a screen of 1280 px
+        chromium = shutil.which("chromium")
+        assert chromium, "chromium is not installed; on Debian: sudo apt-get install chromium"
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+            login = {"username": LOGIN[0], "password": LOGIN[1]}
+            page = browser.new_page(viewport={"width": 1280, "height": 720}, http_credentials=login)
+            page.goto(f"{flower.url}/tasks")
+            cell = page.get_by_text("failed: no such object").first
+            cell.wait_for()
+            end = cell.evaluate(
+                "one => { const words = document.createRange(); const text = one.firstChild;"
+                "words.setStart(text, 0); words.setEnd(text, text.data.indexOf('): ') + 1);"
+                "return words.getBoundingClientRect().right }"
+            )
+            picture = os.environ.get("FOREBAY_TEST_PICTURES")
+            if picture:
+                page.screenshot(path=f"{picture}/flower-tasks.png")
+            browser.close()
+
+    # then the whole reason is on it
+    assert 0 < end <= 1280
 
 
 def test_it_remembers_as_many_tasks_as_it_is_told(

@@ -11,6 +11,7 @@ import pytest
 from tests.caches import MakeCache
 from tests.commands import Forebay, ended
 from tests.servers.embedded import eventually
+from tests.servers.http_server import HTTPServer
 from tests.servers.seaweedfs import S3Server
 from tests.servers.workers import worker
 
@@ -62,6 +63,25 @@ def test_a_worker_that_plain_celery_starts(make_cache: MakeCache, s3_bucket: str
         job = cache.download_media([f"s3://{s3_bucket}/missing"])
         found = [json.loads(line) for line in process.log.read_text().splitlines() if line.startswith("{")]
     assert [line["job"] for line in found if line.get("sample")] == [job.id]
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_plain_celery_logs_no_secret_however_much_it_logs(
+    make_cache: MakeCache, http_server: HTTPServer, log_format: str
+) -> None:
+    # Given a worker of plain Celery at its highest verbosity, and a package that logs requests as they are
+    cache = make_cache(dispatch="fleet", log_format=log_format, allowed_sources=[http_server.endpoint + "/"])
+    secret = "cAnArY7f3e"
+    uri = http_server.put("/a.jpg", b"pixels")
+    with worker(cache, "--loglevel", "DEBUG", "--include", "tests.servers.talkative") as process:
+        # When it downloads a URL with a signature, and fails with another
+        cache.download_media([f"{uri}?X-Amz-Signature={secret}", f"{uri}.no?sig={secret}"])
+        log = process.log.read_text()
+
+    # Then its log has these lines, and no signature.
+    assert "no such object" in log
+    assert "GET /talkative?Signature=" in log
+    assert secret not in log
 
 
 def test_the_command_line(forebay: Forebay, s3_server: S3Server, s3_bucket: str) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.servers import Fault, Proxy
 from tests.servers import nginx as nginx_server
+from tests.servers.azurite import AzureServer, azurites
+from tests.servers.azurite import missing as azurite_missing
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
 from tests.servers.nginx import nginx
@@ -97,6 +101,80 @@ class TestFakeGCS:
         for endpoint in (gcs_server.endpoint, gcs_proxy.endpoint):
             assert get(endpoint, f"/{bucket}/a/b%20c.txt") == (200, b"hello")
             assert get(endpoint, f"/storage/v1/b/{bucket}/o/a%2Fb%20c.txt?alt=media") == (200, b"hello")
+
+
+class TestAzurite:
+    def test_is_there_where_a_forge_runs_the_tests(self):
+        """`make test` installs it, and Node, where that can be done; elsewhere a skipped test says why."""
+        reason = azurite_missing()
+        if reason and "CI" in os.environ:
+            pytest.fail(f"{reason}; else all tests of Azure are skipped, and nobody looks", pytrace=False)
+        if reason:
+            pytest.skip(reason)
+
+    @pytest.mark.parametrize("node", [True, False])
+    def test_that_is_not_installed_says_what_to_do(
+        self, node: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ):
+        if node:
+            (tmp_path / "node").write_text("#!/bin/sh\n")
+            (tmp_path / "node").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr("tests.servers.azurite._PROGRAM", tmp_path / "none")
+
+        what = "run scripts/azurite" if node else "node is not installed.*apt-get install nodejs npm"
+        with pytest.raises(RuntimeError, match=what), azurites(["forebayone"]):
+            pass
+
+    def test_serves_what_was_put_by_key_and_by_sas(self, azurite_server: AzureServer, azurite_container: str):
+        from azure.storage.blob import BlobServiceClient
+
+        uri = azurite_server.put(azurite_container, "a/b c.txt", b"hello", content_type="text/plain")
+        azurite_server.put_many(azurite_container, {f"many/{n}.bin": b"%d" % n for n in range(20)})
+        path = f"/{azurite_server.account}/{azurite_container}/a/b%20c.txt"
+
+        by_key = BlobServiceClient.from_connection_string(azurite_server.connection_string())
+        assert uri == f"az://{azurite_container}/a/b c.txt"
+        assert by_key.get_blob_client(azurite_container, "many/12.bin").download_blob().readall() == b"12"
+        assert get(azurite_server.host, f"{path}?{azurite_server.sas_token()}") == (200, b"hello")
+
+    def test_refuses_strangers_other_accounts_and_expired_signatures(
+        self, azurite_server: AzureServer, azurite_container: str
+    ):
+        azurite_server.put(azurite_container, "x", b"hello")
+        path = f"/{azurite_server.account}/{azurite_container}/x"
+        expired = azurite_server.sas_token(lasts=timedelta(minutes=-5))
+        forged = azurite_server.sas_token().replace("sig=", "sig=0")
+
+        assert get(azurite_server.host, path)[0] == 403
+        assert get(azurite_server.host, f"{path}?{expired}")[0] == 403
+        assert get(azurite_server.host, f"{path}?{forged}")[0] == 403
+
+    def test_serves_anybody_from_a_public_container_through_a_proxy_too(
+        self, azurite_server: AzureServer, azurite_proxy: Proxy
+    ):
+        container = azurite_server.create_container(public=True)
+        azurite_server.put(container, "x", b"hello")
+
+        assert get(azurite_proxy.endpoint, f"/{azurite_server.account}/{container}/x") == (200, b"hello")
+        assert azurite_proxy.count("GET") == 1
+
+    @pytest.mark.skipif(azurite_missing() is not None, reason=str(azurite_missing()))
+    def test_serves_two_accounts_over_tls(self):
+        from azure.core.exceptions import ClientAuthenticationError
+        from azure.storage.blob import BlobServiceClient
+
+        with azurites(["forebayone", "forebaytwo"], tls=True, oauth=True) as (one, two):
+            for server in (one, two):
+                server.put(server.create_container("same"), "x", server.account.encode())
+            wrong = BlobServiceClient(one.endpoint, credential=two.key, connection_verify=one.certificate)
+
+            assert one.endpoint.startswith("https://")
+            for server in (one, two):
+                blob = server.client.get_blob_client("same", "x").download_blob().readall()
+                assert blob == server.account.encode()
+            with pytest.raises(ClientAuthenticationError):
+                wrong.get_blob_client("same", "x").download_blob()
 
 
 class TestHTTPServer:

@@ -18,7 +18,7 @@ from forebay.config import MediaCacheConfig
 from forebay.errors import ConfigError, DownloadError, NoWorkersError, VolumeError
 from forebay.index.registry import KEY
 from forebay.uri import entry_of
-from forebay.volume.files import AbsentFiles
+from forebay.volume.absent_files import AbsentFiles
 from forebay.volumes.known_volumes import Volumes
 from tests.caches import MakeCache
 from tests.commands import Forebay, ended
@@ -219,7 +219,7 @@ class TestWhoFills:
             # When both are named, then nothing is begun
             done = client("prefetch", *uris, "--volume", "node-a,node-b")
             assert (done.status, done.out) == (2, "")
-            assert "error: no worker of volume 'node-b' is alive: start one with `forebay worker`" in done.err
+            assert f"error: no worker of volume 'node-b' is alive at {valkey.url}: start one with" in done.err
             assert a.jobs() == []
 
             # When all are meant, it is left out, and that is said

@@ -33,7 +33,7 @@ from tests.servers.exact_s3 import ExactS3Server, exact_s3
 from tests.servers.http_server import HTTPServer
 from tests.servers.seaweedfs import S3Server
 
-WRITABLE = ["s3", "minio", "gcs"]
+WRITABLE = ["s3", "minio", "gcs", "azure"]
 
 
 @pytest.fixture(params=WRITABLE)
@@ -94,7 +94,7 @@ class TestPut:
         assert [info.uri for info in site.source.list(site.uri(""))] == [uri.raw]
 
     # SeaweedFS makes the bucket.
-    @pytest.mark.parametrize("site", ["gcs"], indirect=True)
+    @pytest.mark.parametrize("site", ["gcs", "azure"], indirect=True)
     def test_to_a_bucket_that_is_not_there(self, site: Site):
         assert site.writer is not None and site.absent_bucket is not None
 
@@ -102,7 +102,7 @@ class TestPut:
             site.writer.put(site.absent_bucket, io.BytesIO(b"hello"), 5)
 
         assert isinstance(caught.value, ObjectNotFoundError | AccessDeniedError)
-        assert "there-is-no-such-bucket" in str(caught.value)
+        assert site.absent_bucket.bucket in str(caught.value)
 
     def test_a_server_that_is_too_busy_is_worth_another_attempt(self, site: Site):
         assert site.proxy is not None and site.writer is not None
@@ -120,7 +120,7 @@ class TestPut:
         assert site.proxy is not None and site.writer is not None
         site.proxy.fault(None, Fault.s3(403, "AccessDenied", "secret text"), method=None)
 
-        with pytest.raises(AccessDeniedError, match="check that they may write it") as caught:
+        with pytest.raises(AccessDeniedError, match="may write it") as caught:
             site.writer.put(site.uri("a"), io.BytesIO(b"hello"), 5)
 
         assert "secret text" not in str(caught.value)
@@ -133,7 +133,7 @@ class TestPut:
         with pytest.raises(AccessDeniedError) as caught:
             site.writer.delete(uri)
 
-        assert "check that they may delete it" in str(caught.value)
+        assert "may delete it" in str(caught.value)
 
 
 class TestCopy:
@@ -155,7 +155,9 @@ class TestCopy:
 
         info = site.writer.copy(original, site.uri("b/c d+é.jpg"))
 
-        assert sum(request.sent for request in site.proxy.requests) < 5_000
+        # Azurite gets the original by its URL, which leads through the proxy.
+        ours = [r for r in site.proxy.requests if not r.headers.get("user-agent", "").startswith("axios/")]
+        assert sum(request.sent for request in ours) < 5_000
         assert info.size == size
         assert bytes_of(site.source, site.uri("b/c d+é.jpg")) == bytes_of(site.source, original)
 
@@ -263,7 +265,7 @@ from forebay.config import MediaCacheConfig
 from forebay.sources.sources import Sources
 from forebay.uri import parse
 
-sources = Sources(MediaCacheConfig(allowed_sources=["s3://", "gs://"]))
+sources = Sources(MediaCacheConfig(allowed_sources=["s3://", "gs://", "az://"]))
 
 def write(name):
     uri = parse(f"{sys.argv[1]}/{name}")
@@ -277,12 +279,12 @@ sys.exit(child.exitcode)
 """
 
 
-@pytest.mark.parametrize("scheme", ["s3", "gs"])
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
 def test_a_forked_child_writes_too(scheme: str, request: pytest.FixtureRequest):
     # Given a parent that has written, which forks
-    kind = {"s3": "s3", "gs": "gcs"}[scheme]
+    kind = {"s3": "s3", "gs": "gcs", "az": "azurite"}[scheme]
     request.getfixturevalue(f"{kind}_environment")
-    bucket = request.getfixturevalue(f"{kind}_bucket")
+    bucket = request.getfixturevalue(f"{kind}_{'container' if scheme == 'az' else 'bucket'}")
 
     # When the child writes (in an interpreter of its own)
     command = [sys.executable, "-c", FORKED, f"{scheme}://{bucket}"]

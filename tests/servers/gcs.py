@@ -78,6 +78,16 @@ class GCSServer:
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(lambda item: self.put(bucket, *item), objects.items()))
 
+    def read_all(self, bucket: str, prefix: str) -> dict[str, bytes]:
+        """Every object whose key begins so, by its key."""
+        listed = json.loads(self._request("GET", f"/storage/v1/b/{bucket}/o?prefix={quote(prefix, safe='')}"))
+        return {
+            item["name"]: self._request(
+                "GET", f"/storage/v1/b/{bucket}/o/{quote(item['name'], safe='')}?alt=media"
+            )
+            for item in listed.get("items", [])
+        }
+
     def delete(self, bucket: str, key: str) -> None:
         self._request("DELETE", f"/storage/v1/b/{bucket}/o/{quote(key, safe='')}")
 

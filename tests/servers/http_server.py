@@ -139,17 +139,17 @@ class _Handler(BaseHTTPRequestHandler):
         site = self.server.site
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.rfile.read(int(headers.get("content-length", 0)))
-        request = Request(self.command, self.path, self.path.partition("?")[0], headers)
+        request = self._request = Request(self.command, self.path, self.path.partition("?")[0], headers)
         site.requests.append(request)
         resource = site.resources.get(self.path, Resource(body=b"no such page", status=404))
         if resource.authorization not in (None, headers.get("authorization")):
             resource = Resource(body=b"who are you?", status=401)
-        request.status = self._answer(resource, headers)
+        self._answer(resource, headers)
 
     do_HEAD = do_GET  # noqa: N815
     do_POST = do_GET  # noqa: N815
 
-    def _answer(self, resource: Resource, headers: dict[str, str]) -> int:
+    def _answer(self, resource: Resource, headers: dict[str, str]) -> None:
         if self.command == "HEAD" and resource.head_status is not None:
             return self._send(resource.head_status, {"Content-Length": "0"}, b"")
         if resource.location is not None:
@@ -172,7 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
             answer["Connection"] = "close"
         return self._send(status, answer, body)
 
-    def _send(self, status: int, headers: dict[str, str], body: bytes) -> int:
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        # Before the client can have the answer.
+        self._request.status = status
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -180,7 +182,6 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             with contextlib.suppress(ConnectionError):
                 self.wfile.write(body)
-        return status
 
     def log_message(self, format: str, *args: object) -> None:
         pass

@@ -140,8 +140,11 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def seaweedfs() -> Iterator[S3Server]:
+def seaweedfs(**keys: Any) -> Iterator[S3Server]:
     """Starts SeaweedFS on free ports with an empty store in a temporary directory. Takes about 1 s.
+
+    Args:
+        keys: ``access_key`` and ``secret_key`` of its administrator, where they are to be others.
 
     Raises:
         RuntimeError: there is no ``weed``, or it does not come up.
@@ -156,7 +159,7 @@ def seaweedfs() -> Iterator[S3Server]:
     flags = [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
     with tempfile.TemporaryDirectory(prefix="forebay-seaweedfs-") as directory:
         home = Path(directory)
-        server = S3Server(port=ports[0], filer_port=ports[4])
+        server = S3Server(port=ports[0], filer_port=ports[4], **keys)
         (home / "s3.json").write_text(json.dumps(_identities(server)))
         command = [weed, "mini", f"-dir={home / 'data'}", f"-s3.config={home / 's3.json'}", *flags]
         command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-admin.port={admin}", "-admin.ui=false"]

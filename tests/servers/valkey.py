@@ -22,12 +22,14 @@ class Valkey:
 
     Attributes:
         url: database 0, with the password where there is one.
+        options: more of the server's.
     """
 
     port: int
     directory: Path
     password: str = ""
     policy: str = "noeviction"
+    options: list[str] = field(default_factory=list)
     _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
@@ -46,6 +48,7 @@ class Valkey:
         # What is acknowledged is kept, also when the server is killed a moment later.
         command += ["--appendfsync", "always"]
         command += ["--maxmemory-policy", self.policy]
+        command += self.options
         if self.password:
             command += ["--requirepass", self.password]
         log = self.directory / "valkey.log"

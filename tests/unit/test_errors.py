@@ -19,22 +19,25 @@ from forebay.errors import (
     CvatResponseError,
     DownloadError,
     Failure,
+    FiftyOneError,
     ForebayError,
     JobNotFoundError,
+    JobTimeoutError,
     LeaseNotFoundError,
     ManifestError,
     NoWorkersError,
     ObjectChangedError,
     ObjectNotFoundError,
     ObjectTooLargeError,
+    ReadOnlyError,
     SourceError,
     TransientSourceError,
     UriError,
     VolumeError,
 )
 from forebay.fetch.refusals import disk_error, too_large
-from forebay.lookahead.window import check_sizes
-from forebay.manifests.manifest import parse_manifest, read_manifest
+from forebay.lookahead.batch import check_sizes
+from forebay.manifests.manifest import read_manifest
 from forebay.metrics.catalogue import REASONS
 from forebay.sources import failures
 from forebay.sources.allowlist import Allowlist
@@ -66,12 +69,16 @@ ERRORS: list[tuple[ForebayError, dict[str, object]]] = [
         disk_error(URI, OSError(errno.EACCES, "Permission denied"), None),
         {"uri": "https://h/a?…", "limit": None, "errno": errno.EACCES},
     ),
+    (FiftyOneError("old", version="1.9.0"), {"version": "1.9.0"}),
+    (FiftyOneError("none"), {"version": None}),
     (JobNotFoundError("unknown", job="1f"), {"job": "1f"}),
+    (JobTimeoutError("late", job="1f"), {"job": "1f"}),
     (LeaseNotFoundError("unknown", lease="train"), {"lease": "train"}),
     (DownloadError("failed", job="1f", failed=7, failures=[FAILURE]), {"failed": 7, "failures": (FAILURE,)}),
     (DownloadError("failed", failures=[FAILURE]), {"job": "", "failed": 1}),
     (SourceError("s3://b/a", "refused"), {"uri": "s3://b/a", "reason": "refused", "status": None}),
     (ObjectNotFoundError("s3://b/a", "none"), {"kind": "not_found", "transient": False, "attempts": 1}),
+    (ReadOnlyError("s3://b/a", "it only reads"), {"errno": errno.EROFS, "transient": False}),
     (failures.refusal(parse("s3://b/a"), 403), {"kind": "access_denied", "status": 403}),
     (TransientSourceError("s3://b/a", "slow", "throttled"), {"kind": "throttled", "transient": True}),
     (ObjectChangedError("s3://b/a", "changed"), {"kind": "changed"}),
@@ -175,10 +182,14 @@ def test_an_error_of_a_uri_has_it_without_secrets(uri: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(("data", "line"), [(b"s3://b/a\nphoto.jpg\n\xff\n", 2), (b"\n", None)])
-def test_an_error_of_a_manifest_has_its_file_and_the_first_broken_line(data: bytes, line: int | None) -> None:
+def test_an_error_of_a_manifest_has_its_file_and_the_first_broken_line(
+    tmp_path: Path, data: bytes, line: int | None
+) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(data)
     with pytest.raises(ManifestError) as caught:
-        parse_manifest(data, "list.txt")
-    assert (caught.value.file, caught.value.line) == ("list.txt", line)
+        read_manifest(str(path))
+    assert (caught.value.file, caught.value.line) == (str(path), line)
 
 
 def test_an_error_of_a_manifest_that_is_missing_has_its_file(tmp_path: Path) -> None:

@@ -105,9 +105,11 @@ class TestSecrets:
     def test_nothing_that_a_url_hides(self, text: str, cleaned: str) -> None:
         assert clean(text) == cleaned
 
-    def test_nothing_that_is_logged_of_requests(self) -> None:
-        before = logging.getLogger("botocore").level
-        logging.getLogger("botocore").setLevel(logging.DEBUG)
+    @pytest.mark.parametrize("package", ["botocore", "google", "urllib3", "azure", "azure.core", "msal"])
+    def test_nothing_that_is_logged_of_requests(self, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("boto3", "botocore", "google", "s3transfer", "urllib3", "azure", "msal"):
+            # As a program has it that wants to see everything; restored afterwards.
+            monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
+        logging.getLogger(package).manager._clear_cache()  # type: ignore[attr-defined]
         logs.quieten()
-        assert not logging.getLogger("botocore").isEnabledFor(logging.DEBUG)
-        logging.getLogger("botocore").setLevel(before)
+        assert not logging.getLogger(package).isEnabledFor(logging.DEBUG)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from forebay.errors import Failure, ForebayError, ObjectNotFoundError, SourceError
+from forebay.fetch.kept_copy import has_checksums
 from forebay.fetch.refusals import unchanged
 from forebay.index import Entry
 from forebay.retry import retry_transient
@@ -69,6 +71,7 @@ class _Copy:
     """An object, its cached file and its entry in the index."""
 
     uri: str
+    path: str
     file: os.stat_result | None
     entry: Entry | None
 
@@ -159,15 +162,16 @@ def _copies(cache: MediaCache, uris: Sequence[str]) -> list[_Copy]:
     copies = []
     for entry, uri in entries.items():
         if is_local(uri):
-            copies.append(_Copy(uri, _stat(local_file(uri)), None))
+            copies.append(_Copy(uri, local_file(uri), _stat(local_file(uri)), None))
         else:
-            copies.append(_Copy(uri, _stat(cache.engine.files.locate(entry)), values[entry]))
+            path = cache.engine.files.locate(entry) or ""
+            copies.append(_Copy(uri, path, _stat(path), values[entry]))
     return copies
 
 
-def _stat(path: str | None) -> os.stat_result | None:
+def _stat(path: str) -> os.stat_result | None:
     try:
-        return None if path is None else os.stat(path)
+        return os.stat(path)
     except OSError:
         return None
 
@@ -205,7 +209,12 @@ def _head(cache: MediaCache, uri: str) -> ObjectInfo:
 def _is_current(info: ObjectInfo | ForebayError, copy: _Copy) -> bool:
     if isinstance(info, ForebayError) or copy.file is None:
         return False
-    return unchanged(info, copy.entry or Entry(copy.file.st_size), copy.file.st_mtime)
+    if unchanged(info, copy.entry or Entry(copy.file.st_size), copy.file.st_mtime):
+        return True
+    # An update keeps what has the source's checksum, too.
+    with contextlib.suppress(OSError):
+        return has_checksums(copy.path, info)
+    return False
 
 
 def _failure(uri: str, error: ForebayError) -> Failure:

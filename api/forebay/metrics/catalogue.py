@@ -85,6 +85,22 @@ OBJECT = Metric(
     "Time from the first request for an object to its complete file, with retries and with waiting for room.",
     LATENCY_BUCKETS,
 )
+FETCHED = Metric(
+    "forebay_fetched_bytes",
+    "counter",
+    ("source", "origin"),
+    "Downloaded bytes, by where they came from: cloud, or neighbour (another volume of the group).",
+)
+HIT_BYTES = Metric(
+    "forebay_hit_bytes", "counter", (), "Bytes of the cached files that a program asked for and found."
+)
+SERVED = Metric("forebay_served_bytes", "counter", (), "Bytes that were sent to other volumes of the group.")
+SAVED = Metric(
+    "forebay_egress_saved_bytes",
+    "counter",
+    (),
+    "Bytes that did not have to leave the cloud: those from neighbours, and those of files that were found.",
+)
 EVICTED_OBJECTS = Metric("forebay_evicted_objects", "counter", (), "Evicted objects.")
 EVICTED_BYTES = Metric("forebay_evicted_bytes", "counter", (), "Evicted bytes.")
 EVICTED_AGE = Metric(
@@ -93,6 +109,12 @@ EVICTED_AGE = Metric(
     (),
     "How long ago evicted objects had been used last. Where that is short, the cache is too small.",
     AGE_BUCKETS,
+)
+SET_ASIDE = Metric(
+    "forebay_set_aside_messages",
+    "counter",
+    (),
+    "Messages of the queue that no worker can read, and that were set aside.",
 )
 
 # Summed over all processes of a volume.
@@ -104,12 +126,23 @@ COUNTED = (
     LOOKUPS,
     FIRST_BYTE,
     OBJECT,
+    FETCHED,
+    HIT_BYTES,
+    SERVED,
+    SAVED,
     EVICTED_OBJECTS,
     EVICTED_BYTES,
     EVICTED_AGE,
+    SET_ASIDE,
 )
 
 UP = Metric("forebay_up", "gauge", (), "1 when Redis could be asked about the volume, else 0.")
+SAVED_COST = Metric(
+    "forebay_egress_saved_cost",
+    "gauge",
+    (),
+    "What these bytes would have cost at `egress_price_per_gb`; 0 where that is not set.",
+)
 HIT_RATIO = Metric("forebay_hit_ratio", "gauge", (), "Hits per lookup, from 0 to 1, since they are counted.")
 CACHE_BYTES = Metric("forebay_cache_bytes", "gauge", (), "Bytes of complete files in the cache.")
 CACHE_LIMIT = Metric(
@@ -172,6 +205,7 @@ WORKER_PROGRESS = Metric(
 # Read from Redis whenever Prometheus asks.
 OBSERVED = (
     UP,
+    SAVED_COST,
     HIT_RATIO,
     CACHE_BYTES,
     CACHE_LIMIT,
@@ -212,7 +246,9 @@ REASONS = {
     "connection": "no connection, a lost one, or a time-out",
     "truncated": "fewer bytes arrived than the source had promised",
     "checksum": "other bytes arrived than the source had promised",
+    "listed_checksum": "the object does not have the checksum that the list of samples gives",
     "changed": "the object changed while it was read",
+    "neighbour": "another volume of the group did not send what it has; it was had another way",
     "claim_lost": "its session expired while this process was paused",
     "other": "anything else",
 }

@@ -14,6 +14,7 @@ from prometheus_client.core import Metric as Family
 from forebay.errors import ConfigError
 from forebay.metrics.catalogue import Metric
 from forebay.metrics.values import MetricValue
+from forebay.uri import shown
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def parse_address(address: str) -> tuple[str, int]:
     """
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"{address!r} is no address: write PORT or HOST:PORT, as 9464 or 0.0.0.0:9464")
+        raise ConfigError(f"{shown(address)} is no address: write PORT or HOST:PORT, as 9464 or 0.0.0.0:9464")
     return host.strip("[]") or LOOPBACK, int(port)
 
 

@@ -17,6 +17,7 @@ from forebay.jobs import fleet
 from forebay.jobs.status import JobStatus
 from forebay.metrics import catalogue as c
 from forebay.metrics.catalogue import Metric
+from forebay.metrics.egress import Egress
 from forebay.volume.counters import histogram
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def counter_values(counters: Mapping[str, Mapping[str, float]]) -> Iterator[Metr
         counters: the counts, by source (or ``""``) and the counter's name.
     """
     by_labels = {"objects": c.OBJECTS, "bytes": c.BYTES, "failures": c.FAILURES, "retries": c.RETRIES}
+    by_labels["fetched"] = c.FETCHED
     for source, counts in counters.items():
         for counter, amount in sorted(counts.items()):
             name, _, label = counter.partition("|")
@@ -67,10 +69,15 @@ def counter_values(counters: Mapping[str, Mapping[str, float]]) -> Iterator[Metr
     common = counters.get("", {})
     for result in ("hit", "miss"):
         yield MetricValue(c.LOOKUPS, (result,), common.get(f"lookups|{result}", 0.0))
+    egress = Egress.of(counters)
+    yield MetricValue(c.HIT_BYTES, (), egress.from_cache)
+    yield MetricValue(c.SERVED, (), egress.sent)
+    yield MetricValue(c.SAVED, (), egress.saved)
     yield MetricValue(c.EVICTED_OBJECTS, (), common.get("evicted_objects", 0.0))
     yield MetricValue(c.EVICTED_BYTES, (), common.get("evicted_bytes", 0.0))
     each, total = histogram(common, "evicted_age", c.EVICTED_AGE.buckets)
     yield MetricValue(c.EVICTED_AGE, (), total, tuple(each))
+    yield MetricValue(c.SET_ASIDE, (), common.get("set_aside", 0.0))
 
 
 def volume_values(index: Index, config: MediaCacheConfig, app: Celery) -> Iterator[MetricValue]:
@@ -83,6 +90,8 @@ def volume_values(index: Index, config: MediaCacheConfig, app: Celery) -> Iterat
     counters = index.counters.read()
     yield MetricValue(c.UP, (), 1.0)
     yield from counter_values(counters)
+    cost = Egress.of(counters).saved_cost(config.egress_price_per_gb)
+    yield MetricValue(c.SAVED_COST, (), cost or 0.0)
     yield from _cache(index, counters.get("", {}), overview.record)
     yield MetricValue(c.LEASES, (), overview.leases)
     yield MetricValue(c.SESSIONS, (), overview.sessions)

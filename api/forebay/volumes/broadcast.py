@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from forebay.cache import MediaCache
-from forebay.errors import DownloadError, Failure, ForebayError
+from forebay.errors import DownloadError, Failure, ForebayError, JobTimeoutError
+from forebay.fetch.wanted_parts import Parts
 from forebay.jobs.creation import MessageSize
 from forebay.jobs.handle import Job
 from forebay.jobs.status import JobState, JobStatus
+from forebay.tables import rows_of
 from forebay.threads import map_in_threads
 
 
@@ -30,6 +32,14 @@ class Broadcast:
 
     def __repr__(self) -> str:
         return f"Broadcast({', '.join(f'{volume}: {job.id}' for volume, job in self.jobs.items())})"
+
+    def _repr_html_(self) -> str | None:
+        try:
+            statuses = self.statuses()
+        except ForebayError:
+            # One has expired, or Redis cannot be asked: then their ids must do.
+            return None
+        return rows_of([{"volume": volume, **status._cells()} for volume, status in statuses.items()])
 
     def start(self) -> None:
         """Starts all jobs; does not wait.
@@ -70,7 +80,7 @@ class Broadcast:
             progress: called regularly with the status of all jobs together.
 
         Raises:
-            TimeoutError: a job has not ended by then; the jobs are still running.
+            JobTimeoutError: a job has not ended by then; the jobs are still running.
             DownloadError: a sample failed, and ``skip_failures`` is false.
         """
         lock, latest = threading.Lock(), self.statuses()
@@ -86,6 +96,8 @@ class Broadcast:
                 self.jobs[volume].wait(timeout, skip_failures=skip_failures, progress=note)
             except DownloadError:
                 self.cancel()
+                raise
+            except JobTimeoutError:
                 raise
             except ForebayError as error:
                 self.errors[volume] = error
@@ -103,9 +115,10 @@ def create(
     caches: Mapping[str, MediaCache],
     uris: Sequence[str],
     *,
-    update: bool = False,
+    update: bool | float | str = False,
     lease: float | str | None = None,
     message_size: MessageSize = None,
+    parts: Parts | None = None,
     skipped: Mapping[str, str] | None = None,
 ) -> Broadcast:
     """Writes a job down in each volume, and starts none.
@@ -113,7 +126,7 @@ def create(
     Args:
         caches: the volumes' caches, by name.
         skipped: volumes that were left out, and why.
-        update, lease, message_size: as `MediaCache.download_media`.
+        update, lease, message_size, parts: as `MediaCache.download_media`.
 
     Raises:
         NoWorkersError: one of the volumes cannot be filled; then there is no job in any.
@@ -121,7 +134,7 @@ def create(
     jobs: dict[str, Job] = {}
     try:
         for name, cache in caches.items():
-            jobs[name] = cache.create_job(uris, update=update, lease=lease, message_size=message_size)
+            jobs[name] = cache.create_job(uris, update, lease, message_size, parts)
     except BaseException:
         for name, job in jobs.items():
             status = job.status()

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from forebay.cache import MediaCache, absent_cache
+from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig, mask_url
+from forebay.config.sizes import human
 from forebay.embedded import read_owner
 from forebay.errors import ConfigError, ForebayError, NoWorkersError, VolumeError
+from forebay.fetch.wanted_parts import Parts
 from forebay.index.connection import Connection
 from forebay.index.index import Index
 from forebay.index.registry import STALE_SECONDS, VolumeRecord, VolumeRegistry
@@ -19,8 +21,11 @@ from forebay.jobs.celery_app import broker_url, celery_app
 from forebay.jobs.creation import MessageSize
 from forebay.jobs.progress import ProgressOption, reporter
 from forebay.processes import location
-from forebay.volume.files import AbsentFiles
+from forebay.tables import Number, TableList, clock, described
+from forebay.uri import shown
+from forebay.volume.absent_files import AbsentFiles
 from forebay.volumes import broadcast
+from forebay.volumes.absent import AbsentCache
 from forebay.volumes.broadcast import Broadcast
 
 VolumeNames = Sequence[str] | Literal["all"]
@@ -61,6 +66,23 @@ class VolumeStatus:
     seen: float
     stale: bool
 
+    def _cells(self) -> dict[str, str]:
+        return {
+            "volume": self.name,
+            "host": self.host,
+            "directory": self.directory,
+            "size": Number(human(self.size)),
+            "of": Number(human(self.limit) if self.limit >= 0 else "no limit"),
+            "objects": Number(f"{self.objects:,}"),
+            "workers": Number(f"{self.workers:,}"),
+            "threads": Number(f"{self.threads:,}"),
+            "rate": Number(f"{human(self.bytes_per_second)}/s"),
+            "seen": clock(self.seen) + (" (stale)" if self.stale else ""),
+        }
+
+    def _repr_html_(self) -> str:
+        return described(self._cells())
+
 
 class Volumes:
     """Every volume of the Redis that the settings name.
@@ -80,7 +102,7 @@ class Volumes:
         Raises:
             IndexUnavailableError: Redis cannot be asked.
         """
-        return [self._status(record) for record in self._registry().all()]
+        return TableList((self._status(record) for record in self._registry().all()), "volumes")
 
     def cache(self, name: str) -> MediaCache:
         """The cache of a volume, on any machine.
@@ -134,7 +156,7 @@ class Volumes:
             if name not in records:
                 raise self._unknown(name)
         return {
-            name: absent_cache(
+            name: AbsentCache(
                 self.config.model_copy(update={"volume": name}), AbsentFiles(records[name].place, name)
             )
             for name in (records if names == "all" else names)
@@ -186,12 +208,13 @@ class Volumes:
         self,
         uris: Iterable[str],
         volumes: VolumeNames = "all",
-        update: bool = False,
+        update: bool | float | str = False,
         skip_failures: bool = True,
         wait: bool = True,
         lease: float | str | None = None,
         message_size: MessageSize = None,
         progress: ProgressOption = None,
+        parts: Parts | None = None,
     ) -> Broadcast:
         """Downloads samples into several volumes, each by its own workers: one job for each.
 
@@ -204,6 +227,7 @@ class Volumes:
             lease: how long each volume keeps the samples from eviction, in seconds or as ``24h``.
             message_size: as `MediaCache.download_media`.
             progress: as `MediaCache.get_local_paths`, for all volumes together.
+            parts: as `MediaCache.download_media`.
 
         Returns:
             a handle on the jobs.
@@ -216,7 +240,13 @@ class Volumes:
         """
         caches, skipped = self.choose(volumes)
         jobs = broadcast.create(
-            caches, list(uris), update=update, lease=lease, message_size=message_size, skipped=skipped
+            caches,
+            list(uris),
+            update=update,
+            lease=lease,
+            message_size=message_size,
+            parts=parts,
+            skipped=skipped,
         )
         jobs.start()
         if wait:
@@ -275,7 +305,7 @@ class Volumes:
     def _unknown(self, name: str) -> VolumeError:
         names = ", ".join(record.name for record in self._registry().all())
         return VolumeError(
-            f"volume {name!r} is not known to {self._where}: known are {names or 'none'}; "
+            f"volume {shown(name)} is not known to {self._where}: known are {names or 'none'}; "
             "a volume becomes known when a worker or a program uses it",
             volume=name,
         )
@@ -307,7 +337,7 @@ class Volumes:
                 volume=name,
             )
         elsewhere = config.model_copy(update={"volume": name, "dispatch": "fleet"})
-        return absent_cache(elsewhere, AbsentFiles(place, name))
+        return AbsentCache(elsewhere, AbsentFiles(place, name))
 
     def _local(self, name: str) -> bool:
         """Whether threads of this process are to fill a volume that this machine has."""
