@@ -207,9 +207,9 @@ _LONG = (
 )
 
 
-# What runs against real processes runs once more when it fails, and both runs are named at the end: on a machine
-# that stands still for seconds, a thousand such tests fail now and then. What is pure has no second chance.
-_REAL = ("tests/integration/", "tests/chaos/", "tests/fiftyone/", "tests/cvat/", "tests/containers/")
+# What runs against real processes runs once more when it fails, and both runs are named at the end: on a
+# machine that stands still for seconds, one of a thousand such tests fails. What is pure has no second run.
+_REAL = tuple(f"tests/{name}/" for name in ("integration", "chaos", "fiftyone", "cvat", "containers"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

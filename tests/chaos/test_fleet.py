@@ -15,7 +15,7 @@ from forebay.errors import NoWorkersError
 from forebay.index import workers
 from forebay.jobs import monitor
 from forebay.jobs.celery_app import queue_name
-from tests.caches import MakeCache
+from tests.caches import MakeCache, maintain
 from tests.servers.embedded import eventually
 from tests.servers.proxy import Fault, Proxy
 from tests.servers.seaweedfs import S3Server
@@ -64,7 +64,7 @@ def test_a_worker_is_killed_and_another_one_goes_on(make_cache: MakeCache, uris:
         status = job.wait(90).status()
     assert (status.downloaded + status.cached, status.failed) == (400, 0)
     assert all_there(cache, uris)
-    eventually(lambda: cache.engine.open_maintenance().run(force=True))
+    maintain(cache)
     assert cache.engine.open_index().claims.all() == {}
 
 

@@ -14,8 +14,7 @@ from forebay.jobs.ledger import all_jobs
 from forebay.uri import entry_of
 from forebay.volume.beneath import Beneath
 from forebay.volume.cached_entries import mark
-from tests.caches import MakeCache
-from tests.servers.embedded import eventually
+from tests.caches import MakeCache, maintain
 from tests.servers.http_server import HTTPServer
 from tests.servers.valkey import Valkey
 
@@ -159,7 +158,7 @@ class TestLinkedDirectories:
         (place / "link").symlink_to(outside)
         (place / "c.bin").symlink_to(outside / "a.bin")
 
-        eventually(lambda: open_cache.engine.open_maintenance().run(force=True))
+        maintain(open_cache)
 
         assert [one.uri for one in open_cache.contents()] == [uri]
         assert listing(outside) == {"a.bin": b"mine"}
@@ -248,7 +247,7 @@ class TestValuesFromRedis:
         elif what == "clear":
             open_cache.clear()
         else:
-            eventually(lambda: open_cache.engine.open_maintenance().run(force=True))
+            maintain(open_cache)
 
         assert [path.read_text() for path in victim] == ["mine"] * len(victim)
         assert open_cache.engine.open_index().entries.totals().count == 0
@@ -277,7 +276,7 @@ class TestValuesFromRedis:
             index.connection.redis.zadd(index.keys.sessions, {session: 1.0})
 
         open_cache.local_path(good)
-        eventually(lambda: open_cache.engine.open_maintenance().run(force=True))
+        maintain(open_cache)
 
         assert [path.read_text() for path in victim] == ["mine"] * len(victim)
         assert index.connection.redis.zrange(index.keys.sessions, 0, 1) == [
@@ -297,7 +296,7 @@ class TestValuesFromRedis:
         assert {one.uri for one in open_cache.contents()} == {good, bad}
         with open_cache.lease([good, bad], 60):
             pass
-        eventually(lambda: open_cache.engine.open_maintenance().run(force=True))
+        maintain(open_cache)
         status = open_cache.download_media([good, bad]).status()
 
         assert (status.total, status.failed) == (2, 0)
@@ -333,7 +332,7 @@ class TestValuesFromRedis:
         ]
         overview = index.overview()
         assert (overview.workers, list(overview.jobs)) == ([], [job.id])
-        eventually(lambda: open_cache.engine.open_maintenance().run(force=True))
+        maintain(open_cache)
         assert index.jobs.all() == [job.id]
 
     @pytest.mark.parametrize("text", ["", "x", "{}", "[1]", "[null]"])

@@ -18,7 +18,7 @@ from forebay.fetch.outcome import SampleOutcome
 from forebay.uri import entry_of
 from forebay.volume.beneath import Beneath
 from forebay.volume.leases import end_expired_leases
-from tests.caches import MakeCache
+from tests.caches import MakeCache, maintain
 from tests.servers.embedded import eventually
 from tests.servers.proxy import Proxy
 from tests.servers.seaweedfs import S3Server
@@ -290,7 +290,7 @@ def test_nothing_but_copies_of_remote_objects_is_removed(full: tuple[MediaCache,
     notes.write_text("mine")
     beside = Path(cache.config.cache_dir) / "beside.txt"
     beside.write_text("mine, too")
-    eventually(lambda: cache.engine.open_maintenance().run(force=True))
+    maintain(cache)
     cache.download_media(uris)
     cache.clear(force=True)
 

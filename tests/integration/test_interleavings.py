@@ -25,9 +25,9 @@ from forebay.uri import entry_of
 from forebay.volume import leases, leaving, reservation
 from forebay.volume.removal import Removal
 from forebay.volume.session import clock
+from tests.caches import maintain
 from tests.interleaving import Scheduler
 from tests.limits import bytes_below
-from tests.servers.embedded import eventually
 from tests.servers.http_server import HTTPServer
 from tests.servers.valkey import Valkey
 
@@ -225,7 +225,7 @@ class World:
             cache.engine.open_session().extend()
             cache.engine.open_session().release_unused()
         cache = self.caches[0]
-        eventually(lambda: cache.engine.open_maintenance().run(force=True))
+        maintain(cache)
         index, layout = cache.engine.open_index(), cache.engine.files.layout()
         there = {}
         for path in Path(layout.media_dir).rglob("*.bin"):

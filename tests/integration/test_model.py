@@ -27,6 +27,7 @@ from forebay.errors import CacheFullError, ObjectChangedError
 from forebay.uri import entry_of
 from forebay.uri.blocks import Version
 from forebay.volume.block_files import having_blocks
+from tests.caches import maintain
 from tests.servers.embedded import eventually
 from tests.servers.http_server import http_server
 from tests.servers.proxy import Fault
@@ -374,7 +375,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule()
     def reconcile(self) -> None:
-        eventually(lambda: self.cache.engine.open_maintenance().run(force=True))
+        maintain(self.cache)
 
     @invariant()
     def the_directory_is_what_the_model_says(self) -> None:

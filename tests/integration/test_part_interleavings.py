@@ -20,8 +20,8 @@ from forebay.uri.blocks import owner_of
 from forebay.volume import leaving
 from forebay.volume.block_files import blocks_of
 from forebay.volume.recovery import Recovery
+from tests.caches import maintain
 from tests.integration.test_interleavings import ONLY, SIZES, World, explore
-from tests.servers.embedded import eventually
 from tests.servers.http_server import HTTPServer
 from tests.servers.valkey import Valkey
 from tests.small_blocks import use_small_blocks
@@ -126,7 +126,7 @@ class PartWorld(World):
             cache.engine.open_session().extend()
             cache.engine.open_session().release_unused()
         cache = self.caches[0]
-        eventually(lambda: cache.engine.open_maintenance().run(force=True))
+        maintain(cache)
         index, layout = cache.engine.open_index(), cache.engine.files.layout()
         there = {}
         for path in Path(layout.media_dir).rglob("*"):

@@ -15,7 +15,7 @@ import pytest
 from forebay.cache import MediaCache
 from forebay.errors import ObjectChangedError
 from forebay.uri.blocks import BLOCK_BYTES
-from tests.caches import MakeCache
+from tests.caches import MakeCache, maintain
 from tests.limits import Watcher
 from tests.servers.embedded import eventually
 from tests.servers.http_server import http_server
@@ -401,7 +401,7 @@ class TestProcesses:
         assert MIB < watcher.largest <= limit
 
         # and nothing of the dead is left
-        eventually(lambda: cache.engine.open_maintenance().run(force=True))
+        maintain(cache)
         eventually(lambda: not cache.engine.open_index().claims.all())
         assert cache.stats()["current_size"] == sum(path.stat().st_size for path in blocks_on(cache))
 

@@ -17,7 +17,7 @@ import pytest
 
 from forebay.cache import MediaCache
 from forebay.uri import entry_of
-from tests.caches import MakeCache
+from tests.caches import MakeCache, maintain
 from tests.limits import bytes_below
 from tests.servers.embedded import eventually
 from tests.servers.http_server import HTTPServer
@@ -130,7 +130,7 @@ def intact(cache: MediaCache, uris: list[str]) -> list[int]:
 
 def agree(cache: MediaCache, uris: list[str]) -> None:
     """Index and disk agree, and nothing is left over."""
-    eventually(lambda: cache.engine.open_maintenance().run(force=True))
+    maintain(cache)
     engine = cache.engine
     index = engine.open_index()
     known = {entry for page in index.entries.scan() for entry, _ in page}

@@ -11,8 +11,7 @@ import pytest
 from forebay.cache import MediaCache
 from forebay.uri import entry_of
 from forebay.volume.session import clock
-from tests.caches import MakeCache
-from tests.servers.embedded import eventually
+from tests.caches import MakeCache, maintain
 from tests.servers.http_server import HTTPServer
 from tests.servers.valkey import Valkey
 
@@ -28,7 +27,7 @@ def settings(http_server: HTTPServer) -> dict[str, object]:
 
 
 def reconciled(cache: MediaCache) -> None:
-    eventually(lambda: cache.engine.open_maintenance().run(force=True))
+    maintain(cache)
 
 
 def downloads(server: HTTPServer) -> int:

@@ -20,6 +20,7 @@ from forebay.index.connection import Connection
 from forebay.index.registry import KEY
 from forebay.jobs import monitor
 from forebay.jobs.celery_app import broker_url
+from tests.caches import maintain
 from tests.failover import all_there, cache_on, uris_of
 from tests.servers.embedded import eventually
 from tests.servers.http_server import HTTPServer
@@ -136,7 +137,7 @@ def test_a_job_goes_on_while_its_slot_moves(
     assert "secret" not in log
     assert "raised unexpected" not in log
     assert cluster.primary_of(key) is target
-    eventually(lambda: cache.engine.open_maintenance().run(force=True))
+    maintain(cache)
     totals = cache.engine.open_index().entries.totals()
     assert (totals.count, totals.reserved, totals.unindexed) == (COUNT, 0, 0)
 
@@ -166,7 +167,7 @@ def test_a_primary_dies_in_the_middle_of_a_job_and_its_replica_takes_over(
         assert (status.total, status.downloaded + status.cached, status.failed) == (COUNT, COUNT, 0)
         assert all_there(cache, uris)
         assert "raised unexpected" not in log
-        eventually(lambda: cache.engine.open_maintenance().run(force=True))
+        maintain(cache)
         totals = cache.engine.open_index().entries.totals()
         assert (totals.count, totals.reserved, totals.unindexed) == (COUNT, 0, 0)
         assert cache.engine.open_index().claims.all() == {}

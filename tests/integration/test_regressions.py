@@ -16,7 +16,7 @@ from forebay.errors import ConfigError, IndexUnavailableError, ObjectNotFoundErr
 from forebay.index import connection
 from forebay.jobs.celery_app import broker_url
 from forebay.uri import entry_of
-from tests.caches import MakeCache
+from tests.caches import MakeCache, maintain
 from tests.servers.embedded import eventually
 from tests.servers.http_server import HTTPServer
 from tests.servers.valkey import Valkey
@@ -208,7 +208,7 @@ def test_a_damaged_file_is_removed_by_the_sweep(web: Any, http_server: HTTPServe
     uri = http_server.put("/a.bin", b"x" * 5000)
     os.truncate(cache.local_path(uri), 100)
 
-    eventually(lambda: cache.engine.open_maintenance().run(force=True))
+    maintain(cache)
 
     assert Path(cache.local_path(uri)).stat().st_size == 5000
     assert cache.stats()["current_size"] == 5000

@@ -17,6 +17,7 @@ from forebay.index import Index, IndexEmptiedError
 from forebay.index.connection import Connection
 from forebay.jobs import monitor
 from forebay.jobs.celery_app import broker_url
+from tests.caches import maintain
 from tests.failover import all_there, cache_on, uris_of
 from tests.servers.embedded import eventually
 from tests.servers.http_server import HTTPServer
@@ -117,7 +118,7 @@ def test_a_failover_in_the_middle_of_a_job_loses_no_sample(
     assert "secret" not in log
     assert "raised unexpected" not in log
     index = cache.engine.open_index()
-    eventually(lambda: cache.engine.open_maintenance().run(force=True))
+    maintain(cache)
     assert index.entries.totals().count == COUNT
     assert index.entries.totals().reserved == 0
     assert index.claims.all() == {}
@@ -140,7 +141,7 @@ def test_what_the_promoted_server_has_not_heard_of_is_reconciled(
     mortals.wait_for_another(old)
 
     cache.get_local_paths(uris[40:])
-    eventually(lambda: cache.engine.open_maintenance().run(force=True))
+    maintain(cache)
     totals = index.entries.totals()
     assert (totals.count, totals.published, totals.reserved, totals.unindexed) == (60, size, 0, 0)
     assert lost == 20
