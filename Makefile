@@ -3,10 +3,12 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+# --sentinels gives the storm's Redis a replica, to which it fails over.
+CHAOS_ARGS ?=
 # --azure adds an Azure Blob Storage server.
 DEMO_ARGS ?=
 # More of them end sooner, as many tests wait; but some drive a browser, or a worker that is killed again and again.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 4
 # What a Slurm of one node needs.
 SLURM = slurmctld slurmd slurm-client munge
 # Which Pythons test-pythons uses; none means every one that it finds.
@@ -57,7 +59,7 @@ test: setup
 	@.venv/bin/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 chaos: setup
-	@.venv/bin/python -m tests.chaos.storm --seeds $(SEED) --minutes $(MINUTES)
+	@.venv/bin/python -m tests.chaos.storm --seeds $(SEED) --minutes $(MINUTES) $(CHAOS_ARGS)
 
 test-slurm: setup
 	@scripts/system-packages $(SLURM)

@@ -1,7 +1,7 @@
 """A storm: programs and workers on small volumes, while everything that they stand on fails.
 
     make chaos MINUTES=60 SEED=7
-    python -m tests.chaos.storm --seeds 1-7 --minutes 30
+    python -m tests.chaos.storm --seeds 1-7 --minutes 30 --sentinels
 
 Processes are killed and stopped, Redis is killed, stopped, emptied and cut off, the source breaks answers,
 disks are full, and clocks jump. It ends with status 1 if anything was seen that must never be: more on a disk
@@ -34,36 +34,37 @@ from tests.chaos.storm_client import HANG_SECONDS
 from tests.chaos.storm_crew import Crew
 from tests.chaos.storm_faults import Faults
 from tests.chaos.storm_lull import Lulls
+from tests.chaos.storm_redis import StormRedis, storm_redis
 from tests.chaos.storm_seen import Seen
 from tests.chaos.storm_volumes import Volume, volumes
 from tests.chaos.storm_watch import Watch, differences
 from tests.servers.http_server import HTTPServer, http_server
 from tests.servers.proxy import Proxy
-from tests.servers.valkey import Valkey, valkey
 
 OBJECTS = 400
 VOLUMES = ["left", "right"]
 LULL_EVERY_SECONDS = 25.0
 
 
-def storm(seed: int, seconds: float, directory: Path) -> Seen:
+def storm(seed: int, seconds: float, directory: Path, *, sentinels: bool = False) -> Seen:
     """Runs one storm, and says what it did and saw.
 
     Args:
         directory: takes the volumes, Redis and the logs.
+        sentinels: whether Redis has a replica, and fails over to it.
     """
     seen = Seen()
     with contextlib.ExitStack() as stack:
-        redis = stack.enter_context(valkey(directory / "redis"))
+        redis = stack.enter_context(storm_redis(directory / "redis", sentinels=sentinels))
         server = stack.enter_context(http_server())
         web = stack.enter_context(server.proxied())
         digests, total = _fill(server, web, seed)
         given = stack.enter_context(volumes(VOLUMES, directory, redis.url, web.endpoint + "/", total // 10))
-        crew = Crew(directory, given, digests, seed, seen)
+        crew = Crew(directory, given, digests, seed, seen, may_go_back=redis.may_go_back)
         stack.callback(crew.kill_all)
         faults = Faults(seed, redis, web, given, crew, seen)
         lulls = Lulls(seed, server, web, directory, seen)
-        with Watch(given, redis.port, _locate, seen):
+        with Watch(given, redis, _locate, seen):
             _rage(seconds, faults, crew, lulls, given)
             crew.clients_end()
             for volume in given:
@@ -124,7 +125,7 @@ def _end_jobs(volume: Volume, seen: Seen) -> None:
                 seen.violation(f"the numbers of job {last.id} do not add up: {last.as_dict()}")
 
 
-def _compare(volume: Volume, redis: Valkey, digests: dict[str, str], seen: Seen) -> None:
+def _compare(volume: Volume, redis: StormRedis, digests: dict[str, str], seen: Seen) -> None:
     """After its maintenance, a quiet volume's index is its disk, and each file has its object's bytes."""
     with contextlib.closing(MediaCache(MediaCacheConfig(**volume.settings))) as cache:
         cache.engine.open_maintenance().run(force=True)
@@ -143,6 +144,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="1-7", help="the first and the last, or one")
     parser.add_argument("--minutes", type=float, default=30.0, help="of all storms together")
+    parser.add_argument("--sentinels", action="store_true", help="Redis has a replica, and fails over to it")
     arguments = parser.parse_args()
     first, _, last = arguments.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
@@ -152,13 +154,14 @@ def main() -> int:
     wrong = 0
     for seed in seeds:
         directory = Path(tempfile.mkdtemp(prefix=f"forebay-storm-{seed}-"))
-        seen = storm(seed, minutes * 60, directory)
+        seen = storm(seed, minutes * 60, directory, sentinels=arguments.sentinels)
         print(f"seed {seed}: {dict(sorted(seen.faults.items()))}", flush=True)
         print(f"  work: {dict(sorted(seen.work.items()))}", flush=True)
         for text in seen.wrong:
             print(f"  WRONG: {text}", flush=True)
         if seen.wrong:
-            print(f"to repeat it: make chaos SEED={seed} MINUTES={minutes:g}", flush=True)
+            more = " CHAOS_ARGS=--sentinels" if arguments.sentinels else ""
+            print(f"to repeat it: make chaos SEED={seed} MINUTES={minutes:g}{more}", flush=True)
             print(f"the logs: {directory}", flush=True)
         else:
             shutil.rmtree(directory)

@@ -30,11 +30,13 @@ class Client:
     Args:
         cache: on the storm's volume.
         digests: the MD5 of each object, by its URI.
+        may_go_back: whether Redis may forget a lease and know it again.
     """
 
-    def __init__(self, cache: MediaCache, digests: dict[str, str], seed: int) -> None:
+    def __init__(self, cache: MediaCache, digests: dict[str, str], seed: int, *, may_go_back: bool) -> None:
         self._cache = cache
         self._digests = digests
+        self._may_go_back = may_go_back
         self._uris = list(digests)
         self._random = random.Random(seed)
         self.counts: Counter[str] = Counter()
@@ -111,14 +113,20 @@ class Client:
 
     def _leased(self) -> None:
         uris = self._some(8)
+        state = self._cache.engine.open_index().state
         with self._cache.lease(uris, ttl=15) as lease:
+            recovery = state.recovery()
             # Those of samples that failed have no file.
             paths = self._cache.get_local_paths(uris)
             there = [(uri, path) for uri, path in zip(uris, paths, strict=True) if os.path.exists(path)]
             time.sleep(self._random.random() / 2)
             for uri, path in there:
                 # A Redis that was emptied has no lease any more.
-                if not self._check(uri, path) and lease.renew(15):
+                if self._check(uri, path) or not lease.renew(15):
+                    continue
+                if self._may_go_back and state.recovery() != recovery:
+                    self.counts["leases that came back without their files"] += 1
+                else:
                     self.wrong.append(f"{uri} is leased, and its file is gone: {self._about(uri)}")
 
     def _about(self, uri: str) -> str:
@@ -146,7 +154,7 @@ def main() -> None:
     given: dict[str, Any] = json.load(sys.stdin)
     logging.disable(logging.CRITICAL)
     cache = MediaCache(MediaCacheConfig(**given["settings"]))
-    client = Client(cache, given["digests"], given["seed"])
+    client = Client(cache, given["digests"], given["seed"], may_go_back=given["may_go_back"])
     client.run(given["seconds"])
     try:
         cache.close()

@@ -53,11 +53,20 @@ class Crew:
 
     Args:
         digests: the MD5 of each object, by its URI.
+        may_go_back: whether Redis may forget leases and know them again; see `StormRedis`.
     """
 
     def __init__(
-        self, directory: Path, volumes: list[Volume], digests: dict[str, str], seed: int, seen: Seen
+        self,
+        directory: Path,
+        volumes: list[Volume],
+        digests: dict[str, str],
+        seed: int,
+        seen: Seen,
+        *,
+        may_go_back: bool,
     ) -> None:
+        self._may_go_back = may_go_back
         self._directory = directory
         self._volumes = volumes
         self._digests = digests
@@ -162,6 +171,7 @@ class Crew:
         what = {
             "settings": volume.settings | {"dispatch": self._random.choice(["local", "fleet", "auto"])},
             "digests": self._digests,
+            "may_go_back": self._may_go_back,
             "seed": self._random.randrange(1 << 30),
             "seconds": seconds,
         }

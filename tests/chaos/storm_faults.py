@@ -15,11 +15,11 @@ from pathlib import Path
 from redis import Redis, RedisError
 
 from tests.chaos.storm_crew import Crew, Member
+from tests.chaos.storm_redis import StormRedis
 from tests.chaos.storm_seen import Seen
 from tests.chaos.storm_volumes import CLAIM_TTL, Volume
 from tests.mounts import fill
 from tests.servers.proxy import Fault, Proxy
-from tests.servers.valkey import Valkey
 
 HTTP_FAULTS = (
     Fault(status=503),
@@ -38,7 +38,7 @@ class Faults:
     """Injects faults into everything that a fleet stands on."""
 
     def __init__(
-        self, seed: int, redis: Valkey, web: Proxy, volumes: list[Volume], crew: Crew, seen: Seen
+        self, seed: int, redis: StormRedis, web: Proxy, volumes: list[Volume], crew: Crew, seen: Seen
     ) -> None:
         self._random = random.Random(f"faults of {seed}")
         self._redis = redis
@@ -83,6 +83,8 @@ class Faults:
         while self._undo:
             heapq.heappop(self._undo)[2]()
         self._web.reset()
+        if failovers := self._redis.settle():
+            self._seen.fault("failovers", f"until now: {failovers}", failovers)
         self._seen.note("all faults are undone")
 
     def _later(self, seconds: float, undo: Callable[[], None]) -> None:

@@ -54,10 +54,7 @@ class Volume:
 def volumes(
     names: list[str], directory: Path, redis_url: str, allowed: str, limit: int
 ) -> Iterator[list[Volume]]:
-    """Makes the volumes, each with ``limit`` bytes; without root, on the disk of ``directory``.
-
-    What volumes are to each other, such as members of a group, is one more setting here.
-    """
+    """Makes volumes of one group, each with ``limit`` bytes; without root, on the disk of ``directory``."""
     with contextlib.ExitStack() as stack:
         made = []
         for name in names:
@@ -68,6 +65,7 @@ def volumes(
                 "cache_dir": str(root / "cache"),
                 "redis_url": redis_url,
                 "volume": name,
+                "group": "storm",
                 "cache_size_bytes": limit,
                 "claim_ttl_seconds": CLAIM_TTL,
                 "grace_seconds": 0.5,

@@ -13,6 +13,7 @@ from redis import Redis, RedisError
 
 from forebay.index.keys import Keys
 from forebay.index.records import Entry
+from tests.chaos.storm_redis import StormRedis
 from tests.chaos.storm_seen import Seen
 from tests.chaos.storm_volumes import Volume
 from tests.limits import Watcher
@@ -30,12 +31,12 @@ class Watch:
     """
 
     def __init__(
-        self, volumes: list[Volume], port: int, locate: Callable[[Volume, str], Path], seen: Seen
+        self, volumes: list[Volume], redis: StormRedis, locate: Callable[[Volume, str], Path], seen: Seen
     ) -> None:
         self._volumes = volumes
         self._locate = locate
         self._seen = seen
-        self._redis = Redis(port=port, decode_responses=True, socket_timeout=2)
+        self._redis = redis
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._disks = [Watcher(volume.cache_dir) for volume in volumes]
@@ -50,7 +51,6 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._thread.join()
-        self._redis.close()
         for disk in self._disks:
             disk.__exit__()
 
@@ -58,8 +58,11 @@ class Watch:
         while not self._stopped.wait(_PAUSE_SECONDS):
             for volume, disk in zip(self._volumes, self._disks, strict=True):
                 self._watch_disk(volume, disk)
-                with contextlib.suppress(RedisError, OSError):
-                    self._watch_index(volume)
+                with (
+                    contextlib.suppress(RedisError, OSError),
+                    Redis(port=self._redis.port, decode_responses=True, socket_timeout=2) as client,
+                ):
+                    self._watch_index(volume, client)
 
     def _watch_disk(self, volume: Volume, disk: Watcher) -> None:
         self._seen.work["looks at the disks"] += disk.looks
@@ -67,34 +70,40 @@ class Watch:
         if largest > volume.limit:
             self._tell(volume.name, f"{largest:,} bytes lay on {volume.name}, of {volume.limit:,} allowed")
 
-    def _watch_index(self, volume: Volume) -> None:
+    def _watch_index(self, volume: Volume, client: Redis) -> None:
         keys = Keys(volume.name)
-        before = self._leased(keys)
+        if self._redis.may_go_back:
+            # Until another server has been swept, it may know, and keep by leases, what has left since.
+            counted, swept = client.hmget(keys.meta, ["run_id", "swept"])
+            if (counted, swept) != (client.info("server")["run_id"], "1"):
+                return
+        before = _leased(keys, client)
         there = {entry: os.path.exists(self._locate(volume, entry)) for entry in before}
-        after = self._leased(keys)
+        after = _leased(keys, client)
         self._seen.work["looks at leased files"] += len(there)
         for entry, is_there in there.items():
             if not is_there and before[entry] == after.get(entry):
                 text = f"{entry} of {volume.name} is leased and in the index, and its file is gone"
                 self._tell(text, text)
 
-    def _leased(self, keys: Keys) -> dict[str, str]:
-        """The value of each published entry that a lease keeps and that nobody has claimed."""
-        with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.zrangebyscore(keys.leases, time.time() + _LEASE_MARGIN, "+inf")
-            pipeline.hgetall(keys.entries)
-            pipeline.hkeys(keys.claims)
-            leases, entries, claims = pipeline.execute()
-        kept: set[str] = set()
-        for lease in leases:
-            kept |= set(self._redis.smembers(keys.lease(lease)))
-        return {entry: entries[entry] for entry in kept - set(claims) if entry in entries}
-
     def _tell(self, what: str, text: str) -> None:
         """Tells a thing once, since the next look sees it again."""
         if what not in self._told:
             self._told.add(what)
             self._seen.violation(text)
+
+
+def _leased(keys: Keys, redis: Redis) -> dict[str, str]:
+    """The value of each published entry that a lease keeps and that nobody has claimed."""
+    with redis.pipeline(transaction=True) as pipeline:
+        pipeline.zrangebyscore(keys.leases, time.time() + _LEASE_MARGIN, "+inf")
+        pipeline.hgetall(keys.entries)
+        pipeline.hkeys(keys.claims)
+        leases, entries, claims = pipeline.execute()
+    kept: set[str] = set()
+    for lease in leases:
+        kept |= set(redis.smembers(keys.lease(lease)))
+    return {entry: entries[entry] for entry in kept - set(claims) if entry in entries}
 
 
 def differences(volume: Volume, redis: Redis, locate: Callable[[Volume, str], Path]) -> list[str]:

@@ -56,6 +56,11 @@ class SentinelGroup:
         port = int(self.sentinels[0].sentinel_master(NAME)["port"])
         return next(server for server in self.servers if server.port == port)
 
+    @property
+    def epoch(self) -> int:
+        """Grows by one with each failover."""
+        return int(self.sentinels[0].sentinel_master(NAME)["config-epoch"])
+
     def start(self) -> None:
         master, *replicas = self.servers
         options = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
@@ -68,9 +73,16 @@ class SentinelGroup:
             replica.options = [*options, "--replicaof", f"127.0.0.1 {master.port}"]
             replica.start()
             self._running.callback(replica.stop)
+        for replica in replicas:
+            # Whom it follows when it is started again, the Sentinels tell it: it may be the master then.
+            replica.options = options
         for port in self.ports:
             self._start_sentinel(port)
-        eventually(self._all_follow)
+        self.settle()
+
+    def settle(self, timeout_seconds: float = 10.0) -> None:
+        """Waits until all servers follow one master, as all Sentinels see it."""
+        eventually(self._all_follow, timeout_seconds)
 
     def add_sentinel(self, *, quorum: int, down_after: int) -> None:
         """Starts one more Sentinel of the first server, which it calls down after so many milliseconds."""

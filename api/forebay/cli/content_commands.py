@@ -95,7 +95,7 @@ def stats(ctx: typer.Context, json: Json = False) -> int:
         rows.append(("leased", f"{human(found['leased'])} by {count(found['leases'], 'lease')}"))
     if found["reserved"]:
         rows.append(("reserved", f"{human(found['reserved'])} by running downloads, in blocks"))
-    if found["unindexed"]:
+    if found["unindexed"] > 0:
         rows.append(("unindexed", f"{human(found['unindexed'])} in files that are not in the index yet"))
     rows += _egress_rows(cache, found)
     rows.append(("disk", f"{human(found['disk_free'])} free"))

@@ -138,6 +138,11 @@ class Connection:
         """An id that the server chooses anew at each start."""
         return str(self.command("info", "server")["run_id"])
 
+    def look_again(self) -> None:
+        """Has the next call find out which server is to be asked, where another may take its place."""
+        if self._route.may_fail_over:
+            self._route.forget()
+
     def server(self) -> dict[str, Any]:
         """The server's statistics (``INFO``).
 

@@ -17,15 +17,13 @@ for i = 3, #ARGV, 4 do
     local old = redis.call('HGET', KEYS[1], entry)
     if not old or size_of(old) ~= size then
       changed = changed + 1
-      if not put_entry(keys, entry, value, size, atime) then
-        seen = seen + size
-      end
+      put_entry(keys, entry, value, size, atime)
+      seen = seen + size - (old and size_of(old) or 0)
     end
   end
 end
 save_totals(KEYS[6])
 if counted then
-  local rest = tonumber(redis.call('HGET', KEYS[6], 'unindexed') or 0)
-  redis.call('HSET', KEYS[6], 'unindexed', string.format('%.0f', math.max(0, rest - seen)))
+  count_as_indexed(KEYS[6], seen)
 end
 return changed

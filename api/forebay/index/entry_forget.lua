@@ -7,14 +7,15 @@
 -- the given one, is left alone.
 local keys = { entries = KEYS[1], atime = KEYS[2], atime_leased = KEYS[3], leased = KEYS[4] }
 keys.owners, keys.quotas = KEYS[7], KEYS[8]
-local removed = 0
+local removed, absent = 0, 0
 for i = 2, #ARGV, 2 do
   local entry, value = ARGV[i], ARGV[i + 1]
   local holder = redis.call('HGET', KEYS[5], entry)
   if (not holder or holder == ARGV[1]) and redis.call('HGET', KEYS[1], entry) == value then
-    drop_entry(keys, entry)
+    absent = absent + drop_entry(keys, entry)
     removed = removed + 1
   end
 end
+count_as_indexed(KEYS[6], -absent)
 save_totals(KEYS[6])
 return removed

@@ -147,7 +147,10 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The totals of a volume, in bytes, and its number of entries."""
+    """The totals of a volume, in bytes, and its number of entries.
+
+    ``unindexed`` is negative while the index has entries without a file that it cannot tell from others.
+    """
 
     published: int
     reserved: int

@@ -16,7 +16,8 @@ end
 redis.call('DEL', KEYS[6], KEYS[7])
 local found = tonumber(ARGV[3])
 local published = tonumber(redis.call('HGET', KEYS[1], 'published') or 0)
-local unindexed = string.format('%.0f', math.max(0, found - published))
+-- Negative where entries of the index have no file: to drop one of them gains no room.
+local unindexed = string.format('%.0f', found - published)
 redis.call('HSET', KEYS[1], 'reserved', 0, 'unindexed', unindexed, 'run_id', ARGV[2], 'recovery', ARGV[1])
 redis.call('HSET', KEYS[1], 'swept', (found == 0 and published == 0) and 1 or 0)
 return 1

@@ -55,8 +55,12 @@ class Route:
             whether it is known by now which other server is to be asked.
         """
         del error
-        self._client.connection_pool.disconnect(inuse_connections=False)
+        self.forget()
         return False
+
+    def forget(self) -> None:
+        """Has the server be found anew for the next call; calls that are under way are not disturbed."""
+        self._client.connection_pool.disconnect(inuse_connections=False)
 
     def asking(self, error: Exception) -> Any:
         """The client of the node that a slot is moving to, for the one command whose error says so."""
@@ -135,12 +139,15 @@ class ClusterRoute(Route):
             self._hops += 1
             self._node = self._named(error)
             return self._hops % (_MAX_HOPS + 1) != 0
+        self.forget()
+        return False
+
+    def forget(self) -> None:
         # A node that is gone, or cut off from the others, may be the one that was asked first.
         self._turn += 1
         self._node = None
         for one in list(self._clients.values()):
             one.connection_pool.disconnect(inuse_connections=False)
-        return False
 
     def asking(self, error: Exception) -> Any:
         return self._at(self._named(error))

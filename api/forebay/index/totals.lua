@@ -83,6 +83,14 @@ local function drop_entries(keys, entries)
   return freed
 end
 
+-- Notes that bytes which were counted on the volume are in the index by now; negative ones, that the index has
+-- lost what it counted although it was not there. After a sweep, nothing of either kind is left.
+local function count_as_indexed(meta, bytes)
+  if bytes ~= 0 and redis.call('HGET', meta, 'swept') ~= '1' then
+    redis.call('HINCRBY', meta, 'unindexed', string.format('%.0f', -bytes))
+  end
+end
+
 local function save_totals(meta)
   for name, amount in pairs(change) do
     if amount ~= 0 then

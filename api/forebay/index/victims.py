@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from forebay.index.part import Part
 from forebay.index.records import Victim, batches
 
+# The verdicts on an entry that leaves: its file was removed, or there was none.
 GONE = "gone"
+ABSENT = "absent"
 
 
 class Victims(Part):
@@ -44,7 +46,7 @@ class Victims(Part):
         """Records what became of chosen entries, and ends the claims on them.
 
         Args:
-            verdicts: entry and `GONE`, or the access time that its file bears.
+            verdicts: entry and `GONE`, `ABSENT`, or the access time that its file bears.
 
         Returns:
             the bytes that became free.

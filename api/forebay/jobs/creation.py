@@ -178,6 +178,8 @@ class JobMaker:
         _check(samples, fresh, parts)
         remote, entries, broken = _sort(samples)
         total = len(samples)
+        # A job is no use at a master that is not one any more.
+        self._recovery.catch_up()
         job = job or ledger.new_id()
         name = None if lease is None else f"job-{job}"
         try:

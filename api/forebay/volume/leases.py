@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,20 +135,21 @@ def lease_entries(index: Index, recovery: Recovery, name: str, entries: Sequence
 def _add(index: Index, recovery: Recovery, name: str, entries: Sequence[str], ttl: float) -> list[str]:
     pause, deadline = Backoff(0.05, 0.5), time.monotonic() + _RECOVERY_SECONDS
     while True:
+        with contextlib.suppress(IndexEmptiedError):
+            found = index.leases.add(name, entries, ttl)
+            if not recovery.is_elsewhere():
+                return found
         try:
-            return index.leases.add(name, entries, ttl)
-        except IndexEmptiedError:
-            try:
-                recovery.check(ask=True)
-            except (OSError, VolumeError) as error:
-                # A process that may write to the volume notices within seconds.
-                if time.monotonic() > deadline:
-                    raise VolumeError(
-                        f"Redis has lost its data about volume {index.volume!r}, and this process cannot "
-                        f"count what lies there ({error}): start a worker as the user whose volume it is",
-                        volume=index.volume,
-                    ) from None
-                time.sleep(pause.next())
+            recovery.check(ask=True)
+        except (OSError, VolumeError) as error:
+            # A process that may write to the volume notices within seconds.
+            if time.monotonic() > deadline:
+                raise VolumeError(
+                    f"Redis has lost its data about volume {index.volume!r}, and this process cannot "
+                    f"count what lies there ({error}): start a worker as the user whose volume it is",
+                    volume=index.volume,
+                ) from None
+            time.sleep(pause.next())
 
 
 def all_leases(index: Index) -> list[LeaseStatus]:

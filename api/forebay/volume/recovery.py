@@ -49,6 +49,8 @@ class Recovery:
         self._way_out = WayOut(files)
         self._connections_seen = 0
         self._complete = False
+        self._fence = ""
+        self._is_without_fence = False
         self._session: Session | None = None
         self._session_seen = ""
 
@@ -71,7 +73,7 @@ class Recovery:
         if connections == self._connections_seen and not ask:
             return False
         run_id = self._index.connection.run_id()
-        is_lost = run_id != self._run_id or not self._index.state.is_whole(run_id)
+        is_lost = run_id != self._run_id or not self._index.state.is_whole(run_id) or self.is_elsewhere()
         if is_lost:
             self.run(run_id)
             if self._session is not None:
@@ -86,7 +88,7 @@ class Recovery:
         # Another process may have recovered the volume, and not have indexed it yet.
         self._complete = False
         self.run(self._index.connection.run_id())
-        return self._run_id, fence.current(self._files.layout())
+        return self._run_id, self._fence
 
     def stands(self, name: str) -> bool:
         """Whether a fence still stands.
@@ -95,6 +97,21 @@ class Recovery:
             OSError: it cannot be told.
         """
         return fence.stands(self._files.layout(), name)
+
+    def is_elsewhere(self) -> bool:
+        """Whether the volume was counted for another server since, which has taken the place of ours."""
+        try:
+            return fence.standing(self._files.layout(), self._run_id) is None
+        except VolumeError:
+            # Another machine has the directory, and its processes look after it.
+            return False
+
+    def catch_up(self) -> None:
+        """Goes to the server for which the volume was counted last, where that is another one by now."""
+        with contextlib.suppress(OSError, VolumeError):
+            # Who cannot write the volume is told so when it must.
+            if self.is_elsewhere():
+                self.check(ask=True)
 
     def run(self, run_id: str) -> None:
         """Accounts for what lies on the volume, unless that was done since Redis was started or emptied.
@@ -109,25 +126,30 @@ class Recovery:
             run_id: tells this start of Redis from others.
         """
         index, layout = self._index, self._files.layout()
+        if fence.standing(layout, run_id) is None:
+            # Where it fails over, another server may have taken its place.
+            index.connection.look_again()
+            run_id = index.connection.run_id()
         if run_id != self._run_id:
             self._run_id, self._complete = run_id, False
         # A lock of an earlier start may have come back with the server; it is not this one.
         lock = f"{index.keys.recovery}:{run_id}"
-        while not index.state.is_whole(run_id):
+        while not self._is_counted():
             self._complete = False
             with index.locks.hold(lock, _LOCK_SECONDS) as held:
                 if held is None:
                     time.sleep(_LOCK_PAUSE_SECONDS)
                     continue
-                if index.state.is_whole(run_id):
+                if self._is_counted():
                     break
                 if index.state.identity()[0] is None:
                     self._join()
                 # From here to the end, no session begins, claims or reserves.
                 index.state.forget_recovery()
-                fence.take_down(layout)
-                for name in self._files.temporaries():
-                    self._files.remove_temporary(name)
+                # Without one, the disk takes no more files: nothing is written that would have to be counted.
+                self._is_without_fence = not fence.put_up(layout, run_id)
+                for temporary in self._files.temporaries():
+                    self._files.remove_temporary(temporary)
                 for session in index.sessions.remembered():
                     self.reap(session)
                 for token in self._way_out.tokens():
@@ -139,6 +161,13 @@ class Recovery:
                 if index.state.recovered(run_id, lock, held.token, found) and index.state.is_complete():
                     # A new volume: there is nothing to compare.
                     index.state.note_upkeep("swept", time.time())
+
+    def _is_counted(self) -> bool:
+        """Whether the files were counted for the server that is asked now, and for no other one since."""
+        found = fence.standing(self._files.layout(), self._run_id)
+        self._fence = found or ""
+        stands = bool(found) or (found == "" and self._is_without_fence)
+        return stands and self._index.state.is_whole(self._run_id)
 
     def may_hold_unknown(self) -> bool:
         """Whether complete files may lie on the volume that the index does not know yet."""

@@ -15,7 +15,7 @@ from enum import Enum
 
 from forebay.errors import ForebayError, VolumeError
 from forebay.index import Claimed, Index, SessionLostError
-from forebay.index.victims import GONE
+from forebay.index.victims import ABSENT, GONE
 from forebay.volume.files import Files, FoundFile
 from forebay.volume.leaving import DismissedError, WayOut
 from forebay.volume.session import Session
@@ -30,6 +30,8 @@ class Verdict(Enum):
     """The decision about an entry, just before its file is unlinked."""
 
     REMOVE = "remove"
+    # As above, but there is no file.
+    ABSENT = "absent"
     KEEP = "keep"
     # This entry and all that follow stay.
     STOP = "stop"
@@ -46,12 +48,14 @@ class Removed:
 
     Attributes:
         entries: whose files are gone, in their order.
+        absent: those of them that had none.
         touched: entries that turned out to have been used, with the access times of their files.
         stuck: entries whose files cannot be removed.
         freed: bytes of the entries that the index knew.
     """
 
     entries: list[str] = field(default_factory=list)
+    absent: set[str] = field(default_factory=set)
     touched: dict[str, float] = field(default_factory=dict)
     stuck: list[str] = field(default_factory=list)
     freed: int = 0
@@ -75,9 +79,14 @@ class Removal:
 
     def begin(self) -> str:
         """A token for claims on entries that may be removed."""
-        token = self._session.evictor_token()
-        self._way_out.open(token)
-        return token
+        while True:
+            token = self._session.evictor_token()
+            self._way_out.open(token)
+            if self._session.may_remove(token):
+                return token
+            # The volume was recovered, and who did so has not seen that directory.
+            self.end(token)
+            self._session.renew(token.rpartition(".")[0])
 
     def end(self, token: str) -> None:
         """Ends what `begin` began. The claims with the token have ended."""
@@ -140,7 +149,7 @@ class Removal:
                 self._judge_all(token, entries, judge, done, put_back_at, spare_used)
         finally:
             touched = ((entry, repr(mark)) for entry, mark in done.touched.items())
-            gone = ((entry, GONE) for entry in done.entries)
+            gone = ((entry, ABSENT if entry in done.absent else GONE) for entry in done.entries)
             stuck = ((entry, repr(put_back_at)) for entry in done.stuck)
             settled = {*done.entries, *done.touched, *done.stuck}
             try:
@@ -174,7 +183,9 @@ class Removal:
                 continue
             if verdict is Verdict.STOP:
                 break
-            if verdict is Verdict.REMOVE:
+            if verdict is Verdict.ABSENT:
+                done.absent.add(entry)
+            if verdict in (Verdict.REMOVE, Verdict.ABSENT):
                 done.entries.append(entry)
             elif isinstance(verdict, float):
                 done.touched[entry] = verdict
@@ -186,6 +197,7 @@ class Removal:
             OSError, VolumeError: it cannot be removed.
         """
         found = self._files.find(entry)
+        was_there = found is not None
         verdict = judge(entry, found)
         if verdict is not Verdict.REMOVE:
             return verdict
@@ -211,7 +223,7 @@ class Removal:
             if found is not None:
                 self._way_out.take_sign_back(found.path)
             raise
-        return Verdict.REMOVE
+        return Verdict.REMOVE if was_there else Verdict.ABSENT
 
     def _tell(self, entry: str, error: OSError | VolumeError) -> None:
         """Warns that a file cannot be removed, once: it is tried again and again."""

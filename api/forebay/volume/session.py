@@ -222,6 +222,10 @@ class Session:
         self._live.add(token)
         return token
 
+    def may_remove(self, token: str) -> bool:
+        """Whether files may be removed with an evictor's token; asked once its directory is there."""
+        return self.owns(token) and self._may_stand()
+
     def disown(self, token: str) -> None:
         """Notes that this process has given back all claims with a token, or cannot know whether it has."""
         self._live.discard(token)
