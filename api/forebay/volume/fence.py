@@ -9,8 +9,8 @@ another one since, looks for the fence that its session began behind, and finds 
 
 Where Redis fails over, two servers may take themselves for the master for seconds, each with processes that
 have not heard of the other. The directory is one, and so is the fence: a process that finds that of another
-server counts anew before it writes. When both put up theirs at the same time, each takes down the other's, and
-neither begins a session before it has tried again.
+server counts anew before it writes. When both put up theirs at the same time, each takes down the other's,
+and neither begins a session before it has tried again.
 """
 
 from __future__ import annotations
