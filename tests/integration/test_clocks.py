@@ -1,13 +1,17 @@
-"""Machines whose clocks were ahead leave times behind that lie in the future; these put nothing off."""
+"""Machines with wrong clocks: the times in the future that they leave behind put nothing off."""
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
 
+from forebay.cache import MediaCache
 from forebay.jobs.monitor import requeue_if_stalled
+from forebay.uri import entry_of
 from tests.caches import MakeCache
+from tests.servers.http_server import HTTPServer
 from tests.servers.workers import worker
 
 HOUR = 3600.0
@@ -39,3 +43,84 @@ def test_what_a_job_has_lost_is_enqueued_again(make_cache: MakeCache) -> None:
         jobs.write(job.id, updated=time.time() + HOUR)
 
         assert requeue_if_stalled(dispatcher, job.id, jobs.read(job.id)) == 2
+
+
+def used_in_an_hour(cache: MediaCache, uris: list[str]) -> None:
+    """Has entries be used by a machine whose clock is an hour ahead: index and files say so."""
+    index, later = cache.engine.open_index(), time.time() + HOUR
+    cache.engine.files.take_touched()
+    for uri in uris:
+        index.connection.command("zadd", index.keys.atime, {entry_of(uri): later})
+        os.utime(cache.engine.files.layout().path(entry_of(uri)), (later, later))
+
+
+@pytest.fixture
+def uris(http_server: HTTPServer) -> list[str]:
+    return [http_server.put(f"/{n:03}.bin", f"{n:03}".encode() * 400) for n in range(40)]
+
+
+@pytest.fixture
+def full(make_cache: MakeCache, http_server: HTTPServer, uris: list[str]) -> MediaCache:
+    """A cache whose heartbeat does nothing for minutes, full of the first twenty objects."""
+    allowed = [http_server.endpoint + "/"]
+    cache = make_cache(
+        cache_size_bytes=24_000, claim_ttl_seconds=600, grace_seconds=0.5, allowed_sources=allowed
+    )
+    cache.download_media(uris[:20])
+    return cache
+
+
+def test_what_was_used_in_the_future_can_be_evicted(full: MediaCache, uris: list[str]) -> None:
+    used_in_an_hour(full, uris[:20])
+
+    job = full.download_media(uris[20:])
+
+    assert job.failed == 0
+    assert full.stats()["current_count"] == 20
+
+
+def test_what_was_used_in_the_future_goes_last(full: MediaCache, uris: list[str]) -> None:
+    used_in_an_hour(full, uris[:10])
+
+    full.download_media(uris[20:25])
+
+    assert all(full.engine.files.locate(entry_of(uri)) for uri in uris[:10])
+
+
+def test_what_was_used_in_the_future_makes_way_for_its_successor(
+    full: MediaCache, http_server: HTTPServer
+) -> None:
+    # given an object that takes more than half of the cache
+    url = http_server.put("/large.bin", b"old" * 5_000)
+    full.local_path(url)
+    used_in_an_hour(full, [url])
+    http_server.put("/large.bin", b"new" * 5_000)
+
+    job = full.download_media([url], update=True)
+
+    assert (job.failures(), job.downloaded) == ([], 1)
+
+
+def test_what_was_used_in_the_future_counts_on_its_quota_no_longer_than_others(
+    make_cache: MakeCache, full: MediaCache, uris: list[str], http_server: HTTPServer
+) -> None:
+    team = make_cache(quota="team=12KB", grace_seconds=0.0, allowed_sources=[http_server.endpoint + "/"])
+    team.download_media(uris[20:30])
+    used_in_an_hour(full, uris[20:30])
+
+    job = team.download_media(uris[30:35])
+
+    assert job.failed == 0
+    assert team.engine.open_index().quotas.used("team") <= 12_288
+
+
+def test_a_machine_whose_clock_is_a_day_behind_evicts(
+    full: MediaCache, uris: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 24 * HOUR)
+
+    job = full.download_media(uris[20:])
+
+    assert job.failed == 0
+    assert full.stats()["current_count"] == 20

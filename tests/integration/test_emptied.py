@@ -19,7 +19,7 @@ from forebay.fetch.work import Item
 from forebay.index import Index, SessionLostError
 from forebay.sources.base import ObjectInfo
 from forebay.uri import entry_of, parse_object
-from tests.caches import MakeCache
+from tests.caches import MakeCache, maintain
 from tests.limits import Watcher, bytes_below
 from tests.servers.embedded import eventually
 from tests.servers.http_server import HTTPServer
@@ -211,6 +211,31 @@ def test_what_was_begun_before_the_loss_neither_grows_nor_appears(
     other.discard()
     # and the process goes on with another session
     assert session.claim([entry_of(uris[0])])[0][1].granted
+
+
+@pytest.mark.parametrize("asked", [slice(0, 10), slice(30, 40)], ids=["those without files", "others"])
+def test_entries_without_files_give_no_room(
+    web: Any, valkey: Valkey, uris: list[str], tmp_path: Path, asked: slice
+) -> None:
+    # given an index as it was before ten files left and ten others came, as after a failover; it knows ten
+    # entries that have no file, which are the first to be evicted, and lacks ten files
+    cache = web(claim_ttl_seconds=600)
+    cache.download_media(uris[:20])
+    layout = cache.engine.files.layout()
+    for gone, new in zip(uris[:10], uris[20:30], strict=True):
+        Path(layout.path(entry_of(gone))).unlink()
+        Path(layout.path(entry_of(new))).write_bytes(b"x" * 1_200)
+    valkey.restart()
+
+    # when more is downloaded before a sweep has found that out
+    with Watcher(tmp_path / "cache") as watcher:
+        status = cache.download_media(uris[asked]).status()
+
+    # then there is never more than the limit, and all of it can be used again after the sweep
+    assert status.failed == 0
+    assert watcher.largest <= LIMIT
+    maintain(cache)
+    assert agrees(cache)
 
 
 class TestBeyondTheLimit:

@@ -11,7 +11,8 @@ an entry whose file cannot be removed           it is tried again after all othe
 ==============================================  =====================================================
 
 One evictor works at a time, under the eviction lock. Just before it removes a file it looks at the
-file's own access time, which a reader sets on every hit: a hit costs no round trip, and still counts.
+file's own access time, which a reader sets on every hit: a hit costs no round trip, and still counts. The
+clock is that of Redis, whatever this machine's says. A time far in the future counts for nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 
 from forebay.errors import IndexUnavailableError
 from forebay.index import Index, LockLostError, SessionLostError, batches
+from forebay.index.victims import AHEAD_SECONDS
 from forebay.volume.counters import Counters
 from forebay.volume.files import Files, FoundFile
 from forebay.volume.leases import end_expired_leases
@@ -43,7 +45,8 @@ class Evicted:
     Attributes:
         freed: freed bytes.
         entries: the evicted entries, oldest first.
-        wait_until: when the oldest of the others leaves its grace period, in seconds since the epoch.
+        wait_until: when the oldest of the others leaves its grace period, in seconds since the epoch, by the
+            clock of this machine.
         claimed: how many entries were skipped because they are being downloaded again.
         locked: whether another process was evicting.
         in_use: how many entries were kept because their files have been read meanwhile.
@@ -178,22 +181,23 @@ class Evictor:
 
     def _round(self, token: str, wanted: int, done: Evicted) -> bool:
         """Evicts a number of entries; false when there is nothing more to evict."""
-        newest = time.time() - self._grace
         try:
-            victims, in_grace, done.claimed = self._index.victims.select(token, newest, wanted, _ROUND)
+            now, victims, in_grace, done.claimed = self._index.victims.select(
+                token, self._grace, wanted, _ROUND
+            )
         except IndexUnavailableError:
             self._session.suspect()
             raise
         if in_grace is not None:
-            done.wait_until = in_grace + self._grace
+            done.wait_until = time.time() + (in_grace + self._grace - now)
         atimes = {victim.entry: victim.atime for victim in victims}
         # What cannot be removed goes behind all that may be evicted, or nothing else would ever be chosen. It
         # does not go into the grace period, for whose end requests would wait in vain.
-        judge = _OldestFirst(atimes, newest)
+        newest = now - self._grace
+        judge = _OldestFirst(atimes, newest, now + AHEAD_SECONDS)
         removed = self._removal.run(
             token, list(atimes), judge, put_back_at=newest, spare_used=True, is_last=False
         )
-        now = time.time()
         self._counters.evicted([now - atimes[entry] for entry in removed.entries], removed.freed)
         done.freed += removed.freed
         done.entries += removed.entries
@@ -226,11 +230,13 @@ class _OldestFirst:
     Args:
         atimes: the access time of each victim, as the index knows it; oldest first.
         newest: the newest access time that may be evicted.
+        ahead: the newest access time that can be true.
     """
 
-    def __init__(self, atimes: dict[str, float], newest: float) -> None:
+    def __init__(self, atimes: dict[str, float], newest: float, ahead: float) -> None:
         self._atimes = atimes
         self._newest = newest
+        self._ahead = ahead
         # Of the files that turned out to have been used, the access time of the oldest.
         self._next_in_turn = math.inf
 
@@ -239,7 +245,7 @@ class _OldestFirst:
         if known > self._next_in_turn:
             return Verdict.STOP
         mark = None if found is None else found.status.st_atime
-        if mark is not None and (mark > self._newest or mark > known + _SAME_TIME):
+        if mark is not None and mark <= self._ahead and (mark > self._newest or mark > known + _SAME_TIME):
             self._next_in_turn = min(self._next_in_turn, mark)
             return mark
         return Verdict.REMOVE

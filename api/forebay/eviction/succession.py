@@ -7,6 +7,7 @@ import time
 from enum import Enum
 
 from forebay.index import Index
+from forebay.index.victims import AHEAD_SECONDS
 from forebay.volume.files import Files, FoundFile
 from forebay.volume.removal import Removal, Verdict
 from forebay.volume.session import Session
@@ -58,6 +59,7 @@ def make_way(
 def _grace_left(files: Files, entry: str, grace: float) -> float:
     path = files.locate(entry)
     try:
-        return 0.0 if path is None else os.stat(path).st_atime + grace - time.time()
+        left = 0.0 if path is None else os.stat(path).st_atime + grace - time.time()
     except FileNotFoundError:
         return 0.0
+    return left if left <= grace + AHEAD_SECONDS else 0.0

@@ -15,6 +15,7 @@ from forebay.config.sizes import human
 from forebay.errors import CacheFullError, ForebayError
 from forebay.fetch.outcome import Report, SampleOutcome
 from forebay.index import Index
+from forebay.index.victims import AHEAD_SECONDS
 from forebay.uri import entry_of, redact
 from forebay.volume.counters import Counters
 from forebay.volume.files import FoundFile
@@ -95,8 +96,10 @@ class QuotaKeeper:
         """Evicts a label's own entries, except some, until its quota is kept, or none of them may go."""
         give_up_at = time.monotonic() + self._grace + _PATIENCE_SECONDS
         while (excess := self._index.quotas.used(label) - limit) > 0 and time.monotonic() < give_up_at:
-            newest = time.time() - self._grace
-            chosen, in_grace = self._index.quotas.oldest(label, newest, excess + limit // _SLACK, spared)
+            now, wanted = time.time(), excess + limit // _SLACK
+            chosen, in_grace = self._index.quotas.oldest(
+                label, now - self._grace, now + AHEAD_SECONDS, wanted, spared
+            )
             atimes = dict(chosen)
 
             # A hit marks the file only.
@@ -116,8 +119,8 @@ class QuotaKeeper:
 
 
 def _unless_used(atimes: Mapping[str, float], entry: str, found: FoundFile | None) -> Verdict | float:
-    mark = None if found is None else found.status.st_atime
-    return mark if mark is not None and mark > atimes[entry] + _SAME_TIME else Verdict.REMOVE
+    mark = 0.0 if found is None else found.status.st_atime
+    return mark if atimes[entry] + _SAME_TIME < mark <= time.time() + AHEAD_SECONDS else Verdict.REMOVE
 
 
 def _exceeded(uri: str, label: str, limit: int, used: int) -> ForebayError:

@@ -32,12 +32,13 @@ class Quotas(Part):
         return int(self._connection.command("hget", self._keys.quotas, f"used|{label}") or 0)
 
     def oldest(
-        self, label: str, newest: float, wanted: int, spared: Container[str] = ()
+        self, label: str, newest: float, ahead: float, wanted: int, spared: Container[str] = ()
     ) -> tuple[list[tuple[str, float]], float | None]:
         """A label's entries that may be evicted, least recently used first, of so many bytes at least.
 
         Args:
             newest: the newest access time that may be evicted, in seconds since the epoch.
+            ahead: the newest access time that can be true; later ones are of a machine with a wrong clock.
             wanted: bytes.
             spared: entries that are passed over.
 
@@ -55,7 +56,7 @@ class Quotas(Part):
                 charged, _, name = (owner or "").partition("|")
                 if name != label or entry in spared:
                     continue
-                if float(atime) > newest:
+                if newest < float(atime) <= ahead:
                     return chosen, float(atime)
                 if size < wanted:
                     chosen.append((entry, float(atime)))

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from forebay.index.part import Part
 from forebay.index.records import Victim, batches
 
+# A machine with a wrong clock has written what lies so far in the future; it says nothing of when that was.
+AHEAD_SECONDS = 60.0
 # The verdicts on an entry that leaves: its file was removed, or there was none.
 GONE = "gone"
 ABSENT = "absent"
@@ -16,31 +18,32 @@ class Victims(Part):
     """The eviction of one volume's entries."""
 
     def select(
-        self, token: str, newest: float, wanted: int, max_entries: int
-    ) -> tuple[list[Victim], float | None, int]:
+        self, token: str, grace: float, wanted: int, max_entries: int
+    ) -> tuple[float, list[Victim], float | None, int]:
         """Chooses and claims what to evict, least recently used first.
 
         Args:
             token: the token of the eviction lock.
-            newest: the newest access time that may be evicted, in seconds since the epoch.
+            grace: for how many seconds a used entry is spared.
             wanted: bytes.
 
         Returns:
-            the victims, the access time of the oldest entry that is still in its grace period, and how
-            many entries were passed over because they are claimed.
+            the server's time in seconds since the epoch, the victims, the access time of the oldest entry
+            that is still in its grace period, and how many entries were passed over because they are
+            claimed.
 
         Raises:
             LockLostError: the eviction lock is not the token's.
             SessionLostError: the session of the token has been reaped.
         """
         k = self._keys
-        in_grace, claimed, *rest = self._script(
+        now, in_grace, claimed, *rest = self._script(
             "evict_select",
             [k.atime, k.claims, k.entries, k.evictor, k.sessions],
-            [token, newest, wanted, max_entries],
+            [token, grace, wanted, max_entries, AHEAD_SECONDS],
         )
         victims = [Victim(rest[i], float(rest[i + 1]), int(rest[i + 2])) for i in range(0, len(rest), 3)]
-        return victims, float(in_grace) if in_grace else None, int(claimed)
+        return float(now), victims, float(in_grace) if in_grace else None, int(claimed)
 
     def commit(self, token: str, verdicts: Iterable[tuple[str, str]]) -> int:
         """Records what became of chosen entries, and ends the claims on them.
