@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from forebay.cache import MediaCache
-from forebay.errors import ObjectNotFoundError
+from forebay.errors import ObjectNotFoundError, SourceNotAllowedError
 from forebay.index.groups import GroupKeys, Groups, Server
 from forebay.index.keys import Keys
 from forebay.neighbours import asking_turns, neighbour_source
@@ -175,7 +175,7 @@ class Liar:
     def join(self, cache: MediaCache) -> None:
         """Registers it as the volume ``liar`` of the group of a cache."""
         groups = Groups(cache.engine.open_index().connection, "lab")
-        groups.announce(Server("liar-1", "liar", self.url), 60.0)
+        groups.announce(Server("liar-1", "liar", self.url), 600.0)
 
     def has(self, uri: str, size: int, etag: str) -> None:
         """Writes into its index that it has an object."""
@@ -242,6 +242,27 @@ def test_a_neighbour_that_is_gone_costs_a_request_to_the_cloud(
     assert content(group["a"], url) == BODY
 
     assert http_server.count("/x.bin") == 1
+
+
+def test_a_neighbour_that_hangs_up_is_not_asked_again_for_a_while(
+    make_group: MakeGroup, http_server: HTTPServer, valkey: Valkey
+) -> None:
+    asked: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.path)
+        hanging_up(request)
+
+    group = make_group("a")
+    liar = Liar(valkey, answer)
+    liar.join(group["a"])
+    urls = [http_server.put(f"/{n}.bin", BODY, etag=ETAG) for n in range(5)]
+    for url in urls:
+        liar.has(url, len(BODY), ETAG)
+
+    assert [content(group["a"], url) for url in urls] == [BODY] * 5
+
+    assert len(asked) == 1
 
 
 def test_a_neighbour_that_says_nothing_costs_a_request_to_the_cloud(
@@ -336,12 +357,25 @@ def test_an_asked_volume_fetches_from_the_cloud_though_another_has_the_turn(
 def test_the_asked_volume_keeps_its_own_rules(make_group: MakeGroup, http_server: HTTPServer) -> None:
     group = make_group("a", "b", of={"b": {"allowed_sources": ["s3://"]}})
     [url] = with_turn(http_server, "b", ["a", "b"], BODY)
+    assert ask(group, "b", [url, "no uri", "s3://photos/x"])["failed"] == [0, 1]
 
     assert content(group["a"], url).startswith(BODY)
 
     assert http_server.count(url.removeprefix(http_server.endpoint)) == 1
     assert counted(group, "a")[1:] == (0, 0)
-    assert ask(group, "b", [url, "no uri", "s3://photos/x"])["failed"] == [0, 1]
+
+
+def test_what_a_volume_may_not_fetch_it_does_not_take_from_a_neighbour(
+    make_group: MakeGroup, http_server: HTTPServer
+) -> None:
+    group = make_group("a", "b", of={"a": {"allowed_sources": ["s3://"]}})
+    url = http_server.put("/x.bin", BODY)
+    assert content(group["b"], url) == BODY
+
+    with pytest.raises(SourceNotAllowedError):
+        group["a"].local_path(url)
+
+    assert group.counts("b").get("served_bytes", 0.0) == 0.0
 
 
 def test_what_the_asked_volume_cannot_have_is_asked_of_the_cloud(

@@ -280,7 +280,7 @@ class Neighbourhood:
         server = self._server_for(item.entry, servers[turn])
         assert server is not None
         if way.asked != turn:
-            way.asked, way.asked_at = turn, time.monotonic()
+            way.asked = turn
         self._turns.add(server, item.entry, item.uri.raw)
         return True
 

@@ -27,7 +27,6 @@ class Way:
         expected: what that neighbour's index says of it.
         shunned: the volumes that are not asked for it any more.
         asked: the volume that was asked to bring it; empty for none.
-        asked_at: when it was asked first, on the monotonic clock.
         since: when a neighbour's copy must have been checked at the earliest, in seconds since the epoch.
     """
 
@@ -37,7 +36,6 @@ class Way:
     expected: Entry | None = None
     shunned: set[str] = field(default_factory=set)
     asked: str = ""
-    asked_at: float = 0.0
     since: float = 0.0
 
     @property
