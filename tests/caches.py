@@ -10,6 +10,8 @@ import pytest
 
 from forebay.cache import MediaCache
 from forebay.config import MediaCacheConfig
+from forebay.uri import entry_of
+from forebay.uri.local_roots import forget_roots
 from tests.servers.embedded import eventually
 from tests.servers.valkey import Valkey
 from tests.servers.valkey import valkey as running_valkey
@@ -31,6 +33,14 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
     """A new Redis server: `url`, `client`, `restart`, `stop`, `pause`."""
     with running_valkey(tmp_path / "valkey") as server:
         yield server
+
+
+@pytest.fixture
+def no_roots() -> Iterator[None]:
+    """Forgets the `local_roots` of a test: a process remembers those of all its caches."""
+    yield
+    forget_roots()
+    entry_of.cache_clear()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,12 @@ import pytest
 from forebay.cache import MediaCache
 from forebay.errors import ConfigError, ObjectNotFoundError, ObjectTooLargeError, SourceError
 from forebay.fetch import local_copy
-from forebay.uri import entry_of, is_local
-from forebay.uri.local_roots import forget_roots
+from forebay.uri import is_local
 from tests.caches import MakeCache
 from tests.commands import Forebay
 from tests.servers.workers import worker
 
-
-@pytest.fixture(autouse=True)
-def _no_roots() -> Iterator[None]:
-    yield
-    forget_roots()
-    entry_of.cache_clear()
+pytestmark = pytest.mark.usefixtures("no_roots")
 
 
 @pytest.fixture

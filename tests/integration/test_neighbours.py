@@ -378,6 +378,21 @@ def test_what_a_volume_may_not_fetch_it_does_not_take_from_a_neighbour(
     assert group.counts("b").get("served_bytes", 0.0) == 0.0
 
 
+@pytest.mark.usefixtures("no_roots")
+def test_a_file_of_this_machine_is_not_taken_from_a_volume_of_another(
+    make_group: MakeGroup, tmp_path: Path
+) -> None:
+    # given a path that means one file on the first machine, and later another on the second
+    nas = tmp_path / "nas"
+    nas.mkdir()
+    group = make_group("a", "b", local_roots=[str(nas)])
+    (nas / "x.bin").write_bytes(b"of the first")
+    assert content(group["a"], str(nas / "x.bin")) == b"of the first"
+    (nas / "x.bin").write_bytes(b"of the second")
+
+    assert content(group["b"], str(nas / "x.bin")) == b"of the second"
+
+
 def test_what_the_asked_volume_cannot_have_is_asked_of_the_cloud(
     make_group: MakeGroup, http_server: HTTPServer
 ) -> None:
@@ -466,6 +481,12 @@ def test_the_server_sends_what_is_published_and_nothing_else(
     assert call(group, "a", path, Range="bytes=8-99")[2] == b"89"
     assert call(group, "a", path, Range="bytes=10-11")[0] == 416
     assert call(group, "a", path, If_Match='"other"')[0] == 412
+
+    # Cut short on the disk since.
+    copy = Path(group["a"].local_path(url))
+    copy.write_bytes(b"01234")
+    assert call(group, "a", path)[0] == 404
+    copy.write_bytes(b"0123456789")
 
     # Without the secret, with another one, of another volume, or what is no entry.
     for secret in ("", "Bearer ", "Bearer x", "Basic x"):
