@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from forebay.transport import Transport, TransportSettings
-from tests.caches import cache, make_cache, valkey
+from tests.caches import cache, make_cache, no_roots, valkey
 from tests.commands import forebay
 from tests.servers.proxy import Proxy
 
-__all__ = ["cache", "forebay", "make_cache", "valkey"]
+__all__ = ["cache", "forebay", "make_cache", "no_roots", "valkey"]
 
 
 @pytest.fixture
