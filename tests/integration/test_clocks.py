@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -112,6 +113,25 @@ def test_what_was_used_in_the_future_counts_on_its_quota_no_longer_than_others(
 
     assert job.failed == 0
     assert team.engine.open_index().quotas.used("team") <= 12_288
+
+
+@pytest.mark.parametrize("by_setting", [False, True], ids=["argument", "setting"])
+def test_what_was_fetched_in_the_future_is_compared_with_its_source(
+    make_cache: MakeCache, http_server: HTTPServer, by_setting: bool
+) -> None:
+    cache = make_cache(max_age="10m" if by_setting else None, allowed_sources=[http_server.endpoint + "/"])
+    url = http_server.put("/x.bin", b"old")
+    cache.local_path(url)
+    index = cache.engine.open_index()
+    [value] = index.entries.values([entry_of(url)])
+    assert value is not None
+    later = replace(value, fetched=int(time.time() + HOUR)).format()
+    index.connection.command("hset", index.keys.entries, entry_of(url), later)
+    http_server.put("/x.bin", b"new")
+
+    job = cache.download_media([url], update=False if by_setting else "10m")
+
+    assert job.downloaded == 1
 
 
 def test_a_machine_whose_clock_is_a_day_behind_evicts(

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from forebay.errors import IndexUnavailableError
 from forebay.index import Index, LockLostError, SessionLostError, batches
-from forebay.index.victims import AHEAD_SECONDS
+from forebay.index.records import AHEAD_SECONDS
 from forebay.volume.counters import Counters
 from forebay.volume.files import Files, FoundFile
 from forebay.volume.leases import end_expired_leases

@@ -7,7 +7,7 @@ import time
 from enum import Enum
 
 from forebay.index import Index
-from forebay.index.victims import AHEAD_SECONDS
+from forebay.index.records import AHEAD_SECONDS
 from forebay.volume.files import Files, FoundFile
 from forebay.volume.removal import Removal, Verdict
 from forebay.volume.session import Session

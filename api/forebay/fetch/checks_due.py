@@ -34,7 +34,7 @@ def take_fresh(
     taken = list(cached)
     values = index.entries.values([entries[number] for number in there])
     for number, value in zip(there, values, strict=True):
-        if value is not None and value.fetched < fresh.since(uris[number]):
+        if value is not None and value.known_current < fresh.since(uris[number]):
             taken[number] = False
     return taken
 

@@ -116,10 +116,11 @@ class HitChecks:
         for uri, value in zip(uris, values, strict=True):
             age = fresh.age(parse_object(uri))
             since = fresh.since(uri)
-            if value is not None and value.fetched < since:
+            current = None if value is None else value.known_current
+            if current is not None and current < since:
                 old.append(uri)
             if age is not None:
-                left = age if value is None or value.fetched < since else value.fetched - since
+                left = age if current is None or current < since else current - since
                 self._rests[uri] = time.monotonic() + min(left, _LOOK_AGAIN_SECONDS)
         if old:
             self._opener.open_fetcher().fetch(list(enumerate(old)), _tell, fresh=fresh)

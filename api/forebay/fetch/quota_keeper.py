@@ -15,7 +15,7 @@ from forebay.config.sizes import human
 from forebay.errors import CacheFullError, ForebayError
 from forebay.fetch.outcome import Report, SampleOutcome
 from forebay.index import Index
-from forebay.index.victims import AHEAD_SECONDS
+from forebay.index.records import AHEAD_SECONDS
 from forebay.uri import entry_of, redact
 from forebay.volume.counters import Counters
 from forebay.volume.files import FoundFile

@@ -65,7 +65,7 @@ class Item:
 
     def is_fresh(self, fresh: Freshness) -> bool:
         """Whether the published entry need not be compared with its source."""
-        return Entry.parse(self.old).fetched >= fresh.since(self.uri)
+        return Entry.parse(self.old).known_current >= fresh.since(self.uri)
 
     def checked(self) -> str:
         """The value that the index is to keep of the published entry, once its source was asked for it."""

@@ -17,9 +17,11 @@ end
 if not redis.call('ZSCORE', KEYS[3], ARGV[1]) then
   return redis.error_reply('SESSION has been reaped')
 end
--- When a published entry was fetched, or checked last; 0 for a value that no script of ours has written.
+-- When a published entry was fetched, or checked last; 0 for a value that no script of ours has written, or a
+-- time in the future, of a machine with a wrong clock.
 local function fetched_of(value)
-  return tonumber(string.match(value, '^%d+|[^|]*|(%d+)') or 0)
+  local fetched = tonumber(string.match(value, '^%d+|[^|]*|(%d+)') or 0)
+  return fetched <= now + 60 and fetched or 0
 end
 local alive = {}
 local results = {}

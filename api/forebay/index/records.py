@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +15,8 @@ from forebay.uri import redact
 
 # A batch keeps the server busy for a millisecond or two.
 BATCH = 500
+# A machine with a wrong clock has written what lies so far in the future; it says nothing of when that was.
+AHEAD_SECONDS = 60.0
 _T = TypeVar("_T")
 _ENTRY = re.compile(r"([0-9]{1,15})\|([^|]*)\|([0-9]{1,18})(?:\|(.*))?\Z", re.DOTALL)
 
@@ -70,6 +73,11 @@ class Entry:
         if match is None:
             return cls(0)
         return cls(int(match[1]), match[2], int(match[3]), redact(match[4] or ""))
+
+    @property
+    def known_current(self) -> int:
+        """``fetched``; 0 where that lies in the future, as after a machine with a wrong clock."""
+        return self.fetched if self.fetched <= time.time() + AHEAD_SECONDS else 0
 
     def format(self) -> str:
         """The entry as Redis keeps it: ``size|etag|fetched``, and ``|uri`` where there is one."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from forebay.index.part import Part
-from forebay.index.records import Victim, batches
+from forebay.index.records import AHEAD_SECONDS, Victim, batches
 
-# A machine with a wrong clock has written what lies so far in the future; it says nothing of when that was.
-AHEAD_SECONDS = 60.0
 # The verdicts on an entry that leaves: its file was removed, or there was none.
 GONE = "gone"
 ABSENT = "absent"

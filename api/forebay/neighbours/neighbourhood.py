@@ -286,7 +286,7 @@ class Neighbourhood:
 
     def _is_good(self, item: Wanted, way: Way, value: Entry) -> bool:
         """Whether a copy of a neighbour's is new enough, and can be checked as the settings ask for."""
-        return value.fetched >= way.since and (
+        return value.known_current >= way.since and (
             not self._config.verify_checksums or md5_of(item.uri, value.etag) is not None
         )
 

@@ -69,8 +69,8 @@ def known_version(holder: Holder, entry: str) -> Version | None:
         if value is None or not value.etag or not size.isdecimal():
             continue
         version = Version(entry, int(size), value.etag)
-        if version.directory == directory and (newest is None or value.fetched >= newest[0]):
-            newest = value.fetched, version
+        if version.directory == directory and (newest is None or value.known_current >= newest[0]):
+            newest = value.known_current, version
     return newest[1] if newest is not None else None
 
 
