@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -146,6 +147,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0, help="of all storms together")
     parser.add_argument("--sentinels", action="store_true", help="Redis has a replica, and fails over to it")
     arguments = parser.parse_args()
+    # Ended from outside, too, it leaves no process behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     first, _, last = arguments.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     minutes = arguments.minutes / len(seeds)

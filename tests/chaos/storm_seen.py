@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -41,3 +42,5 @@ class Seen:
             now = time.monotonic() - self._began
             before = "".join(f"\n    {line}" for line in self._history[-12:])
             self.wrong.append(f"at {now:.1f} s: {text}\n  the faults before it:{before}")
+        # Who watches a storm of an hour need not wait for its end.
+        print(f"WRONG at {now:.1f} s: {text}", file=sys.stderr, flush=True)
