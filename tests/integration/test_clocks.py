@@ -10,6 +10,8 @@ import pytest
 
 from forebay.cache import MediaCache
 from forebay.jobs.monitor import requeue_if_stalled
+from forebay.schedules.clock import Clock
+from forebay.schedules.standing import Schedules
 from forebay.uri import entry_of
 from tests.caches import MakeCache
 from tests.servers.http_server import HTTPServer
@@ -142,3 +144,35 @@ def test_a_machine_whose_clock_is_a_day_behind_evicts(
     job = full.download_media(uris[20:])
 
     assert (job.failures(), job.downloaded) == ([], 20)
+
+
+def a_day_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 24 * HOUR)
+
+
+def test_a_worker_whose_clock_is_ahead_lives_no_longer_than_others(
+    make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = make_cache().engine.open_index().workers
+    with monkeypatch.context() as changed:
+        a_day_ahead(changed)
+        workers.announce("w@ahead", 4)
+        assert [worker.alive for worker in workers.all()] == [True]
+
+    [worker] = workers.all()
+    assert worker.seen == pytest.approx(time.time(), abs=60)
+
+
+def test_a_machine_whose_clock_is_ahead_puts_no_schedule_off(
+    make_cache: MakeCache, http_server: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_cache(allowed_sources=[http_server.endpoint + "/"])
+    Schedules(cache).add("hourly", [http_server.put("/x.bin", b"x")], every="1h")
+    now = time.time()
+    a_day_ahead(monkeypatch)
+
+    Clock(cache.engine).tick()
+
+    [schedule] = Schedules(cache).list()
+    assert schedule.next == pytest.approx(now + HOUR, abs=60)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forebay.index.part import Part
 from forebay.index.records import json_object
@@ -22,7 +22,7 @@ class Worker:
     Attributes:
         name: as Celery names it.
         concurrency: how many tasks it runs at a time.
-        seen: its last heartbeat, in seconds since the epoch.
+        seen: its last heartbeat, in seconds since the epoch, by the clock of this machine.
         progress: when it last began or ended a message.
         done: samples that it has ended.
         process: the `forebay.processes.identity` of its main process.
@@ -67,9 +67,15 @@ class Workers(Part):
 
     def all(self) -> list[Worker]:
         """Workers that are alive, and those that ended lately without a clean stop; by name."""
-        found = self._connection.command("hgetall", self._keys.workers)
-        workers = (Worker.parse(text) for text in found.values())
-        return sorted((one for one in workers if one is not None), key=lambda worker: worker.name)
+        found, (seconds, micros) = self._connection.pipeline(("hgetall", self._keys.workers), ("time",))
+        # The records have the times of Redis, which may be others than this machine's.
+        ahead = time.time() - (int(seconds) + int(micros) / 1e6)
+        workers = [
+            replace(one, seen=one.seen + ahead, progress=one.progress + ahead)
+            for one in map(Worker.parse, found.values())
+            if one is not None
+        ]
+        return sorted(workers, key=lambda worker: worker.name)
 
     def alive(self) -> list[Worker]:
         """Workers that are alive, by name."""
@@ -83,9 +89,7 @@ class Workers(Part):
             samples: how many samples it has ended since its last report; ``None`` for a heartbeat alone.
         """
         ended = "" if samples is None else samples
-        self._script(
-            "worker_announce", [self._keys.workers], [name, concurrency, time.time(), ended, process]
-        )
+        self._script("worker_announce", [self._keys.workers], [name, concurrency, ended, process])
 
     def retire(self, name: str) -> None:
         """Removes a worker that has stopped."""

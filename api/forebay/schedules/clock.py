@@ -72,7 +72,7 @@ class Clock:
         record: ScheduleRecord,
         keep_lock: Callable[[], object],
     ) -> None:
-        run, text, now = ScheduledRun.parse(record.run), record.run, time.time()
+        run, text, now = ScheduledRun.parse(record.run), record.run, index.connection.time()
         if run is not None and run.state == "running":
             run, text = self._settle(index, name, run, text, has_lease=definition.lease is not None)
         if run is not None and run.state == "starting":

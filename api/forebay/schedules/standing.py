@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,7 +92,7 @@ class Schedules:
             ConfigError: an argument is not allowed, or there is a schedule of that name.
             UriError: a target is none, or one that workers cannot read.
         """
-        now = time.time()
+        now = self._cache.engine.open_index().connection.time()
         definition = Definition(
             targets_of(targets),
             every,  # type: ignore[arg-type]  # which becomes seconds
@@ -161,7 +160,8 @@ class Schedules:
         Raises:
             ForebayError: there is none of that name.
         """
-        records, now = self._cache.engine.open_index().schedules, time.time()
+        index = self._cache.engine.open_index()
+        records, now = index.schedules, index.connection.time()
         record = records.all().get(name)
         definition = None if record is None else Definition.parse(record.text)
         if definition is None:
@@ -174,7 +174,8 @@ class Schedules:
         Raises:
             ForebayError: there is none of that name.
         """
-        self._done(name, self._cache.engine.open_index().schedules.set_due(name, time.time()))
+        index = self._cache.engine.open_index()
+        self._done(name, index.schedules.set_due(name, index.connection.time()))
 
     def remove(self, name: str) -> None:
         """Removes one. A run that has begun goes on, and leases last until they expire.
