@@ -66,6 +66,20 @@ def test_a_label_evicts_its_own_least_recently_used(
     assert counted(a, "team-b") == 5 * SIZE
 
 
+def test_what_counts_on_one_label_stays_there_when_another_downloads_it_again(
+    make_cache: MakeCache, http_server: HTTPServer, settings: dict[str, object]
+) -> None:
+    a, b = make_cache(quota="team-a=1MB", **settings), make_cache(quota="team-b=1MB", **settings)
+    uris = put(http_server, "shared", 3)
+    a.download_media(uris)
+    for number, uri in enumerate(uris):
+        assert http_server.put(f"/shared/{number}.bin", os.urandom(SIZE)) == uri
+
+    assert b.download_media(uris, update=True).downloaded == 3
+
+    assert (counted(a, "team-a"), counted(b, "team-b")) == (3 * SIZE, 0)
+
+
 def test_a_sample_fails_where_none_of_its_own_may_go(
     make_cache: MakeCache, http_server: HTTPServer, settings: dict[str, object]
 ) -> None:

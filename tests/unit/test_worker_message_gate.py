@@ -28,12 +28,13 @@ def test_a_message_of_ours_stays_what_it_is() -> None:
 def test_only_what_is_known_goes_on() -> None:
     sent = message()
     sent["headers"] |= {"stamps": {"a": 1}, "replaced_task_nesting": "x", "argsrepr": {"a": 1}, "retries": -1}
+    sent["headers"]["parent_id"] = {"a": 1}
 
     read = json.loads(reread(json.dumps(sent).encode()))["headers"]
 
     assert "stamps" not in read
     assert "replaced_task_nesting" not in read
-    assert (read["argsrepr"], read["retries"]) == ("", 0)
+    assert (read["argsrepr"], read["retries"], read["parent_id"]) == ("", 0, None)
 
 
 @pytest.mark.parametrize("name", BAD_MESSAGES)
