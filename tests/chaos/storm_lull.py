@@ -43,6 +43,8 @@ class Lulls:
             self._server.put(target, self._random.randbytes(self._random.randint(1, 20_000)))
             self._web.fault(target, _ANSWER)
         manifest = self._directory / f"lull-{self._number}.txt"
+        manifest.write_text("".join(f"{self._web.endpoint}{target}\n" for target in targets))
+        self._lease(volumes, manifest)
         # The first is for whoever has to notice that Redis was started anew: it counts for nothing.
         for some in (targets[:1], targets[1:]):
             manifest.write_text("".join(f"{self._web.endpoint}{target}\n" for target in some))
@@ -61,9 +63,24 @@ class Lulls:
                 told = f"{times} times by {len(volumes)} volumes"
                 self._seen.violation(f"{target} was downloaded {told} in a lull")
 
+    def _lease(self, volumes: list[Volume], manifest: Path) -> None:
+        """Keeps the objects in all volumes: one that is evicted between two prefetches, or after it was
+        brought for another volume, is rightly downloaded again."""
+        command = [COMMAND, "lease", "add", f"@{manifest}", "--for", "120s"]
+        for volume in volumes:
+            done = subprocess.run(
+                command,
+                env=volume.environment(),
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=HANG_SECONDS,
+            )
+            if done.returncode:
+                self._seen.violation(f"a lease failed in a lull: {done.stderr[-2000:]}")
+
     def _prefetch(self, volumes: list[Volume], manifest: Path) -> list[tuple[int, str]]:
-        # Leased, so that no object is evicted between two of them, and rightly downloaded again.
-        command = [COMMAND, "prefetch", f"@{manifest}", "--lease", "60s", "--dispatch"]
+        command = [COMMAND, "prefetch", f"@{manifest}", "--dispatch"]
         running = [
             subprocess.Popen(
                 [*command, dispatch],

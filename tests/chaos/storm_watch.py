@@ -13,6 +13,8 @@ from redis import Redis, RedisError
 
 from forebay.index.keys import Keys
 from forebay.index.records import Entry
+from forebay.uri.layout import Layout
+from forebay.volume import fence
 from tests.chaos.storm_redis import StormRedis
 from tests.chaos.storm_seen import Seen
 from tests.chaos.storm_volumes import Volume
@@ -73,9 +75,11 @@ class Watch:
     def _watch_index(self, volume: Volume, client: Redis) -> None:
         keys = Keys(volume.name)
         if self._redis.may_go_back:
-            # Until another server has been swept, it may know, and keep by leases, what has left since.
-            counted, swept = client.hmget(keys.meta, ["run_id", "swept"])
-            if (counted, swept) != (client.info("server")["run_id"], "1"):
+            # Until the volume was counted for another server, and swept, that may know, and keep by leases,
+            # what has left since.
+            (counted, swept), run_id = client.hmget(keys.meta, ["run_id", "swept"]), client.info()["run_id"]
+            stands = fence.standing(Layout(str(volume.cache_dir)), run_id)
+            if (counted, swept) != (run_id, "1") or not stands:
                 return
         before = _leased(keys, client)
         there = {entry: os.path.exists(self._locate(volume, entry)) for entry in before}
