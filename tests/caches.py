@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,14 @@ def maintain(cache: MediaCache) -> None:
     """Does one round of maintenance; waits for another process that is at it, or was when it died."""
     maintenance = cache.engine.open_maintenance()
     eventually(lambda: maintenance.run(force=True), _MAINTENANCE_LOCK_SECONDS + 10)
+
+
+def age_worker(cache: MediaCache, name: str, seconds: float) -> None:
+    """Puts a worker's last heartbeat back by so many seconds, as if it had been silent since."""
+    index = cache.engine.open_index()
+    record = json.loads(index.connection.command("hget", index.keys.workers, name))
+    record |= {"seen": record["seen"] - seconds, "progress": record["progress"] - seconds}
+    index.connection.command("hset", index.keys.workers, name, json.dumps(record))
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from forebay.config import MediaCacheConfig
 from forebay.errors import ForebayError
 from forebay.uri import entry_of
 from forebay.uri.layout import Layout
+from tests.caches import maintain
 from tests.chaos.storm_client import HANG_SECONDS
 from tests.chaos.storm_crew import Crew
 from tests.chaos.storm_faults import Faults
@@ -129,7 +130,7 @@ def _end_jobs(volume: Volume, seen: Seen) -> None:
 def _compare(volume: Volume, redis: StormRedis, digests: dict[str, str], seen: Seen) -> None:
     """After its maintenance, a quiet volume's index is its disk, and each file has its object's bytes."""
     with contextlib.closing(MediaCache(MediaCacheConfig(**volume.settings))) as cache:
-        cache.engine.open_maintenance().run(force=True)
+        maintain(cache)
     with contextlib.closing(Redis(port=redis.port, decode_responses=True)) as client:
         for text in differences(volume, client, _locate):
             seen.violation(text)

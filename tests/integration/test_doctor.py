@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from forebay.cache import MediaCache
 from forebay.checks.doctor import CheckResult, examine
 from forebay.index.workers import ALIVE_SECONDS
-from tests.caches import MakeCache
+from tests.caches import MakeCache, age_worker
 from tests.servers.seaweedfs import S3Server
 from tests.servers.valkey import Valkey
 from tests.servers.valkey import valkey as running_valkey
@@ -111,11 +110,10 @@ class TestWorkers:
         finding = found(cache)["workers"]
         assert (finding.state, finding.message) == ("ok", "2 alive with 12 threads: w1@a, w2@b")
 
-    def test_gone(self, make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_gone(self, make_cache: MakeCache) -> None:
         cache = make_cache(dispatch="auto")
         cache.engine.open_index().workers.announce("w1@a", 8)
-        now = time.time()
-        monkeypatch.setattr("time.time", lambda: now + ALIVE_SECONDS + 1)
+        age_worker(cache, "w1@a", ALIVE_SECONDS + 1)
         finding = found(cache)["workers"]
         assert (finding.state, finding.message) == ("warning", "no heartbeat from: w1@a; see their logs")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import signal
-import time
 
 import pytest
 import requests
@@ -17,7 +16,7 @@ from forebay.jobs import fleet
 from forebay.metrics import catalogue
 from forebay.metrics.catalogue import Metric
 from forebay.uri import entry_of
-from tests.caches import MakeCache
+from tests.caches import MakeCache, age_worker
 from tests.commands import Forebay
 from tests.servers.embedded import cache_directory, eventually
 from tests.servers.process import free_ports
@@ -137,14 +136,11 @@ class TestVolume:
         assert found["forebay_objects_total"] == {("downloaded", source): 1, ("cached", source): 1}
         assert found["forebay_bytes_total"] == {("downloaded", source): 1000, ("cached", source): 1000}
 
-    def test_a_killed_worker_is_told_for_a_while(
-        self, cache: MediaCache, forebay: Forebay, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_killed_worker_is_told_for_a_while(self, cache: MediaCache, forebay: Forebay) -> None:
         # Given two workers, one of which was last heard of almost ten minutes ago
-        index, now = cache.engine.open_index(), time.time()
-        monkeypatch.setattr("time.time", lambda: now - GONE_SECONDS + 60)
+        index = cache.engine.open_index()
         index.workers.announce("killed@test", 8, samples=3)
-        monkeypatch.undo()
+        age_worker(cache, "killed@test", GONE_SECONDS - 60)
         index.workers.announce("alive@test", 8, samples=3)
 
         # When the other cleans up, then it is still told, but takes no part in what is about those alive
@@ -155,7 +151,7 @@ class TestVolume:
         assert found["forebay_worker_seen_age_seconds"]["killed@test",] > 500
 
         # and a minute later it is not
-        monkeypatch.setattr("time.time", lambda: now + 61)
+        age_worker(cache, "killed@test", 61)
         index.workers.forget_gone()
         assert [worker.name for worker in index.workers.all()] == ["alive@test"]
 
