@@ -103,17 +103,25 @@ def test_what_was_used_in_the_future_makes_way_for_its_successor(
     assert (job.failures(), job.downloaded) == ([], 1)
 
 
-def test_what_was_used_in_the_future_counts_on_its_quota_no_longer_than_others(
-    make_cache: MakeCache, full: MediaCache, uris: list[str], http_server: HTTPServer
+@pytest.mark.parametrize("ahead", ["index", "file"])
+def test_what_was_used_in_the_future_makes_way_for_others_of_its_quota(
+    make_cache: MakeCache, uris: list[str], http_server: HTTPServer, ahead: str
 ) -> None:
-    team = make_cache(quota="team=12KB", grace_seconds=0.0, allowed_sources=[http_server.endpoint + "/"])
-    team.download_media(uris[20:30])
-    used_in_an_hour(full, uris[20:30])
+    # given the entries of a label, of which the index or the files say that they were used in an hour
+    settings = {"grace_seconds": 0.0, "allowed_sources": [http_server.endpoint + "/"]}
+    team = make_cache(quota="team=12KB", claim_ttl_seconds=600, **settings)
+    team.download_media(uris[:10])
+    index, later = team.engine.open_index(), time.time() + HOUR
+    for uri in uris[:10]:
+        if ahead == "index":
+            index.connection.command("zadd", index.keys.atime, {entry_of(uri): later})
+        else:
+            os.utime(team.engine.files.layout().path(entry_of(uri)), (later, later))
 
-    job = team.download_media(uris[30:35])
+    job = team.download_media(uris[10:15])
 
-    assert job.failed == 0
-    assert team.engine.open_index().quotas.used("team") <= 12_288
+    assert job.failures() == []
+    assert index.quotas.used("team") <= 12_288
 
 
 @pytest.mark.parametrize("by_setting", [False, True], ids=["argument", "setting"])

@@ -120,7 +120,7 @@ class QuotaKeeper:
 
 def _unless_used(atimes: Mapping[str, float], entry: str, found: FoundFile | None) -> Verdict | float:
     mark = 0.0 if found is None else found.status.st_atime
-    return mark if atimes[entry] + _SAME_TIME < mark <= time.time() + AHEAD_SECONDS else Verdict.REMOVE
+    return mark if mark > atimes[entry] + _SAME_TIME else Verdict.REMOVE
 
 
 def _exceeded(uri: str, label: str, limit: int, used: int) -> ForebayError:
