@@ -65,7 +65,7 @@ def storm(seed: int, seconds: float, directory: Path, *, sentinels: bool = False
         crew = Crew(directory, given, digests, seed, seen, may_go_back=redis.may_go_back)
         stack.callback(crew.kill_all)
         faults = Faults(seed, redis, web, given, crew, seen)
-        lulls = Lulls(seed, server, web, directory, seen)
+        lulls = Lulls(seed, redis, server, web, directory, seen)
         with Watch(given, redis, _locate, seen):
             _rage(seconds, faults, crew, lulls, given)
             crew.clients_end()
@@ -100,8 +100,8 @@ def _rage(seconds: float, faults: Faults, crew: Crew, lulls: Lulls, given: list[
         faults.end_those_due()
         if now > lull:
             faults.end_all()
-            lulls.hold(given)
-            lull = time.monotonic() + LULL_EVERY_SECONDS
+            says_something = lulls.hold(given)
+            lull = time.monotonic() + (LULL_EVERY_SECONDS if says_something else 0)
         elif now > strike:
             strike = now + faults.strike()
         # The storm's own pace, so that there is work between two faults.

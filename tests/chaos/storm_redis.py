@@ -10,6 +10,8 @@ from typing import Protocol
 from tests.servers.sentinel import SentinelGroup, sentinel_group
 from tests.servers.valkey import Valkey, valkey
 
+# What fails for longer is failed over; a busy machine alone makes no server silent for so long.
+_DOWN_AFTER_SECONDS = 3.0
 # How long a group may take until all follow one master again.
 _SETTLE_SECONDS = 60.0
 
@@ -59,7 +61,7 @@ class Alone:
 
 
 class Replicated:
-    """A master and its replica; what fails for longer than a second is failed over."""
+    """A master and its replica; what fails for longer than some seconds is failed over."""
 
     may_go_back = True
 
@@ -103,5 +105,5 @@ def storm_redis(directory: Path, *, sentinels: bool) -> Iterator[StormRedis]:
         with valkey(directory) as server:
             yield Alone(server)
         return
-    with sentinel_group(directory) as group:
+    with sentinel_group(directory, down_after_seconds=_DOWN_AFTER_SECONDS) as group:
         yield Replicated(group)

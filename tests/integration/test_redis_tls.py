@@ -77,7 +77,7 @@ def test_behind_sentinels(
     with TlsProxy(valkey.port, files.signer, plain=True) as server:
         # A Sentinel tells clients the port at which it has found the master.
         group = SentinelGroup(tmp_path, [Valkey(server.port, tmp_path)], [], "", "watch-secret")
-        group.add_sentinel(quorum=1, down_after=30000)
+        group.add_sentinel(quorum=1, down_after_seconds=30.0)
         try:
             with TlsProxy(group.ports[0], files.signer) as watch:
                 url = (

@@ -16,6 +16,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
@@ -35,6 +36,7 @@ class Request:
         headers: with names in lower case.
         status: of the answer; 0 while there is none, or when the connection was cut before one.
         sent: bytes of the answer's body that were passed on.
+        arrived: when it came, in seconds of ``time.monotonic``.
     """
 
     method: str
@@ -43,6 +45,7 @@ class Request:
     headers: dict[str, str]
     status: int = 0
     sent: int = 0
+    arrived: float = field(default_factory=time.monotonic)
 
     @property
     def range(self) -> str | None:

@@ -15,7 +15,7 @@ from tests.servers.process import free_ports, running
 from tests.servers.valkey import Valkey
 
 NAME = "mymaster"
-_DOWN_AFTER = 1000
+_DOWN_AFTER_SECONDS = 1.0
 _REPLICAS = "the-replicas-password"
 
 
@@ -28,6 +28,7 @@ class SentinelGroup:
         ports: of the Sentinels.
         password: of the servers.
         sentinel_password: of the Sentinels.
+        down_after_seconds: how long a server may be silent until the Sentinels call it down.
     """
 
     directory: Path
@@ -35,6 +36,7 @@ class SentinelGroup:
     ports: list[int]
     password: str
     sentinel_password: str
+    down_after_seconds: float = _DOWN_AFTER_SECONDS
     _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
@@ -84,18 +86,19 @@ class SentinelGroup:
         """Waits until all servers follow one master, as all Sentinels see it."""
         eventually(self._all_follow, timeout_seconds)
 
-    def add_sentinel(self, *, quorum: int, down_after: int) -> None:
-        """Starts one more Sentinel of the first server, which it calls down after so many milliseconds."""
+    def add_sentinel(self, *, quorum: int, down_after_seconds: float) -> None:
+        """Starts one more Sentinel of the first server, which it calls down after so many seconds."""
         self.ports.append(free_ports()[0])
-        self._start_sentinel(self.ports[-1], quorum, down_after)
+        self._start_sentinel(self.ports[-1], quorum, down_after_seconds)
 
-    def _start_sentinel(self, port: int, quorum: int = 2, down_after: int = _DOWN_AFTER) -> None:
+    def _start_sentinel(self, port: int, quorum: int = 2, down_after: float | None = None) -> None:
+        milliseconds = round(1000 * (down_after or self.down_after_seconds))
         lines = [
             f"port {port}",
             "bind 127.0.0.1",
             f"dir {self.directory}",
             f"sentinel monitor {NAME} 127.0.0.1 {self.servers[0].port} {quorum}",
-            f"sentinel down-after-milliseconds {NAME} {down_after}",
+            f"sentinel down-after-milliseconds {NAME} {milliseconds}",
             f"sentinel failover-timeout {NAME} 3000",
         ]
         lines += [f"sentinel auth-pass {NAME} {self.password}"] if self.password else []
@@ -169,14 +172,21 @@ def _is_master(server: Valkey) -> bool:
 
 @contextlib.contextmanager
 def sentinel_group(
-    directory: Path, *, replicas: int = 1, password: str = "", sentinel_password: str = ""
+    directory: Path,
+    *,
+    replicas: int = 1,
+    password: str = "",
+    sentinel_password: str = "",
+    down_after_seconds: float = _DOWN_AFTER_SECONDS,
 ) -> Iterator[SentinelGroup]:
     """A master with replicas, and three Sentinels."""
     ports = free_ports(1 + replicas + 3)
     servers = [Valkey(port, directory / str(port), password) for port in ports[: 1 + replicas]]
     for server in servers:
         server.directory.mkdir(parents=True)
-    group = SentinelGroup(directory, servers, ports[1 + replicas :], password, sentinel_password)
+    group = SentinelGroup(
+        directory, servers, ports[1 + replicas :], password, sentinel_password, down_after_seconds
+    )
     try:
         group.start()
         yield group
