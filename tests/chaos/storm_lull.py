@@ -137,7 +137,7 @@ class Lulls:
                 self._seen.work["objects that one volume downloaded for all"] += 1
             elif not 1 < len(asked) <= volumes:
                 told = "; ".join(
-                    f"after {one.arrived - asked[0].arrived:.2f} s, answered {one.status} with {one.sent} bytes"
+                    f"after {one.arrived - asked[0].arrived:.2f} s, {one.status} with {one.sent} bytes"
                     for one in asked
                 )
                 wrong.append(f"{target} was downloaded {len(asked)} times by {volumes} volumes: {told}")
