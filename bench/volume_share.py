@@ -1,13 +1,14 @@
-"""How well several workers keep to one limit of the volume's bandwidth: ``python -m bench.volume_share``.
+"""How well several workers keep to one limit of a volume: ``python -m bench.volume_share [--requests 200]``.
 
-Workers and processes of one volume, each with the same setting `volume_bwlimit`, fetch at the same time. The
-rates are those of nginx's log, over every ten seconds that lie between the first seconds and the end.
+Workers of one volume, each with the same setting `volume_bwlimit` or `volume_request_limits`, fetch at the
+same time. The rates are those of nginx's log, over every ten seconds between the first seconds and the end.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -39,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.volume_share", description=__doc__)
     parser.add_argument("--objects", type=int, default=14_000)
     parser.add_argument("--megabytes", type=int, default=50, help="MiB a second")
+    parser.add_argument("--requests", type=int, help="a second, in place of the limit of bytes")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 4])
     options = parser.parse_args()
     forget_settings()
@@ -46,15 +48,22 @@ def main() -> None:
     rows = []
     for workers in options.workers:
         with scratch(3 * options.objects * _SIZE, None) as place:
-            rates = _measure(place, workers, options.objects, f"{options.megabytes}MB")
-            low, high = min(rates) / options.megabytes, max(rates) / options.megabytes
+            if options.requests is None:
+                setting, limit = ("VOLUME_BWLIMIT", f"{options.megabytes}MB"), options.megabytes
+                rates = [
+                    rate * _SIZE / (1 << 20) for rate in _measure(place, workers, options.objects, setting)
+                ]
+            else:
+                setting = ("VOLUME_REQUEST_LIMITS", json.dumps({"127.0.0.1": options.requests}))
+                limit, rates = options.requests, _measure(place, workers, options.objects, setting)
+            low, high = min(rates) / limit, max(rates) / limit
             rows.append((str(workers), f"{low:.3f}x", f"{high:.3f}x"))
             print(workers, rows[-1], flush=True)
     print(aligned(("workers", "lowest 10 s, of the limit", "highest 10 s"), rows))
 
 
-def _measure(place: Path, workers: int, objects: int, limit: str) -> list[float]:
-    """The MiB a second of every ten seconds."""
+def _measure(place: Path, workers: int, objects: int, limit: tuple[str, str]) -> list[float]:
+    """The objects a second of every ten seconds."""
     corpus, directory = Corpus.make(place / "root", "photos", objects, _SIZE), place / "nginx"
     directory.mkdir()
     make_certificates(directory)
@@ -74,7 +83,7 @@ def _measure(place: Path, workers: int, objects: int, limit: str) -> list[float]
             "DIR": str(place / "cache"),
             "DISPATCH": "fleet",
             "NUM_WORKERS": "2",
-            "VOLUME_BWLIMIT": limit,
+            limit[0]: limit[1],
         }
         os.environ.update({f"FIFTYONE_MEDIA_CACHE_{name}": value for name, value in settings.items()})
         volumes = Volumes(MediaCacheConfig())
@@ -93,13 +102,13 @@ def _measure(place: Path, workers: int, objects: int, limit: str) -> list[float]
 
 
 def windows(answers: Sequence[Answer]) -> list[float]:
-    """The MiB a second of each ten seconds, without the first seconds and the last one."""
+    """The objects a second of each ten seconds, without the first seconds and the last one."""
     moments = sorted(answer.moment for answer in answers if answer.status == 200)
     begin, end = moments[0] + _BEGINNING_SECONDS, moments[-1] - 1.0
     found = []
     while begin + _WINDOW_SECONDS <= end:
         number = bisect_left(moments, begin + _WINDOW_SECONDS) - bisect_left(moments, begin)
-        found.append(number * _SIZE / (1 << 20) / _WINDOW_SECONDS)
+        found.append(number / _WINDOW_SECONDS)
         begin += 0.1
     return found
 

@@ -18,9 +18,9 @@ from forebay.fetch.quota_keeper import QuotaKeeper
 from forebay.index import Index
 from forebay.neighbours.neighbourhood import Neighbourhood
 from forebay.parts.holder import Holder as PartsHolder
-from forebay.volume.bandwidth_share import share_of
 from forebay.volume.heartbeat import Heartbeat
 from forebay.volume.maintenance import Maintenance
+from forebay.volume.process_share import share_of
 from forebay.volume.recovery import Recovery
 from forebay.volume.removal import Removal
 from forebay.volume.session import Session

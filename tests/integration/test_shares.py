@@ -137,11 +137,12 @@ def put(server: HTTPServer, name: str, *, size: int = 200_000, number: int = 10)
     return [server.put(f"/{name}/{one}.bin", os.urandom(size)) for one in range(number)]
 
 
-def granted(cache: MediaCache) -> dict[str, float]:
-    """What each session has, as the index knows it."""
+def granted(cache: MediaCache, *, by_session: bool = True) -> dict[str, float]:
+    """What each session has, or what of each thing is granted, as the index knows it."""
     index = cache.engine.open_index()
     found = index.connection.command("hgetall", index.keys.shares)
-    return {name.partition("|")[2]: float(value.rpartition("|")[2]) for name, value in found.items()}
+    place = 2 if by_session else 0
+    return {name.partition("|")[place]: float(value.rpartition("|")[2]) for name, value in found.items()}
 
 
 def test_processes_share_and_give_back(rate: Rate, make_cache: MakeCache, http_server: HTTPServer) -> None:
@@ -163,6 +164,41 @@ def test_processes_share_and_give_back(rate: Rate, make_cache: MakeCache, http_s
         done = job.wait()
         assert (done.downloaded, done.failed) == (10, 0)
     eventually(lambda: granted(first) == {})
+
+
+def test_processes_share_the_requests_to_a_host(make_cache: MakeCache, http_server: HTTPServer) -> None:
+    # given two processes of one volume, of which one sends all requests that a host may get
+    limits = {"127.0.0.1": 4.0, "elsewhere.example.com": 1.0}
+    settings = {"volume_request_limits": limits, "allowed_sources": [http_server.endpoint + "/"]}
+    first, second = make_cache(**settings), make_cache(**settings)
+    jobs = [first.download_media(put(http_server, "a", size=1, number=200), wait=False)]
+    eventually(lambda: list(granted(first).values()) == [4.0])
+
+    # when the other one downloads from there, too
+    jobs.append(second.download_media(put(http_server, "b", size=1, number=200), wait=False))
+
+    # then each sends half of them
+    eventually(lambda: list(granted(first).values()) == [2.0, 2.0])
+    for job in jobs:
+        job.cancel()
+        assert job.wait().downloaded > 0
+    eventually(lambda: granted(first) == {})
+
+
+def test_one_limit_of_a_volume_is_none_of_another(
+    rate: Rate, make_cache: MakeCache, http_server: HTTPServer
+) -> None:
+    # given a limit of bytes that is not met, and one of requests that is
+    rate.value = 1 << 30
+    cache = make_cache(
+        volume_bwlimit="1GB",
+        volume_request_limits={"127.0.0.1": 10.0},
+        allowed_sources=[http_server.endpoint + "/"],
+    )
+    job = cache.download_media(put(http_server, "a", size=1, number=30), wait=False)
+
+    eventually(lambda: sorted(granted(cache, by_session=False)) == ["bytes", http_server.endpoint])
+    assert job.wait().downloaded == 30
 
 
 def test_what_the_limit_holds_back_comes_when_it_ends(

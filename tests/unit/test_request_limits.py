@@ -14,12 +14,16 @@ from forebay.errors import ConfigError
 from forebay.jobs import helpers
 from forebay.jobs.helpers import Helpers
 from forebay.transport import BytesSink, Exchange, Request, TransportSettings
-from forebay.transport.request_rate import rate_of
+from forebay.transport.bounds import Bounds, rate_of
 from forebay.transport.traffic import Traffic
 
 
 def traffic(limits: dict[str, float], *urls: str) -> Traffic:
-    made = Traffic(TransportSettings(request_limits=limits), max_requests=1000, loops=1)
+    return traffic_within(Bounds(TransportSettings(request_limits=limits)), *urls)
+
+
+def traffic_within(bounds: Bounds, *urls: str) -> Traffic:
+    made = Traffic(TransportSettings(), max_requests=1000, loops=1, bounds=bounds)
     for url in urls:
         made.add(Exchange(Request(url), BytesSink(1), lambda exchange: None), 0.0)
     return made
@@ -55,8 +59,9 @@ def test_others_do_not_wait_for_it() -> None:
 
 
 def test_what_was_not_used_is_not_made_up_for() -> None:
-    made = traffic({"slow": 10}, "http://slow/")
-    assert isinstance(made.take(100.0, 0), Exchange)
+    made = traffic({"slow": 10}, *["http://slow/"] * 2)
+    for moment in (0.0, 100.0):
+        assert isinstance(made.take(moment, 0), Exchange)
     for _ in range(5):
         made.add(Exchange(Request("http://slow/"), BytesSink(1), lambda exchange: None), 100.0)
 
@@ -69,6 +74,61 @@ def test_a_part_is_for_other_processes() -> None:
     made.divide(5)
 
     assert 10 <= len(sent(made, 5.0)) <= 12
+
+
+class TestShared:
+    """The limits of a volume, of which each process has what it is granted."""
+
+    @pytest.fixture
+    def bounds(self) -> Bounds:
+        return Bounds(
+            TransportSettings(
+                request_limits={"slow": 10},
+                shared_request_limits={"s*": 100},
+            )
+        )
+
+    def test_before_anything_is_shared_only_the_own_limit_holds(self, bounds: Bounds) -> None:
+        made = traffic_within(bounds, *["http://slow/"] * 100, *["http://shared/"] * 100)
+
+        assert 110 <= len(sent(made, 1.0)) <= 112
+
+    def test_a_host_gets_nothing_until_something_is_granted(self, bounds: Bounds) -> None:
+        bounds.share(0.0)
+        made = traffic_within(bounds, "http://shared/", "http://other/")
+
+        assert [url for _, url in sent(made, 1.0)] == ["http://other/"]
+        assert bounds.wanted.is_set()
+        assert bounds.use("http://shared") == (0, True)
+
+    def test_a_host_gets_what_is_granted(self, bounds: Bounds) -> None:
+        made = traffic_within(bounds, *["http://shared/"] * 100)
+        bounds.share(0.0)
+        bounds.grant("http://shared", 20, 0.0)
+
+        assert 100 <= len(sent(made, 5.0)) <= 102
+        assert bounds.use("http://shared").taken >= 100
+
+    def test_the_lower_limit_holds(self, bounds: Bounds) -> None:
+        made = traffic_within(bounds, *["http://slow/"] * 100)
+        bounds.share(0.0)
+        bounds.grant("http://slow", 20, 0.0)
+
+        assert 50 <= len(sent(made, 5.0)) <= 52
+
+    def test_what_is_shared_is_what_was_asked(self, bounds: Bounds) -> None:
+        traffic_within(bounds, "http://shared/", "http://other/", "https://shared/")
+
+        assert bounds.shared() == ["http://shared", "https://shared"]
+        assert bounds.limit("http://shared") == 100
+
+    def test_hosts_that_are_forgotten_are_not_shared(self, bounds: Bounds) -> None:
+        traffic_within(bounds, "http://shared/")
+
+        bounds.forget("http://shared")
+
+        assert bounds.shared() == []
+        assert bounds.use("http://shared") == (0, False)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +156,11 @@ def test_the_first_pattern_counts() -> None:
     assert len(sent(traffic({"a.*": 1, "*": 100}, *urls), 0.9)) == 1
 
 
-def test_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FIFTYONE_MEDIA_CACHE_REQUEST_LIMITS", '{"*.example.com": 50}')
+@pytest.mark.parametrize("name", ["request_limits", "volume_request_limits"])
+def test_the_setting(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"FIFTYONE_MEDIA_CACHE_{name.upper()}", '{"*.example.com": 50}')
 
-    assert MediaCacheConfig().request_limits == {"*.example.com": 50.0}
+    assert getattr(MediaCacheConfig(), name) == {"*.example.com": 50.0}
 
 
 @pytest.mark.parametrize(

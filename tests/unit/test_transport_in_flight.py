@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from forebay.transport import BytesSink, Exchange, Request, TransportSettings
+from forebay.transport.bounds import Bounds
 from forebay.transport.in_flight import InFlight
-from forebay.transport.throttle import Throttle
 from forebay.transport.traffic import Traffic
 
 
@@ -56,8 +56,11 @@ def test_objects_of_unknown_or_any_size_get_at_least_two() -> None:
 
 def test_a_throttled_process_asks_for_no_more_than_passes_soon() -> None:
     # Given a throttle that has said stop once
-    throttle = Throttle(lambda: 100_000)
-    traffic = Traffic(TransportSettings(), max_requests=100, loops=1, throttle=throttle)
+    settings = TransportSettings(rate=lambda: 100_000)
+    bounds = Bounds(settings)
+    throttle = bounds.bytes
+    assert throttle is not None
+    traffic = Traffic(settings, max_requests=100, loops=1, bounds=bounds)
     for number in range(50):
         traffic.add(Exchange(Request(f"http://host/{number}"), BytesSink(1), lambda exchange: None), 0.0)
     first = traffic.take(0.0, 0)

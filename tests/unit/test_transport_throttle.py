@@ -87,8 +87,8 @@ class TestGrants:
 
         throttle.grant(100_000, 1.0)
         assert taken(throttle, 1.0, 11.0) == pytest.approx(1_000_000, rel=0.02)
-        assert throttle.taken() == pytest.approx(1_000_000, rel=0.02)
-        assert throttle.taken() == 0
+        assert throttle.use() == (pytest.approx(1_000_000, rel=0.02), True)
+        assert throttle.use() == (0, False)
 
     def test_the_lower_rate_holds(self) -> None:
         throttle = Throttle(lambda: 100_000)

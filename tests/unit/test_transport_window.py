@@ -10,8 +10,8 @@ from collections import deque
 import pytest
 
 from forebay.transport import BytesSink, Exchange, Request, TransportSettings
+from forebay.transport.bounds import Bounds
 from forebay.transport.host_window import Window
-from forebay.transport.throttle import Throttle
 from forebay.transport.traffic import Traffic
 
 
@@ -256,8 +256,10 @@ class TestTraffic:
         assert self.taken(traffic) == ["http://a/0", "http://b/0", "http://a/1", "http://a/2"]
 
     def test_nothing_is_sent_while_nothing_may_come(self):
-        throttle = Throttle(lambda: 1000)
-        traffic = Traffic(self.settings(), max_requests=4, loops=1, throttle=throttle)
+        bounds = Bounds(TransportSettings(rate=lambda: 1000))
+        throttle = bounds.bytes
+        assert throttle is not None
+        traffic = Traffic(self.settings(), max_requests=4, loops=1, bounds=bounds)
         traffic.add(exchange("http://a/0"), 0.0)
         assert throttle.wait(0.0) == 0.0
         throttle.took(500, 0.0)
@@ -266,8 +268,10 @@ class TestTraffic:
         assert isinstance(traffic.take(1.0, 0), Exchange)
 
     def test_other_processes_have_their_part_of_what_may_come(self):
-        throttle = Throttle(lambda: 1000)
-        Traffic(self.settings(), max_requests=4, loops=1, throttle=throttle).divide(4)
+        bounds = Bounds(TransportSettings(rate=lambda: 1000))
+        throttle = bounds.bytes
+        assert throttle is not None
+        Traffic(self.settings(), max_requests=4, loops=1, bounds=bounds).divide(4)
         assert throttle.wait(0.0) == 0.0
 
         # what is a quarter of a second for one is a second for four

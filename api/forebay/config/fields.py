@@ -229,6 +229,11 @@ class MediaCacheConfig(Settings):
         None,
         "Bytes a second that all processes of the volume download together at most, as bwlimit.",
     )
+    volume_request_limits: dict[str, float] = setting(
+        checked(OBJECT, request_limits),
+        dict,
+        "Requests a second that all processes of the volume send to a host at most, as request_limits.",
+    )
     request_limits: dict[str, float] = setting(
         checked(OBJECT, request_limits),
         dict,

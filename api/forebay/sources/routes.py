@@ -38,7 +38,8 @@ def transport_of(config: MediaCacheConfig) -> Transport:
             user_agent=USER_AGENT,
             rate=None if config.bwlimit is None else timetable(config.bwlimit).rate,
             request_limits=config.request_limits,
-            is_shared=config.volume_bwlimit is not None,
+            shared_rate=None if config.volume_bwlimit is None else timetable(config.volume_bwlimit).rate,
+            shared_request_limits=config.volume_request_limits,
         )
     )
 

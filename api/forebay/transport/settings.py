@@ -40,8 +40,9 @@ class TransportSettings:
         max_pause_seconds: the longest that a server's Retry-After is obeyed.
         user_agent: sent with requests that name none.
         rate: gives the bytes of bodies that may come each second now; ``None`` for any number.
-        is_shared: whether `Transport.grant` will say how much of a rate that many share this process has.
         request_limits: requests a second by host; ``*`` in a host stands for any characters.
+        shared_rate, shared_request_limits: the same for all processes of a volume together; once they are
+            shared, `Transport.grant` says how much of it this process has.
     """
 
     threads: int = 1
@@ -53,5 +54,6 @@ class TransportSettings:
     max_pause_seconds: float = 60.0
     user_agent: str = "forebay"
     rate: Callable[[], int | None] | None = None
-    is_shared: bool = False
     request_limits: Mapping[str, float] = field(default_factory=dict)
+    shared_rate: Callable[[], int | None] | None = None
+    shared_request_limits: Mapping[str, float] = field(default_factory=dict)

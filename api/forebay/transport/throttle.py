@@ -1,14 +1,15 @@
-"""A bound on the bytes that come each second, over all event loops of a process."""
+"""A bound on what passes each second, bytes or requests, over all event loops of a process."""
 
 from __future__ import annotations
 
 import math
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 # How long a rate holds before it is asked for anew.
 _HOLD_SECONDS = 1.0
-# So much of what was not used may be made up for: requests come in bursts.
+# So much of what was not used may be made up for: bytes come in bursts.
 _BURST_SECONDS = 0.1
 # How soon to ask again where nothing may be taken at all; a grant wakes the loops before.
 _MOMENT_SECONDS = 0.25
@@ -16,18 +17,37 @@ _MOMENT_SECONDS = 0.25
 _NO_TIME_SECONDS = 1e-6
 
 
+class Use(NamedTuple):
+    """What was used of a rate.
+
+    Attributes:
+        taken: so much.
+        was_short: whether more was wanted at times.
+    """
+
+    taken: int
+    was_short: bool
+
+
 class Throttle:
-    """Says when more bytes may be taken. Knows no clock; it is told the time. Safe for threads.
+    """Says when more may be taken. Knows no clock; it is told the time. Safe for threads.
 
     Two rates bound it: the one of its process, which may be divided among helpers, and what was granted to
     the process of a rate that many share.
 
     Args:
-        rate: gives the bytes a second that may come now; ``None`` for any number.
-        wanted: is set when bytes are waited for while nothing is granted.
+        rate: gives how much may be taken now in a second; ``None`` for any number.
+        wanted: is set when something is waited for while nothing is granted.
+        burst_seconds: so much of what was not used may be made up for.
     """
 
-    def __init__(self, rate: Callable[[], int | None], wanted: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        rate: Callable[[], float | None],
+        wanted: threading.Event | None = None,
+        *,
+        burst_seconds: float = _BURST_SECONDS,
+    ) -> None:
         self._ask = rate
         self._wanted = wanted
         self._parts = 1
@@ -36,10 +56,12 @@ class Throttle:
         self._granted_until = math.inf
         self._rate: float | None = None
         self._ask_at = -math.inf
-        # Bytes that were taken beyond the rate, as of then; negative: that may be taken at once.
+        self._burst_seconds = burst_seconds
+        # What was taken beyond the rate, as of then; negative: what may be taken at once.
         self._debt = 0.0
         self._settled_at: float | None = None
         self._taken = 0
+        self._was_short = False
         self._lock = threading.Lock()
 
     def divide(self, parts: int) -> None:
@@ -48,7 +70,7 @@ class Throttle:
             self._parts, self._ask_at = parts, -math.inf
 
     def grant(self, rate: float | None, now: float, until: float = math.inf) -> None:
-        """Sets what this process has of a rate that many share: bytes a second; ``None`` for any number.
+        """Sets what this process has of a rate that many share: so much a second; ``None`` for any number.
 
         Args:
             until: from when on it has nothing.
@@ -59,15 +81,16 @@ class Throttle:
 
     @property
     def rate(self) -> float:
-        """The bytes a second that may be taken now."""
+        """How much a second may be taken now."""
         rate = self._rate
         return math.inf if rate is None else rate
 
-    def taken(self) -> int:
-        """The bytes that were taken since this was last asked."""
+    def use(self) -> Use:
+        """What was used since this was last asked."""
         with self._lock:
-            taken, self._taken = self._taken, 0
-            return taken
+            use = Use(self._taken, self._was_short)
+            self._taken, self._was_short = 0, False
+            return use
 
     def wait(self, now: float) -> float:
         """When to ask again, in seconds, as nothing may be taken now; 0 where something may."""
@@ -80,6 +103,7 @@ class Throttle:
             if rate is None:
                 return 0.0
             if not rate:
+                self._was_short = True
                 if self._wanted is not None:
                     self._wanted.set()
                 return _MOMENT_SECONDS
@@ -87,11 +111,12 @@ class Throttle:
             pause = self._debt / rate
             if pause <= _NO_TIME_SECONDS:
                 return 0.0
+            self._was_short = True
             # The rate may be another one by then.
             return min(pause, max(self._ask_at - now, _NO_TIME_SECONDS))
 
     def took(self, size: int, now: float) -> None:
-        """Notes that so many bytes were taken, at most a moment's too many."""
+        """Notes that so much was taken, at most a moment's too much."""
         with self._lock:
             self._taken += size
             if self._rate is not None:
@@ -119,5 +144,5 @@ class Throttle:
         if self._rate is not None:
             passed = math.inf if self._settled_at is None else max(0.0, now - self._settled_at)
             paid = self._rate * passed if self._rate else 0.0
-            self._debt = max(self._debt - paid, -self._rate * _BURST_SECONDS)
+            self._debt = max(self._debt - paid, -self._rate * self._burst_seconds)
         self._settled_at = now

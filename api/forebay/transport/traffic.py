@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import threading
 
+from forebay.transport.bounds import Bounds
 from forebay.transport.exchange import Exchange
 from forebay.transport.host_window import Window
 from forebay.transport.in_flight import InFlight
-from forebay.transport.request_rate import RequestRate, rate_of
 from forebay.transport.settings import TransportSettings
 from forebay.transport.throttle import Throttle
 from forebay.transport.urgency import Waiting
@@ -22,11 +22,11 @@ _MAX_IDLE_HOSTS = 1000
 
 
 class _Host:
-    __slots__ = ("in_flight", "paused", "rate", "urgencies", "waiting", "window")
+    __slots__ = ("bound", "in_flight", "paused", "urgencies", "waiting", "window")
 
-    def __init__(self, window: Window, rate: RequestRate | None) -> None:
+    def __init__(self, window: Window, bound: Throttle | None) -> None:
         self.window = window
-        self.rate = rate
+        self.bound = bound
         self.waiting = Waiting()
         self.in_flight = 0
         self.paused = 0
@@ -40,16 +40,15 @@ class Traffic:
     Args:
         max_requests: requests in flight at most.
         loops: how many event loops share them.
-        throttle: nothing is sent while it lets nothing pass; ``None`` for no such bound.
+        bounds: nothing is sent while they let nothing pass.
     """
 
     def __init__(
-        self, settings: TransportSettings, *, max_requests: int, loops: int, throttle: Throttle | None = None
+        self, settings: TransportSettings, *, max_requests: int, loops: int, bounds: Bounds | None = None
     ) -> None:
         self._settings = settings
-        self._throttle = throttle
+        self._bounds = bounds or Bounds(settings)
         self._bound = InFlight()
-        self._parts = 1
         self._window_size = self._max_requests = max_requests
         self._memory_bytes = settings.memory_bytes
         self._loops = loops
@@ -66,11 +65,9 @@ class Traffic:
     def divide(self, parts: int) -> None:
         """Leaves all but one of so many parts of its bounds to other processes."""
         with self._lock:
-            self._parts = parts
             self._max_requests = max(1, self._window_size // parts)
             self._memory_bytes = self._settings.memory_bytes // parts
-        if self._throttle is not None:
-            self._throttle.divide(parts)
+        self._bounds.divide(parts)
 
     @property
     def in_flight(self) -> int:
@@ -90,7 +87,7 @@ class Traffic:
             if host is None:
                 settings = self._settings
                 window = Window(now, first=settings.first_requests, max_size=self._window_size)
-                host = self._hosts[origin] = _Host(window, rate_of(origin, settings.request_limits))
+                host = self._hosts[origin] = _Host(window, self._bounds.requests(origin))
                 self._drop_idle()
             else:
                 self._hosts[origin] = self._hosts.pop(origin)
@@ -111,7 +108,7 @@ class Traffic:
         take_at = math.inf
         if not self._turns or self._in_flight >= self._max_requests:
             return take_at
-        if self._throttle is not None and (wait := self._pause(self._throttle, now)):
+        if (throttle := self._bounds.bytes) is not None and (wait := self._pause(throttle, now)):
             # What is asked for now would only wait, and its server with it.
             return now + wait
         with self._lock:
@@ -129,15 +126,15 @@ class Traffic:
                 if not host.window.allows(now, host.in_flight):
                     take_at = min(take_at, host.window.wakeup(now, host.in_flight))
                     continue
-                if host.rate is not None and (next_at := host.rate.next_at) > now:
-                    take_at = min(take_at, next_at)
+                if host.bound is not None and (wait := host.bound.wait(now)):
+                    take_at = min(take_at, now + wait)
                     continue
                 if self._loops > 1 and self._has_its_share(host, loop_in_flight):
                     continue
                 # Before it is taken out: a request that is in no list would never end.
                 host.window.started(now)
-                if host.rate is not None:
-                    host.rate.started(now, self._parts)
+                if host.bound is not None:
+                    host.bound.took(1, now)
                 host.waiting.remove(exchange)
                 if not host.waiting:
                     del self._turns[origin]
@@ -257,6 +254,7 @@ class Traffic:
         for origin, host in list(self._hosts.items())[: _MAX_IDLE_HOSTS // 2]:
             if not (host.in_flight or host.waiting or host.paused):
                 del self._hosts[origin]
+                self._bounds.forget(origin)
 
 
 def _count(counts: dict[int, int], urgency: int, change: int) -> None:

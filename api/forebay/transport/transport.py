@@ -13,12 +13,13 @@ import weakref
 from collections.abc import Callable
 
 from forebay import forks
+from forebay.transport.bounds import Bounds
 from forebay.transport.exchange import Exchange
 from forebay.transport.loop import Loop, tell
 from forebay.transport.requests import Outcome, Request, Response
 from forebay.transport.settings import TransportSettings
 from forebay.transport.sinks import BytesSink, Sink
-from forebay.transport.throttle import Throttle
+from forebay.transport.throttle import Use
 from forebay.transport.traffic import Traffic
 from forebay.transport.transport_errors import Kind, TransportError
 
@@ -41,8 +42,7 @@ class Transport:
         self.settings = settings or TransportSettings()
         self._running: _Running | None = None
         self._parts = 1
-        self._grant: tuple[float | None, float] = (None, math.inf)
-        self.wanted = threading.Event()
+        self._bounds = Bounds(self.settings)
         self._is_closed = False
         forks.forget_in_children(self)
         _open_ones.add(self)
@@ -117,24 +117,38 @@ class Transport:
         if running is not None:
             running.traffic.divide(parts)
 
-    def grant(self, rate: float | None, until: float = math.inf) -> None:
-        """Sets what this process has of a bandwidth that many share (`TransportSettings.is_shared`).
+    @property
+    def wanted(self) -> threading.Event:
+        """Is set when something waits of which this process has nothing; see `share`."""
+        return self._bounds.wanted
 
-        While it has nothing, and bytes are waited for, the event `wanted` is set.
+    def share(self) -> None:
+        """From now on, this process has what it is granted of the rates that many share, and nothing else."""
+        self._bounds.share(time.monotonic())
+
+    def shared(self) -> list[str]:
+        """What many share: `bounds.BYTES`, and the origins of hosts, whose requests are bounded."""
+        return self._bounds.shared()
+
+    def limit(self, what: str) -> float | None:
+        """So much of it all may have together in a second; ``None`` for any number."""
+        return self._bounds.limit(what)
+
+    def use(self, what: str) -> Use:
+        """How much of it was used since this was last asked."""
+        return self._bounds.use(what)
+
+    def grant(self, what: str, rate: float | None, until: float = math.inf) -> None:
+        """Sets what this process has of something that many share.
 
         Args:
-            rate: bytes a second; ``None`` for any number.
+            rate: so much a second; ``None`` for any number.
             until: from when on it has nothing; seconds of the monotonic clock.
         """
-        self._grant = (rate, until)
+        self._bounds.grant(what, rate, time.monotonic(), until)
         running = self._running
         if running is not None:
-            running.grant(rate, until)
-
-    def taken(self) -> int:
-        """The bytes that came since this was last asked, where a rate bounds them."""
-        running = self._running
-        return 0 if running is None or running.throttle is None else running.throttle.taken()
+            running.wake()
 
     @property
     def in_flight(self) -> int:
@@ -165,7 +179,7 @@ class Transport:
     def forget(self) -> object:
         """Is called in a forked child: the parent's threads and connections are not the child's."""
         running, self._running = self._running, None
-        self._grant, self.wanted = (None, math.inf), threading.Event()
+        self._bounds = Bounds(self.settings)
         return running
 
     def _run(self) -> _Running:
@@ -177,9 +191,8 @@ class Transport:
                 raise TransportError(Kind.CLOSED, "", "the transport is closed")
             if self._running is None:
                 try:
-                    running = _Running(self.settings, self.wanted)
+                    running = _Running(self.settings, self._bounds)
                     running.traffic.divide(self._parts)
-                    running.grant(*self._grant)
                     self._running = running
                 except (OSError, RuntimeError) as error:
                     reason = f"cannot start to move bytes: {error}; allow more open files or threads"
@@ -190,16 +203,14 @@ class Transport:
 class _Running:
     """The threads of one process."""
 
-    def __init__(self, settings: TransportSettings, wanted: threading.Event) -> None:
+    def __init__(self, settings: TransportSettings, bounds: Bounds) -> None:
         threads = max(1, settings.threads)
         max_requests = max(1, min(settings.max_requests, _room_for_requests()))
-        throttle = self.throttle = (
-            Throttle(settings.rate or (lambda: None), wanted) if settings.rate or settings.is_shared else None
-        )
-        self.traffic = Traffic(settings, max_requests=max_requests, loops=threads, throttle=throttle)
+        self.traffic = Traffic(settings, max_requests=max_requests, loops=threads, bounds=bounds)
         share = -(-max_requests // threads)
         self._loops = [
-            Loop(number, settings, self.traffic, share, throttle, self._relieved) for number in range(threads)
+            Loop(number, settings, self.traffic, share, bounds.bytes, self._relieved)
+            for number in range(threads)
         ]
         self._is_closed = False
         for loop in self._loops:
@@ -239,11 +250,9 @@ class _Running:
             loop.close()
         self._end_waiting()
 
-    def grant(self, rate: float | None, until: float) -> None:
-        if self.throttle is not None:
-            self.throttle.grant(rate, time.monotonic(), until)
-            for loop in self._loops:
-                loop.wake()
+    def wake(self) -> None:
+        for loop in self._loops:
+            loop.wake()
 
     def _relieved(self, by: Loop) -> None:
         """Wakes a loop that has nothing to do while requests wait."""

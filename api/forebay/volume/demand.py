@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forebay.index.shares import ALL
+from forebay.transport import Use
 
 # Who uses so much of its part would use more.
 _FULL = 0.85
@@ -19,23 +20,23 @@ class Demand:
     def __init__(self) -> None:
         self._quiet = _QUIET_ROUNDS
 
-    def next(self, used: float, may: float, limit: float, seconds: float, *, wanted: bool) -> float:
+    def next(self, use: Use, granted: float, limit: float, seconds: float) -> float:
         """The demand for the next round.
 
         Args:
-            used: what was used in this round.
-            may: what might have been used in it.
+            use: what was used in this round.
+            granted: what might have been used in a second of it.
             limit: what all processes may use together in a second.
             seconds: how long it took.
-            wanted: whether something waited because nothing might be used.
 
         Returns:
             so much a second; `ALL` for all that there is, 0 for nothing.
         """
-        if wanted or used > _FULL * may:
+        # Of requests it may be one less than there was room for, as there are no halves of them.
+        if use.taken + use.was_short > _FULL * granted * seconds:
             self._quiet = 0
             return ALL
-        self._quiet = 0 if used else self._quiet + 1
+        self._quiet = 0 if use.taken else self._quiet + 1
         if self._quiet >= _QUIET_ROUNDS:
             return 0.0
-        return max(_MARGIN * used / max(seconds, 0.001), _LEAST * limit)
+        return max(_MARGIN * use.taken / max(seconds, 0.001), _LEAST * limit)
