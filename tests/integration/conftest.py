@@ -1,4 +1,4 @@
-"""A Redis, caches on it, the command line, and a transport."""
+"""A Redis, caches and groups on it, the command line, and a transport."""
 
 from collections.abc import Iterator
 
@@ -7,9 +7,10 @@ import pytest
 from forebay.transport import Transport, TransportSettings
 from tests.caches import cache, make_cache, no_roots, valkey
 from tests.commands import forebay
+from tests.groups import make_group
 from tests.servers.proxy import Proxy
 
-__all__ = ["cache", "forebay", "make_cache", "no_roots", "valkey"]
+__all__ = ["cache", "forebay", "make_cache", "make_group", "no_roots", "valkey"]
 
 
 @pytest.fixture
