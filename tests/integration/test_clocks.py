@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from forebay.cache import MediaCache
+from forebay.jobs.ledger import abandoned
 from forebay.jobs.monitor import requeue_if_stalled
 from forebay.schedules.clock import Clock
 from forebay.schedules.standing import Schedules
@@ -157,6 +158,86 @@ def test_a_machine_whose_clock_is_a_day_behind_evicts(
 def a_day_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 24 * HOUR)
+
+
+class TestJobs:
+    """Times of jobs are Redis', and are shown by the clock of the machine that looks."""
+
+    @pytest.fixture
+    def cache(self, make_cache: MakeCache, http_server: HTTPServer) -> MediaCache:
+        return make_cache(allowed_sources=[http_server.endpoint + "/"])
+
+    def test_a_machine_whose_clock_is_ahead_forgets_none_too_early(
+        self, cache: MediaCache, uris: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = cache.download_media(uris, wait=False)
+        job.wait()
+        monkeypatch.setattr(time, "time", lambda now=time.time: now() + 365 * 24 * HOUR)
+
+        assert cache.engine.open_index().jobs.forget_old(cache.config.job_ttl_seconds) == 0
+        assert [one.id for one in cache.jobs()] == [job.id]
+
+    @pytest.mark.usefixtures("s3_environment")
+    def test_a_machine_whose_clock_is_ahead_ends_no_listing_and_enqueues_nothing_again(
+        self, make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # given a job that another machine is listing, and a worker fetches
+        cache = make_cache(dispatch="fleet")
+        jobs, dispatcher = cache.engine.open_index().jobs, cache.engine.open_dispatcher()
+        fields = {"lister": "elsewhere:1:1", "dispatch": "fleet", "total": 1, "present": 0}
+        jobs.create("listing", fields, ["s3://bucket/a.jpg"], 10)
+        a_day_ahead(monkeypatch)
+
+        assert requeue_if_stalled(dispatcher, "listing", jobs.read("listing")) == 0
+        assert "lister" in jobs.read("listing")
+
+    def test_a_machine_whose_clock_is_ahead_begins_none_of_another_that_is_about_to_begin(
+        self, cache: MediaCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        index = cache.engine.open_index()
+        index.jobs.create("new", {"dispatch": "local", "total": 1, "present": 0}, ["s3://bucket/a.jpg"], 10)
+        a_day_ahead(monkeypatch)
+
+        assert abandoned(index) == set()
+
+    def test_its_times_are_those_of_who_looks(
+        self, cache: MediaCache, uris: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        began = time.time()
+        with monkeypatch.context() as changed:
+            a_day_ahead(changed)
+            job = cache.download_media(uris, wait=False)
+            job.wait()
+            assert job.status().created == pytest.approx(time.time(), abs=60)
+
+        [status] = cache.jobs()
+        assert status.created == pytest.approx(began, abs=60)
+        assert 0 < status.elapsed_seconds < 60
+
+
+def test_a_volume_is_not_stale_because_of_a_wrong_clock(
+    make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_cache()
+    registry = cache.engine.open_index().volumes
+    registry.announce("here", str(cache.config.cache_dir), 1)
+    a_day_ahead(monkeypatch)
+
+    found = registry.find("here")
+    assert found is not None
+    assert not found.stale
+    assert not next(one for one in registry.all() if one.name == "here").stale
+
+
+def test_the_metrics_of_a_machine_whose_clock_is_ahead_have_live_workers(
+    make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = make_cache().engine.open_index()
+    index.workers.announce("w@here", 4)
+    a_day_ahead(monkeypatch)
+
+    [worker] = index.overview().workers
+    assert worker.alive
 
 
 def test_a_worker_whose_clock_is_ahead_lives_no_longer_than_others(

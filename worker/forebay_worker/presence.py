@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,7 +121,7 @@ class Presence:
 
     def _extend_job_records(self) -> None:
         for job in [job for job, count in self._working.items() if count > 0]:
-            self._cache.engine.open_index().jobs.write(job, updated=time.time())
+            self._cache.engine.open_index().jobs.write(job, "updated")
             self.progressed(0)
 
     def _requeue_lost(self) -> None:

@@ -2,8 +2,7 @@
 -- one twice (a message delivered again, say) counts once.
 -- The URIs of a message are dropped when all its samples have ended well: a job may have millions.
 -- KEYS  1 job (hash)  2 states (string, one character a sample)  3 failures (hash)  4 uris (hash)
--- ARGV  1 now, seconds
---       2.. number, state ("c" cached, "d" downloaded, "f" failed), bytes, failure as JSON, number …
+-- ARGV  number, state ("c" cached, "d" downloaded, "f" failed), bytes, failure as JSON, number …
 -- Returns how many samples are still pending; -1 when there is no such job.
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return -1
@@ -12,7 +11,7 @@ local counts = { c = 0, d = 0, f = 0 }
 local bytes = 0
 local size = tonumber(redis.call('HGET', KEYS[1], 'message_size') or 0)
 local touched = {}
-for i = 2, #ARGV, 4 do
+for i = 1, #ARGV, 4 do
   local number, state = tonumber(ARGV[i]), ARGV[i + 1]
   if redis.call('GETRANGE', KEYS[2], number, number) == 'p' then
     redis.call('SETRANGE', KEYS[2], number, state)
@@ -38,8 +37,10 @@ redis.call('HINCRBY', KEYS[1], 'failed', counts.f)
 redis.call('HINCRBY', KEYS[1], 'bytes', string.format('%.0f', bytes))
 local ended = counts.c + counts.d + counts.f
 local pending = redis.call('HINCRBY', KEYS[1], 'pending', 0 - ended)
-redis.call('HSET', KEYS[1], 'updated', ARGV[1])
+local time = redis.call('TIME')
+local now = string.format('%d.%06d', time[1], time[2])
+redis.call('HSET', KEYS[1], 'updated', now)
 if pending == 0 and ended > 0 and redis.call('HEXISTS', KEYS[1], 'lister') == 0 then
-  redis.call('HSET', KEYS[1], 'finished', ARGV[1])
+  redis.call('HSET', KEYS[1], 'finished', now)
 end
 return pending

@@ -12,13 +12,12 @@ where a job was made while its samples were listed; the numbers that they leave 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from forebay.index.part import Part
-from forebay.index.records import BATCH, batches, json_object
+from forebay.index.records import BATCH, batches, clock_ahead, json_object
 
 _WHOLE_NUMBERS = {
     "total",
@@ -80,16 +79,21 @@ class MessageSummary:
     uri: str | None
 
 
-def sound_fields(fields: Mapping[str, str]) -> dict[str, str]:
-    """The fields of a job's record; none where a number among them is not one: then nothing can be told."""
+def sound_fields(fields: Mapping[str, str], ahead: float) -> dict[str, str]:
+    """The fields of a job's record; none where a number among them is not one: then nothing can be told.
+
+    Args:
+        ahead: see `clock_ahead`; the times in a record are Redis', and those of the result this machine's.
+    """
+    sound = dict(fields)
     try:
         for name in _WHOLE_NUMBERS & fields.keys():
             int(fields[name])
         for name in _TIMES & fields.keys():
-            float(fields[name])
+            sound[name] = str(float(fields[name]) + ahead)
     except ValueError:
         return {}
-    return dict(fields)
+    return sound
 
 
 def _listed(text: str, count: int) -> list[tuple[str, str]]:
@@ -133,7 +137,7 @@ class JobRecords(Part):
             samples: the URIs that are not cached yet.
             message_size: samples in a message.
         """
-        now = time.time()
+        now = self._connection.time()
         states = self._keys.job(job, "states")
         # Listed first: what a process that is killed meanwhile leaves behind is found, and removed.
         self._connection.command("zadd", self._keys.jobs, {job: now})
@@ -164,12 +168,12 @@ class JobRecords(Part):
         message = -(-int(self._connection.command("strlen", self._keys.job(job, "states"))) // size)
         self._write_uris(job, message, samples, size)
         keys = [self._keys.job(job), self._keys.job(job, "states")]
-        arguments = [time.time(), message * size, len(samples), total, present]
+        arguments = [message * size, len(samples), total, present]
         return message * size if self._script("job_extend", keys, arguments) else -1
 
     def seal(self, job: str) -> None:
         """Ends the listing of a job: no more samples follow."""
-        self._script("job_seal", [self._keys.job(job)], [time.time()])
+        self._script("job_seal", [self._keys.job(job)], [])
 
     def _write_uris(self, job: str, first: int, samples: Sequence[Listed], message_size: int) -> None:
         """Writes the URIs of messages, of which the first has the number ``first``."""
@@ -180,11 +184,17 @@ class JobRecords(Part):
 
     def read(self, job: str) -> dict[str, str]:
         """A job's fields; empty when there is no such job, or its record is not one that we write."""
-        return sound_fields(self._connection.command("hgetall", self._keys.job(job)))
+        fields, now = self._connection.pipeline(("hgetall", self._keys.job(job)), ("time",))
+        return sound_fields(fields, clock_ahead(now))
 
-    def write(self, job: str, **fields: Any) -> None:
-        """Sets fields of a job that exists."""
-        self._script("job_write", [self._keys.job(job)], [part for pair in fields.items() for part in pair])
+    def write(self, job: str, *now: str, **fields: Any) -> None:
+        """Sets fields of a job that exists.
+
+        Args:
+            now: names of fields that get the time of now.
+        """
+        pairs = [part for pair in fields.items() for part in pair]
+        self._script("job_write", [self._keys.job(job)], [",".join(now), *pairs])
 
     def begin(self, job: str, message: int) -> Message:
         """Returns what is left to do of a message; counts as an attempt at it."""
@@ -230,7 +240,7 @@ class JobRecords(Part):
         pending = -1
         for batch in batches(outcomes):
             arguments = [part for outcome in batch for part in outcome]
-            pending = int(self._script("job_mark", keys, [time.time(), *arguments]))
+            pending = int(self._script("job_mark", keys, arguments))
         return pending
 
     def failures(self, job: str) -> list[tuple[int, dict[str, Any]]]:
@@ -248,7 +258,7 @@ class JobRecords(Part):
         again = 0
         numbers = [number for number, _ in self.failures(job)]
         for batch in batches(numbers):
-            again += int(self._script("job_retry", keys, [time.time(), *batch]))
+            again += int(self._script("job_retry", keys, batch))
         if numbers:
             self._connection.command("delete", self._keys.job(job, "attempts"))
         return again
@@ -304,11 +314,12 @@ class JobRecords(Part):
     def forget_old(self, seconds: float) -> int:
         """Deletes the records of jobs without activity for ``seconds``; returns how many."""
         forgotten = 0
-        now = time.time()
+        now = self._connection.time()
         listed = self._connection.command("zrange", self._keys.jobs, 0, -1, withscores=True)
         for job, created in listed:
+            fields = sound_fields(self._connection.command("hgetall", self._keys.job(job)), 0.0)
             # Without fields it is being written right now, or its writer was killed.
-            updated = float(self.read(job).get("updated", 0)) or created + _WRITING_SECONDS - seconds
+            updated = float(fields.get("updated", 0)) or created + _WRITING_SECONDS - seconds
             if now - updated > seconds:
                 self.delete(job)
                 forgotten += 1

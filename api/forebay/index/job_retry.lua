@@ -1,9 +1,9 @@
 -- Makes failed samples of a job pending again.
 -- KEYS  1 job (hash)  2 states (string, one character a sample)  3 failures (hash)
--- ARGV  1 now, seconds  2.. numbers of samples
+-- ARGV  numbers of samples
 -- Returns how many are pending again.
 local again = 0
-for i = 2, #ARGV do
+for i = 1, #ARGV do
   local number = tonumber(ARGV[i])
   if redis.call('GETRANGE', KEYS[2], number, number) == 'f' then
     redis.call('SETRANGE', KEYS[2], number, 'p')
@@ -15,6 +15,6 @@ if again > 0 then
   redis.call('HINCRBY', KEYS[1], 'failed', 0 - again)
   redis.call('HINCRBY', KEYS[1], 'pending', again)
   redis.call('HDEL', KEYS[1], 'finished', 'cancelled')
-  redis.call('HSET', KEYS[1], 'updated', ARGV[1])
+  redis.call('HSET', KEYS[1], 'updated', string.format('%d.%06d', unpack(redis.call('TIME'))))
 end
 return again

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from forebay.index.job_records import sound_fields
 from forebay.index.part import Part
+from forebay.index.records import clock_ahead
 from forebay.index.registry import VolumeRecord
-from forebay.index.workers import Worker
+from forebay.index.workers import Worker, workers_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Overviews(Part):
             record: the last announcement of the volume.
         """
         k = self._keys
-        sessions, leases, claims, workers, jobs, (seconds, _) = self._connection.pipeline(
+        sessions, leases, claims, workers, jobs, now = self._connection.pipeline(
             ("zrange", k.sessions, 0, -1, False, True),
             ("zrange", k.leases, 0, -1, False, True),
             ("hlen", k.claims),
@@ -50,14 +51,14 @@ class Overviews(Part):
             ("time",),
         )
         found = self._connection.pipeline(*(("hgetall", k.job(job)) for job in jobs)) if jobs else []
-        fields = {job: sound_fields(values) for job, values in zip(jobs, found, strict=True)}
+        ahead, seconds = clock_ahead(now), now[0]
+        fields = {job: sound_fields(values, ahead) for job, values in zip(jobs, found, strict=True)}
         fields = {job: values for job, values in fields.items() if "created" in values}
-        reports = (Worker.parse(text) for _, text in sorted(workers.items()))
         return Overview(
             record=record,
             sessions=sum(expiry > seconds for _, expiry in sessions),
             leases=sum(expiry > seconds for _, expiry in leases),
             claims=int(claims),
-            workers=[worker for worker in reports if worker is not None],
+            workers=workers_of(workers, ahead),
             jobs=fields,
         )

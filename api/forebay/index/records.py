@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -88,6 +88,19 @@ def entry_value(size: int, etag: str, fetched: int, uri: str = "") -> str:
     """An entry as Redis keeps it; see `Entry`."""
     value = f"{size}|{etag.replace('|', '%7c')}|{fetched}"
     return f"{value}|{uri}" if uri else value
+
+
+def clock_ahead(server_time: Sequence[int]) -> float:
+    """How far this machine's clock is ahead of Redis', by which records have their times.
+
+    Args:
+        server_time: what ``TIME`` has answered.
+
+    Returns:
+        whole seconds, as less may be due to the answer's way.
+    """
+    seconds, micros = server_time
+    return float(round(time.time() - (int(seconds) + int(micros) / 1e6)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 from forebay.index.connection import Connection
-from forebay.index.records import json_object
+from forebay.index.records import clock_ahead, json_object
 from forebay.processes import host_name
 
 KEY = "forebay:volumes"
@@ -78,20 +79,26 @@ class VolumeRegistry:
         Args:
             limit: the maximum size of the cache, in bytes; -1 for no limit.
         """
-        record = VolumeRecord(name, host_name(), os.path.realpath(cache_dir), limit, time.time())
+        record = VolumeRecord(name, host_name(), os.path.realpath(cache_dir), limit, self._connection.time())
         self._connection.command("hset", KEY, name, json.dumps(asdict(record)))
 
     def all(self) -> list[VolumeRecord]:
         """Every volume that was announced, and not forgotten, by name."""
-        found = self._connection.command("hgetall", KEY)
-        records = (VolumeRecord.parse(text) for text in found.values())
+        found, now = self._connection.pipeline(("hgetall", KEY), ("time",))
+        records = [_record(text, now) for text in found.values()]
         return sorted((one for one in records if one is not None), key=lambda one: one.name)
 
     def find(self, name: str) -> VolumeRecord | None:
         """The record of a volume."""
-        text = self._connection.command("hget", KEY, name)
-        return VolumeRecord.parse(text) if text else None
+        text, now = self._connection.pipeline(("hget", KEY, name), ("time",))
+        return _record(text, now) if text else None
 
     def forget(self, name: str) -> bool:
         """Removes a volume's record; false when there was none."""
         return bool(self._connection.command("hdel", KEY, name))
+
+
+def _record(text: str, server_time: Sequence[int]) -> VolumeRecord | None:
+    """A record with the time of this machine's clock."""
+    found = VolumeRecord.parse(text)
+    return None if found is None else replace(found, seen=found.seen + clock_ahead(server_time))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from forebay.index.part import Part
-from forebay.index.records import json_object
+from forebay.index.records import clock_ahead, json_object
 from forebay.processes import is_identity_alive
 
 # A worker says that it lives every 5 seconds.
@@ -62,20 +63,27 @@ class Worker:
             return None
 
 
+def workers_of(records: Mapping[str, str], ahead: float) -> list[Worker]:
+    """The workers that records in Redis describe, with the times of this machine's clock; by name.
+
+    Args:
+        ahead: see `clock_ahead`.
+    """
+    workers = [
+        replace(one, seen=one.seen + ahead, progress=one.progress + ahead)
+        for one in map(Worker.parse, records.values())
+        if one is not None
+    ]
+    return sorted(workers, key=lambda worker: worker.name)
+
+
 class Workers(Part):
     """The workers of one volume."""
 
     def all(self) -> list[Worker]:
         """Workers that are alive, and those that ended lately without a clean stop; by name."""
-        found, (seconds, micros) = self._connection.pipeline(("hgetall", self._keys.workers), ("time",))
-        # The records have the times of Redis, which may be others than this machine's.
-        ahead = time.time() - (int(seconds) + int(micros) / 1e6)
-        workers = [
-            replace(one, seen=one.seen + ahead, progress=one.progress + ahead)
-            for one in map(Worker.parse, found.values())
-            if one is not None
-        ]
-        return sorted(workers, key=lambda worker: worker.name)
+        found, now = self._connection.pipeline(("hgetall", self._keys.workers), ("time",))
+        return workers_of(found, clock_ahead(now))
 
     def alive(self) -> list[Worker]:
         """Workers that are alive, by name."""

@@ -250,7 +250,7 @@ class JobMaker:
             if time.monotonic() - told > _TELL_SECONDS:
                 # Else it would count as dead while nothing of the job is fetched.
                 told = time.monotonic()
-                records.write(job, listed=time.time())
+                records.write(job, "listed")
             time.sleep(_AHEAD_SECONDS)
         return True
 

@@ -162,7 +162,7 @@ class Dispatcher:
 
         records = self.index.jobs
         # Before the look at what there is: what a listing adds after that look, it sends itself.
-        records.write(job, enqueued=time.time(), updated=time.time())
+        records.write(job, "enqueued", "updated")
         if messages is None:
             messages = records.pending_messages(job)
         if messages:

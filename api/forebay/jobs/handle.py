@@ -259,7 +259,7 @@ class Job:
     def cancel(self) -> None:
         """Cancels the job: downloads that run are finished, no others are begun."""
         self.status()
-        self._records.write(self.id, cancelled=1, updated=time.time())
+        self._records.write(self.id, "updated", cancelled=1)
         self._snapshot = None
 
     def break_off_listing(self) -> None:

@@ -116,7 +116,7 @@ def requeue_if_stalled(runners: Runners, job: str, fields: Mapping[str, str]) ->
         how many messages were sent.
     """
     end_dead_listing(runners.index.jobs, job, fields)
-    # A time far ahead was written by a machine with a wrong clock, and says as little as one long ago.
+    # A time far ahead is from before Redis' clock was put back, and says as little as one long ago.
     quiet = abs(time.time() - float(fields.get("updated", 0)))
     if (
         fields.get("dispatch") != "fleet"
