@@ -367,8 +367,10 @@ def test_a_server_whose_socket_was_deleted_makes_way_for_another(cache_dir: str)
 
 def test_a_server_whose_directory_was_deleted_ends(tmp_path: Path) -> None:
     with cache_directory(tmp_path / "cache") as cache_dir:
-        embedded.ensure_running(cache_dir, idle_seconds=1)
-        found = [server(cache_dir), supervisor(cache_dir)]
+        with client(embedded.ensure_running(cache_dir, idle_seconds=1)) as one:
+            # Connected to, it does not end by itself before it is found.
+            one.ping()
+            found = [server(cache_dir), supervisor(cache_dir)]
 
         shutil.rmtree(cache_dir)
 
