@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import hashlib
 import json
 import logging
 import os
 import random
+import signal
 import sys
 import time
 import traceback
@@ -153,6 +155,8 @@ def main() -> None:
     """Runs one client. Standard input describes it; standard output says what it did and saw."""
     given: dict[str, Any] = json.load(sys.stdin)
     logging.disable(logging.CRITICAL)
+    # Whoever finds this program hanging asks where.
+    faulthandler.register(signal.SIGUSR1)
     cache = MediaCache(MediaCacheConfig(**given["settings"]))
     client = Client(cache, given["digests"], given["seed"], may_go_back=given["may_go_back"])
     client.run(given["seconds"])

@@ -13,10 +13,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from forebay.cache import MediaCache
+from forebay.config import MediaCacheConfig
 from tests.chaos.storm_client import HANG_SECONDS
 from tests.chaos.storm_seen import Seen
 from tests.chaos.storm_volumes import Volume
 from tests.commands import COMMAND
+from tests.servers.embedded import eventually
 
 WORKERS = 4
 CLIENTS = 4
@@ -89,8 +92,7 @@ class Crew:
                 self._judge_client(client)
                 self.clients[slot] = self._start_client(slot, left)
             elif time.monotonic() > client.end + HANG_SECONDS:
-                self._seen.violation("a program hangs")
-                client.kill()
+                self._end_hanging(client, "a program hangs")
         while len(self.clients) < CLIENTS:
             self.clients.append(self._start_client(len(self.clients), left))
 
@@ -106,10 +108,22 @@ class Crew:
             try:
                 client.process.wait(HANG_SECONDS)
             except subprocess.TimeoutExpired:
-                self._seen.violation("a program hangs although the storm is over")
-                client.kill()
+                self._end_hanging(client, "a program hangs although the storm is over")
             self._judge_client(client)
         self.clients = []
+
+    def _end_hanging(self, client: Member, what: str) -> None:
+        """Kills a program, and tells where its threads were, and what the index had of it."""
+        size = client.output.stat().st_size
+        client.signal(signal.SIGUSR1)
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: client.output.stat().st_size > size)
+        with contextlib.closing(MediaCache(MediaCacheConfig(**client.volume.settings))) as cache:
+            index = cache.engine.open_index()
+            held = {"claims": index.claims.all(), "sessions": index.sessions.all()}
+            held |= {"leases": index.leases.all(), "totals": index.entries.totals()}
+        client.kill()
+        self._seen.violation(f"{what}: {client.name}, pid {client.process.pid}: {held}: {_tail(client)}")
 
     def workers_end(self) -> None:
         """Tells every worker to end, which it must do in good order."""
@@ -206,4 +220,4 @@ class Crew:
 
 
 def _tail(member: Member) -> str:
-    return member.output.read_text(errors="replace")[-2000:]
+    return member.output.read_text(errors="replace")[-6000:]
