@@ -128,7 +128,8 @@ class Lulls:
     def _judge_downloads(self, targets: list[str], volumes: int) -> list[str]:
         requests: dict[str, list[Request]] = {target: [] for target in targets}
         for request in self._web.requests:
-            if request.path in requests:
+            # A transfer that gives way to one that needs its room is asked for again; its answer is not read.
+            if request.path in requests and not request.given_up:
                 requests[request.path].append(request)
         wrong = []
         for target, asked in requests.items():

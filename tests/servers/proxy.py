@@ -37,6 +37,7 @@ class Request:
         status: of the answer; 0 while there is none, or when the connection was cut before one.
         sent: bytes of the answer's body that were passed on.
         arrived: when it came, in seconds of ``time.monotonic``.
+        given_up: whether the client hung up while its answer was delayed.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Request:
     status: int = 0
     sent: int = 0
     arrived: float = field(default_factory=time.monotonic)
+    given_up: bool = False
 
     @property
     def range(self) -> str | None:
@@ -196,6 +198,7 @@ class Proxy:
             client.socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if fault.delay:
             self._closed.wait(fault.delay)
+            request.given_up = client.has_ended
         if fault.hang_up:
             return False
         if fault.status is not None:
@@ -296,6 +299,16 @@ class _Stream:
         piece = self._ahead or self._receive()
         piece, self._ahead = piece[:limit], piece[limit:]
         return piece
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the other side has closed its connection, and nothing is left to read."""
+        if self._ahead or not _readable(self.socket, 0.0):
+            return False
+        try:
+            return not self.socket.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
 
     def _receive(self) -> bytes:
         piece = self.socket.recv(_CHUNK)
