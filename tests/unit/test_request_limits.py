@@ -76,6 +76,15 @@ def test_a_part_is_for_other_processes() -> None:
     assert 10 <= len(sent(made, 5.0)) <= 12
 
 
+def test_a_host_that_is_asked_later_has_its_part_too() -> None:
+    made = traffic({"slow": 10})
+    made.divide(5)
+    for _ in range(100):
+        made.add(Exchange(Request("http://slow/"), BytesSink(1), lambda exchange: None), 0.0)
+
+    assert 10 <= len(sent(made, 5.0)) <= 12
+
+
 class TestShared:
     """The limits of a volume, of which each process has what it is granted."""
 
@@ -100,6 +109,17 @@ class TestShared:
         assert [url for _, url in sent(made, 1.0)] == ["http://other/"]
         assert bounds.wanted.is_set()
         assert bounds.use("http://shared") == (0, True)
+
+    def test_what_was_asked_before_waits_too(self) -> None:
+        bounds = Bounds(TransportSettings(shared_request_limits={"*": 100}, shared_rate=lambda: 1000))
+        made = traffic_within(bounds, "http://shared/")
+        bounds.share(0.0)
+
+        assert sent(made, 1.0) == []
+        bounds.grant("http://shared", 10, 1.0)
+        assert sent(made, 1.0) == []
+        bounds.grant("bytes", 1000, 1.0)
+        assert len(sent(made, 3.0)) == 1
 
     def test_a_host_gets_what_is_granted(self, bounds: Bounds) -> None:
         made = traffic_within(bounds, *["http://shared/"] * 100)

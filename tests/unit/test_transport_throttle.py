@@ -90,6 +90,16 @@ class TestGrants:
         assert throttle.use() == (pytest.approx(1_000_000, rel=0.02), True)
         assert throttle.use() == (0, False)
 
+    def test_who_has_to_wait_was_short(self) -> None:
+        throttle = Throttle(lambda: None)
+        throttle.grant(1000, 0.0)
+        assert throttle.wait(0.0) == 0.0
+        throttle.took(500, 0.0)
+        assert throttle.use() == (500, False)
+
+        assert throttle.wait(0.0) > 0
+        assert throttle.use() == (0, True)
+
     def test_the_lower_rate_holds(self) -> None:
         throttle = Throttle(lambda: 100_000)
         throttle.grant(50_000, 0.0)
