@@ -200,6 +200,27 @@ class TestJobs:
 
         assert abandoned(index) == set()
 
+    @pytest.mark.parametrize("what", ["extend", "seal", "mark", "retry"])
+    def test_whatever_happens_to_it_has_its_time(self, cache: MediaCache, what: str) -> None:
+        # given a job on which nothing has happened for long
+        jobs = cache.engine.open_index().jobs
+        fields = {"lister": "elsewhere:1:1", "dispatch": "fleet", "total": 2, "present": 0}
+        jobs.create("job", fields, ["s3://bucket/a.jpg", "s3://bucket/b.jpg"], 10)
+        jobs.mark("job", [(0, "f", 0, "{}")])
+        jobs.write("job", updated=1.0)
+
+        match what:
+            case "extend":
+                jobs.extend("job", ["s3://bucket/c.jpg"], total=1, present=0)
+            case "seal":
+                jobs.seal("job")
+            case "mark":
+                jobs.mark("job", [(1, "d", 5, "")])
+            case _:
+                jobs.retry("job")
+
+        assert float(jobs.read("job")["updated"]) == pytest.approx(time.time(), abs=60)
+
     def test_its_times_are_those_of_who_looks(
         self, cache: MediaCache, uris: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from forebay.index import SessionLostError
 from forebay.index.shares import Share
 from forebay.transport import Use
+from forebay.volume import process_share
 from forebay.volume.process_share import ProcessShare
 from tests.servers.embedded import eventually
 
@@ -26,6 +27,7 @@ class Bounded:
         self.wanted = threading.Event()
         self.hosts = [HOST]
         self.granted: list[tuple[str, float | None]] = []
+        self.is_short = True
 
     def share(self) -> None:
         self.wanted.set()
@@ -37,7 +39,7 @@ class Bounded:
         return 100.0
 
     def use(self, what: str) -> Use:
-        return Use(0, was_short=True)
+        return Use(0, was_short=self.is_short)
 
     def grant(self, what: str, rate: float | None, until: float = math.inf) -> None:
         self.granted.append((what, rate))
@@ -92,8 +94,29 @@ def test_the_part_of_a_host_that_the_transport_has_forgotten_is_given_back(
 
 def test_without_its_session_a_process_has_nothing_and_asks_anew(bounded: Bounded, shares: Shares) -> None:
     eventually(lambda: (HOST, 50.0) in bounded.granted)
+    shares.asked.clear()
     before = len(bounded.granted)
 
     shares.is_lost = True
 
     eventually(lambda: bounded.granted[before:][-2:] == [(HOST, 0.0), (HOST, 50.0)])
+    # What it had was taken from it, which says nothing of what it needs.
+    assert shares.asked[-1] == (HOST, -1.0)
+
+
+def test_what_is_wanted_is_not_kept_waiting_for_the_next_round(
+    bounded: Bounded, shares: Shares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a process that has asked for nothing yet, and whose next round is far away
+    monkeypatch.setattr(process_share, "_ROUND_SECONDS", 3600.0)
+    bounded.hosts = []
+    bounded.is_short = False
+    eventually(lambda: (HOST, 0) in shares.asked)
+    bounded.hosts = [HOST]
+    bounded.wanted.set()
+    eventually(lambda: bounded.granted[-1] == (HOST, 0.0))
+
+    bounded.is_short = True
+    bounded.wanted.set()
+
+    eventually(lambda: bounded.granted[-1] == (HOST, 50.0))
