@@ -250,6 +250,20 @@ def test_a_volume_is_not_stale_because_of_a_wrong_clock(
     assert not next(one for one in registry.all() if one.name == "here").stale
 
 
+def test_a_volume_that_a_machine_with_a_wrong_clock_has_announced_becomes_stale_in_time(
+    make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_cache()
+    registry = cache.engine.open_index().volumes
+    with monkeypatch.context() as changed:
+        a_day_ahead(changed)
+        registry.announce("ahead", str(cache.config.cache_dir), 1)
+
+    found = registry.find("ahead")
+    assert found is not None
+    assert found.seen == pytest.approx(time.time(), abs=60)
+
+
 def test_the_metrics_of_a_machine_whose_clock_is_ahead_have_live_workers(
     make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:

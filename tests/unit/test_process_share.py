@@ -39,7 +39,8 @@ class Bounded:
         return 100.0
 
     def use(self, what: str) -> Use:
-        return Use(0, was_short=self.is_short)
+        # Nearly all of what was granted, or nothing.
+        return Use(40 if self.is_short else 0, was_short=self.is_short)
 
     def grant(self, what: str, rate: float | None, until: float = math.inf) -> None:
         self.granted.append((what, rate))
