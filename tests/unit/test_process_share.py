@@ -29,7 +29,11 @@ class Bounded:
         self.granted: list[tuple[str, float | None]] = []
         self.is_short = True
 
-    def share(self) -> None:
+    @property
+    def bounds(self) -> Bounded:
+        return self
+
+    def share(self, now: float) -> None:
         self.wanted.set()
 
     def shared(self) -> list[str]:

@@ -19,7 +19,6 @@ from forebay.transport.loop import Loop, tell
 from forebay.transport.requests import Outcome, Request, Response
 from forebay.transport.settings import TransportSettings
 from forebay.transport.sinks import BytesSink, Sink
-from forebay.transport.throttle import Use
 from forebay.transport.traffic import Traffic
 from forebay.transport.transport_errors import Kind, TransportError
 
@@ -36,13 +35,16 @@ class Transport:
         transport = Transport()
         response = transport.call(Request("https://host/small.json"))
         transport.submit(Request("https://host/large"), PathSink("large"), lambda exchange: ...)
+
+    Attributes:
+        bounds: of this process, and what it used of what many share; `grant` says how much it may.
     """
 
     def __init__(self, settings: TransportSettings | None = None) -> None:
         self.settings = settings or TransportSettings()
         self._running: _Running | None = None
         self._parts = 1
-        self._bounds = Bounds(self.settings)
+        self.bounds = Bounds(self.settings)
         self._is_closed = False
         forks.forget_in_children(self)
         _open_ones.add(self)
@@ -117,27 +119,6 @@ class Transport:
         if running is not None:
             running.traffic.divide(parts)
 
-    @property
-    def wanted(self) -> threading.Event:
-        """Is set when something waits of which this process has nothing; see `share`."""
-        return self._bounds.wanted
-
-    def share(self) -> None:
-        """From now on, this process has what it is granted of the rates that many share, and nothing else."""
-        self._bounds.share(time.monotonic())
-
-    def shared(self) -> list[str]:
-        """What many share: `bounds.BYTES`, and the origins of hosts, whose requests are bounded."""
-        return self._bounds.shared()
-
-    def limit(self, what: str) -> float | None:
-        """So much of it all may have together in a second; ``None`` for any number."""
-        return self._bounds.limit(what)
-
-    def use(self, what: str) -> Use:
-        """How much of it was used since this was last asked."""
-        return self._bounds.use(what)
-
     def grant(self, what: str, rate: float | None, until: float = math.inf) -> None:
         """Sets what this process has of something that many share.
 
@@ -145,7 +126,7 @@ class Transport:
             rate: so much a second; ``None`` for any number.
             until: from when on it has nothing; seconds of the monotonic clock.
         """
-        self._bounds.grant(what, rate, time.monotonic(), until)
+        self.bounds.grant(what, rate, time.monotonic(), until)
         running = self._running
         if running is not None:
             running.wake()
@@ -179,7 +160,7 @@ class Transport:
     def forget(self) -> object:
         """Is called in a forked child: the parent's threads and connections are not the child's."""
         running, self._running = self._running, None
-        self._bounds = Bounds(self.settings)
+        self.bounds = Bounds(self.settings)
         return running
 
     def _run(self) -> _Running:
@@ -191,7 +172,7 @@ class Transport:
                 raise TransportError(Kind.CLOSED, "", "the transport is closed")
             if self._running is None:
                 try:
-                    running = _Running(self.settings, self._bounds)
+                    running = _Running(self.settings, self.bounds)
                     running.traffic.divide(self._parts)
                     self._running = running
                 except (OSError, RuntimeError) as error:

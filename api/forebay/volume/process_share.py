@@ -32,19 +32,25 @@ _SHORT_OF_FAIR = 0.9
 _STOP_SECONDS = 1.0
 
 
-class Bounded(Protocol):
-    """What uses what is shared, as `forebay.transport.Transport` does."""
+class SharedBounds(Protocol):
+    """What is shared, and how much of it this process uses; see `forebay.transport.bounds.Bounds`."""
 
-    @property
-    def wanted(self) -> threading.Event: ...
+    wanted: threading.Event
 
-    def share(self) -> None: ...
+    def share(self, now: float) -> None: ...
 
     def shared(self) -> list[str]: ...
 
     def limit(self, what: str) -> float | None: ...
 
     def use(self, what: str) -> Use: ...
+
+
+class Bounded(Protocol):
+    """What uses what is shared, as `forebay.transport.Transport` does."""
+
+    @property
+    def bounds(self) -> SharedBounds: ...
 
     def grant(self, what: str, rate: float | None, until: float = ...) -> None: ...
 
@@ -86,13 +92,13 @@ class ProcessShare:
 
     def start(self) -> None:
         """Lets nothing pass until the index has granted something."""
-        self._open_transport().share()
+        self._open_transport().bounds.share(time.monotonic())
         self._thread.start()
 
     def stop(self) -> None:
         """Gives the parts back."""
         self._stopped.set()
-        self._open_transport().wanted.set()
+        self._open_transport().bounds.wanted.set()
         self._thread.join(_STOP_SECONDS)
 
     def _run(self) -> None:
@@ -106,7 +112,7 @@ class ProcessShare:
             except Exception as error:
                 log.warning("a part of what is shared was not renewed: %s", error)
             due = min((part.due for part in self._parts.values()), default=math.inf)
-            self._open_transport().wanted.wait(min(max(due - time.monotonic(), 0.0), _ROUND_SECONDS))
+            self._open_transport().bounds.wanted.wait(min(max(due - time.monotonic(), 0.0), _ROUND_SECONDS))
             self._stopped.wait(_GATHER_SECONDS)
         for what in self._parts:
             self._give_back(what)
@@ -114,9 +120,10 @@ class ProcessShare:
     def _renew_those_due(self) -> None:
         transport = self._open_transport()
         # Who has something, or asked for it, renews it at its time; who has nothing, when it is wanted.
-        is_wanted = transport.wanted.is_set()
-        transport.wanted.clear()
-        shared = transport.shared()
+        bounds = transport.bounds
+        is_wanted = bounds.wanted.is_set()
+        bounds.wanted.clear()
+        shared = bounds.shared()
         for what in self._parts.keys() - set(shared):
             # A host that was not asked anything for so long that the transport has forgotten it.
             self._give_back(what)
@@ -131,7 +138,7 @@ class ProcessShare:
 
     def _renew(self, transport: Bounded, what: str, part: _Part, now: float) -> float:
         """Asks for a part, and has the transport keep to it; returns when to do so again, in seconds."""
-        limit, use = transport.limit(what), transport.use(what)
+        limit, use = transport.bounds.limit(what), transport.bounds.use(what)
         seconds, part.began = now - part.began, now
         if limit is None:
             self._give_back(what)
