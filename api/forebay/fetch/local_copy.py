@@ -16,6 +16,7 @@ from forebay.fetch.work import Item
 from forebay.index import Entry
 from forebay.sources.local_files import info_of, local_path_of, reading_error
 from forebay.volume.beneath import Beneath
+from forebay.volume.disk import allocate
 from forebay.volume.reservation import Reservation
 
 
@@ -81,7 +82,7 @@ class LocalCopy(KeptCopy):
             raise reading_error(item.uri, error) from None
         try:
             self._place.open(info, in_order=False)
-            self._place.allocate(self.size)
+            allocate(self._place.descriptor, self.size)
             copied = copy_bytes(descriptor, self._place.descriptor, self.size, is_wanted)
             if not is_wanted():
                 return

@@ -14,6 +14,7 @@ from forebay.fetch.work import Item
 from forebay.retry import retry_pauses
 from forebay.sources.base import Asking, ObjectInfo
 from forebay.transport import Exchange, FileSink, Head, Kind, Request, Transport, TransportError
+from forebay.volume.disk import allocate
 
 Span = tuple[int, int]
 
@@ -70,7 +71,7 @@ class Ranges:
         """
         assert self.info.size is not None
         place.open(self.info, in_order=False)
-        place.allocate(self.info.size)
+        allocate(place.descriptor, self.info.size)
         self._file = place
         self._send()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -127,19 +126,6 @@ class PartialFile:
             return False
         os.fchmod(file.fileno(), ours.st_mode & 0o777)
         return True
-
-    def allocate(self, size: int) -> None:
-        """Makes the file ``size`` bytes long, and takes the space for it where the file system can."""
-        if self._to.file_work.is_slow:
-            # A network file system may not know how, and then the C library writes into every block.
-            os.ftruncate(self.descriptor, size)
-            return
-        try:
-            os.posix_fallocate(self.descriptor, 0, size)
-        except (AttributeError, OSError) as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            os.ftruncate(self.descriptor, size)
 
     def write(self, chunks: Sequence[bytes], size: int) -> None:
         """Writes the next ``size`` bytes.

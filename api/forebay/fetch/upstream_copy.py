@@ -21,6 +21,7 @@ from forebay.fetch.work import Item
 from forebay.sources.base import Asking, ObjectInfo
 from forebay.sources.bodies import Body, EnoughError, PartBody
 from forebay.transport import Outcome, Request
+from forebay.volume.disk import allocate
 from forebay.volume.reservation import Reservation
 from forebay.volume.upstream import Upstream
 
@@ -125,7 +126,7 @@ class UpstreamCopy(KeptCopy):
             if not self._is_same(os.fstat(descriptor)):
                 return
             self._place.open(self.sink.info, in_order=False)
-            self._place.allocate(self.size)
+            allocate(self._place.descriptor, self.size)
             copied = copy_bytes(descriptor, self._place.descriptor, self.size, is_wanted)
             # What another program writes meanwhile is a copy of nothing.
             if copied != self.size or not self._is_same(os.fstat(descriptor)):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Without word from the workers for so long, a fleet that has messages counts as stuck.
 STUCK_SECONDS = 120.0
+# A job of this process wakes who waits for it, so it need not be looked at more often than this.
+_LOOK_SECONDS = 0.1
 
 
 class Dispatcher:
@@ -183,10 +185,10 @@ class Dispatcher:
         return JobMonitor(job, self)
 
     def pause(self, job: str, seconds: float) -> None:
-        """Sleeps for a moment; ends early when a job ends that runs in this process."""
+        """Sleeps for a moment; where the job runs in this process, until it ends or for a longer one."""
         runner = self._runners.get(job)
         if runner is not None:
-            runner.join(seconds)
+            runner.join(max(seconds, _LOOK_SECONDS))
         else:
             time.sleep(seconds)
 

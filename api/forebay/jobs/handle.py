@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from forebay.backoff import Backoff
 from forebay.config.sizes import count
 from forebay.errors import DownloadError, Failure, ForebayError, JobNotFoundError, JobTimeoutError
 from forebay.index import Index
@@ -21,7 +20,9 @@ from forebay.uri import shown
 
 # How long the properties show one snapshot of a job that has not ended.
 _SNAPSHOT_SECONDS = 0.2
-_POLL_SECONDS = (0.02, 0.5)
+# A job is looked at after a twentieth of the time for which it is being followed, so its end is noticed late
+# by as much at most; and not more or less often than this.
+_POLL_SHARE, _POLL_SECONDS = 1 / 20, (0.02, 0.5)
 
 
 class Job:
@@ -172,18 +173,17 @@ class Job:
 
     def watch(self) -> Iterator[JobStatus]:
         """Yields the job's status whenever it has changed, until the job has ended. Resumes nothing."""
-        pause, last = Backoff(*_POLL_SECONDS), None
+        began, last = time.monotonic(), None
         status: JobStatus | None = None
         while True:
             status = self._status_after(status)
             shown = (status.state, status.pending, status.bytes, status.failed)
             if shown != last:
-                pause.reset()
                 last = shown
                 yield status
             if status.state != "running":
                 return
-            time.sleep(pause.next())
+            time.sleep(_pause(began))
 
     def wait(
         self,
@@ -308,9 +308,9 @@ def looks(
     Yields:
         a new status and 0.0; then, if the job has not ended, the same status and how many seconds to wait.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = None if timeout is None else began + timeout
     monitor = job._dispatcher.monitor(job.id)
-    pause, seen = Backoff(*_POLL_SECONDS), -1
     status: JobStatus | None = None
     while True:
         status = job._status_after(status)
@@ -331,10 +331,12 @@ def looks(
                 job=job.id,
             )
         monitor.tick(status)
-        if status.pending != seen:
-            pause.reset()
-        seen = status.pending
-        yield status, pause.next()
+        yield status, _pause(began)
+
+
+def _pause(began: float) -> float:
+    least, most = _POLL_SECONDS
+    return min(max(least, (time.monotonic() - began) * _POLL_SHARE), most)
 
 
 def _first_failure(failures: list[Failure], status: JobStatus) -> str:
