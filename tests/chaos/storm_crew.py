@@ -130,7 +130,7 @@ class Crew:
         for worker in self.workers:
             if worker.process.poll() is not None:
                 self._judge_worker(worker)
-            os.kill(worker.process.pid, signal.SIGTERM)
+            worker.process.send_signal(signal.SIGTERM)
         for worker in self.workers:
             try:
                 worker.process.wait(HANG_SECONDS)
