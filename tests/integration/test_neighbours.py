@@ -150,6 +150,15 @@ TURNS = {
     "refuses": answering(b"", "", status=401),
     "cannot": answering(b'{"failed": [0], "progress": "1"}', ""),
     "never brings it": answering(b'{"failed": [], "progress": "1"}', ""),
+    "does not say what arrives": answering(b'{"failed": [], "progress": "1", "arriving": 5}', ""),
+    "another object arrives": answering(b'{"failed": [], "progress": "1", "arriving": [[7, 5, "x", 1]]}', ""),
+    "endlessly much arrives": answering(
+        b'{"failed": [], "progress": "1", "arriving": [[0, 1e999, "", 1]]}', ""
+    ),
+    # It answers the request for the object with the same.
+    "less than nothing arrives": answering(
+        b'{"failed": [], "progress": "1", "arriving": [[0, -5, "x", 1]]}', ""
+    ),
 }
 
 

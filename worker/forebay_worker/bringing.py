@@ -15,8 +15,14 @@ from forebay.uri import parse_object
 
 # More than this is not taken on: the neighbour that asks fetches it from the cloud.
 MOST = 8192
+# So many that arrive are told of in one answer at most; the others are read when they are complete.
+MOST_ARRIVING = 64
 # For how long a neighbour that asks again is told that an object could not be had.
 _REMEMBERED_SECONDS = 30.0
+
+
+# The place of an object in the request, its size in bytes, its etag, and when its source answered.
+Arriving = tuple[int, int, str, int]
 
 
 class Bringing:
@@ -37,13 +43,21 @@ class Bringing:
         self._failed: dict[str, float] = {}
         self._ended = 0
 
-    def bring(self, uris: Sequence[str]) -> list[int]:
+    def bring(self, uris: Sequence[str]) -> tuple[list[int], list[Arriving]]:
         """Begins to bring objects that do not come yet.
 
         Returns:
-            the places in ``uris`` of those that it does not bring.
+            the places in ``uris`` of those that it does not bring, and what can be read while it arrives.
         """
-        return [number for number, uri in enumerate(uris) if not self._is_coming(uri)]
+        failed, arriving = list[int](), list[Arriving]()
+        arrivals = self._cache.engine.open_fetcher().arrivals
+        for number, uri in enumerate(uris):
+            entry = self._coming_entry(uri)
+            if entry is None:
+                failed.append(number)
+            elif len(arriving) < MOST_ARRIVING and (found := arrivals.get(entry)) is not None:
+                arriving.append((number, found.size, found.info.etag or "", found.began))
+        return failed, arriving
 
     def progress(self) -> str:
         """A text that changes whenever something has arrived on this volume."""
@@ -57,27 +71,28 @@ class Bringing:
             latest = max(latest, found.st_mtime_ns)
         return f"{self._ended}.{sizes}.{latest}"
 
-    def _is_coming(self, uri: str) -> bool:
+    def _coming_entry(self, uri: str) -> str | None:
+        """The entry of an object that comes; ``None`` where it does not."""
         try:
             parsed = parse_object(uri)
             entry = parsed.entry
             self._cache.engine.sources.check(parsed)
         except ForebayError:
-            return False
+            return None
         now = time.monotonic()
         with self._lock:
             if entry in self._coming:
-                return True
+                return entry
             if self._failed.get(entry, 0.0) > now or len(self._coming) >= MOST:
-                return False
+                return None
             self._failed = {one: until for one, until in self._failed.items() if until > now}
             self._coming.add(entry)
         try:
             self._orders.place(uri, entry, partial(self._end, entry))
         except ForebayError as error:
             self._end(entry, error)
-            return False
-        return True
+            return None
+        return entry
 
     def _end(self, entry: str, error: Exception | None) -> None:
         with self._lock:

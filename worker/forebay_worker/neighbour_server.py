@@ -1,14 +1,15 @@
 """Serves this volume's objects to the other volumes of its group, over HTTP.
 
-* ``GET /v1/objects/VOLUME/ENTRY`` sends a published entry, or a range of it.
-* ``POST /v1/turns/VOLUME`` names objects that this volume is to bring, and tells which of them it cannot.
+* ``GET /v1/objects/VOLUME/ENTRY`` sends an entry, or a range of it; of what is still arriving, what is there,
+  and the rest as it comes.
+* ``POST /v1/turns/VOLUME`` names objects that this volume is to bring, and tells which of them it cannot, and
+  which can be read while they arrive.
 
 Each request shows the group's secret. Nothing else is served: no name of a file is ever taken from a request.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import json
 import logging
@@ -17,21 +18,18 @@ import re
 import socket
 import socketserver
 import ssl
-import stat
 import sys
 from collections.abc import Callable
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import BinaryIO, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from forebay.cache import MediaCache
 from forebay.errors import ForebayError
-from forebay.index.groups import published
 from forebay.neighbours.asking_turns import MOST, TURNS
 from forebay.neighbours.neighbour_source import OBJECTS
-from forebay.uri import is_entry
 from forebay_worker.bringing import Bringing
+from forebay_worker.offers import Offer, offer
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +37,6 @@ log = logging.getLogger(__name__)
 _MAX_BODY = 4 << 20
 _IDLE_SECONDS = 60.0
 _RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{1,15})")
-
-
-class Found(NamedTuple):
-    """A published entry's open file, its size in bytes, its etag, and its time of modification."""
-
-    file: BinaryIO
-    size: int
-    etag: str
-    modified: float
 
 
 class NeighbourServer(ThreadingHTTPServer):
@@ -87,35 +76,6 @@ class NeighbourServer(ThreadingHTTPServer):
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             log.warning("a request of a neighbour failed: %s", error)
-
-    def find(self, entry: str) -> Found | None:
-        """Opens a published entry; it counts as used now, and an open file outlives its eviction.
-
-        Returns:
-            ``None`` where there is none, or where it is just being replaced.
-
-        Raises:
-            ForebayError: it cannot be told.
-        """
-        if not is_entry(entry):
-            return None
-        files, index = self.cache.engine.files, self.cache.engine.open_index()
-        path = files.touch(entry)
-        if path is None:
-            return None
-        with contextlib.ExitStack() as undo:
-            try:
-                file = undo.enter_context(open(path, "rb", buffering=0, opener=_no_link))
-                found = os.fstat(file.fileno())
-                value = published(index.connection, index.volume, entry)
-                # A file that has been replaced meanwhile is not the one that the index tells of.
-                is_same = os.path.samestat(found, os.lstat(path))
-            except OSError:
-                return None
-            if value is None or not is_same or not stat.S_ISREG(found.st_mode) or found.st_size != value.size:
-                return None
-            undo.pop_all()
-            return Found(file, value.size, value.etag, found.st_mtime)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -182,14 +142,14 @@ class _Handler(BaseHTTPRequestHandler):
         rest = self._rest(OBJECTS)
         found = None
         if rest is not None and rest.startswith("/"):
-            found = self.server.find(os.fsdecode(unquote_to_bytes(rest[1:])))
+            found = offer(self.server.cache, os.fsdecode(unquote_to_bytes(rest[1:])))
         if found is None:
             self._refuse(404)
             return
         with found.file:
             self._send_file(found)
 
-    def _send_file(self, found: Found) -> None:
+    def _send_file(self, found: Offer) -> None:
         wanted = self.headers.get("If-Match")
         if wanted is not None and wanted != found.etag:
             self._refuse(412)
@@ -212,16 +172,27 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Accept-Ranges", "bytes")
         if found.etag:
             self.send_header("ETag", found.etag)
-        if found.modified >= 0:
+        if found.modified is not None and found.modified >= 0:
             self.send_header("Last-Modified", formatdate(found.modified, usegmt=True))
         self.end_headers()
         if self.command == "HEAD" or end == start:
             return
-        sent = self.connection.sendfile(found.file, start, end - start)
-        self.server.cache.engine.counters.served(sent)
-        if sent != end - start:
-            # The file is shorter than it was: the other side notices by the end of the connection.
+        if self._send_bytes(found, start, end) != end:
+            # The file is shorter than it was, or does not arrive: the other side notices by the end of the
+            # connection.
             self.close_connection = True
+
+    def _send_bytes(self, found: Offer, start: int, end: int) -> int:
+        """Sends a part of a file as far as it comes; returns up to where."""
+        done, counters = start, self.server.cache.engine.counters
+        while done < end:
+            there = end if found.arrival is None else found.arrival.wait(done, end)
+            sent = self.connection.sendfile(found.file, done, there - done) if there > done else 0
+            counters.served(sent)
+            done += sent
+            if not sent:
+                break
+        return done
 
     def _take_turns(self) -> None:
         length = self.headers.get("Content-Length") or ""
@@ -238,7 +209,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(400)
             return
         bringing = self.server.bringing
-        answer = json.dumps({"failed": bringing.bring(uris), "progress": bringing.progress()}).encode()
+        failed, arriving = bringing.bring(uris)
+        told = {"failed": failed, "arriving": arriving, "progress": bringing.progress()}
+        answer = json.dumps(told).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
@@ -256,7 +229,3 @@ def _uris(body: bytes) -> list[str] | None:
     if not isinstance(uris, list) or len(uris) > MOST or not all(isinstance(uri, str) for uri in uris):
         return None
     return uris
-
-
-def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)

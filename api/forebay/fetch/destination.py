@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from forebay.config import MediaCacheConfig
+from forebay.fetch.arrivals import Arrivals
 from forebay.fetch.file_work import FileWork
 from forebay.index import Index
 from forebay.neighbours.neighbourhood import Neighbourhood, Wanted
@@ -34,6 +35,7 @@ class Destination:
     file_work: FileWork = field(default_factory=FileWork)
     neighbours: Neighbourhood | None = None
     upstream: Upstream | None = None
+    arrivals: Arrivals = field(default_factory=Arrivals)
 
     @property
     def look_seconds(self) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from typing import BinaryIO
 from forebay.aside import stoppable
 from forebay.config.freshness import NEVER, Freshness
 from forebay.eviction.room import Room
+from forebay.fetch.arrivals import Arrivals
 from forebay.fetch.destination import Destination
 from forebay.fetch.moving import FileState, move
 from forebay.fetch.object_parts import ObjectParts, PartFetch
@@ -74,6 +75,11 @@ class Fetcher:
         alone = copy.copy(self)
         alone._destination = replace(self._destination, neighbours=None)
         return alone
+
+    @property
+    def arrivals(self) -> Arrivals:
+        """The large objects that are arriving in this process."""
+        return self._destination.arrivals
 
     @property
     def is_closed(self) -> bool:

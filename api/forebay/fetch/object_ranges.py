@@ -9,6 +9,7 @@ from collections.abc import Callable
 from forebay.backoff import Backoff
 from forebay.config import MediaCacheConfig
 from forebay.errors import ObjectChangedError, TransientSourceError
+from forebay.fetch.arrivals import Arrival
 from forebay.fetch.partial_file import PartialFile
 from forebay.fetch.work import Item
 from forebay.retry import retry_pauses
@@ -60,6 +61,7 @@ class Ranges:
         self._pauses: dict[Span, Backoff] = {}
         self._flying: dict[Exchange, tuple[Span, Request]] = {}
         self._file: PartialFile | None = None
+        self._arrival: Arrival | None = None
         self._is_cancelled = False
 
     def begin(self, place: PartialFile) -> None:
@@ -73,6 +75,7 @@ class Ranges:
         place.open(self.info, in_order=False)
         allocate(place.descriptor, self.info.size)
         self._file = place
+        self._arrival = place.share(self.info)
         self._send()
 
     def handle(self, exchange: Exchange) -> bool:
@@ -125,6 +128,8 @@ class Ranges:
         assert self._file is not None
         start, end = span
         sink = _RangeSink(self._file.descriptor, start, end, self.info)
+        if self._arrival is not None:
+            self._arrival.comes(start, sink)
         self._flying[self._transport.submit(request, sink, self._done)] = (span, request)
 
     def _failed(self, span: Span, request: Request, exchange: Exchange) -> None:

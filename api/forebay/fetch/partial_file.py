@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from forebay.errors import ChecksumError, TransientSourceError
+from forebay.fetch.arrivals import Arrival
 from forebay.fetch.destination import Destination
 from forebay.fetch.publishing import publish
 from forebay.fetch.work import Item
@@ -34,6 +35,7 @@ class PartialFile:
     """
 
     __slots__ = (
+        "_arrival",
         "_checksum",
         "_exists",
         "_idle",
@@ -57,6 +59,7 @@ class PartialFile:
         self._exists = False
         self._checksum: Checksums | None = None
         self._listed: Digest | None = None
+        self._arrival: Arrival | None = None
         self.written = 0
 
     def open(self, info: ObjectInfo, *, in_order: bool = True) -> None:
@@ -84,6 +87,18 @@ class PartialFile:
             raise SessionLostError
         self._checksum = Checksums(info) if self._verify and in_order else None
         self._listed = Digest(named(self._item.checksum)) if self._item.checksum and in_order else None
+
+    def share(self, info: ObjectInfo) -> Arrival | None:
+        """Lets the neighbours read it while it arrives, where there are any.
+
+        What came from a neighbour is not read on from here: so none waits for one that waits for it.
+        """
+        to, item = self._to, self._item
+        if to.config.group is None or item.origin != "cloud" or item.block is not None or item.old:
+            return None
+        self._arrival = Arrival(info, self._path, to.config.range_size_bytes)
+        to.arrivals.begin(item.entry, self._arrival)
+        return self._arrival
 
     def link(self, info: ObjectInfo, path: str, file: BinaryIO) -> bool:
         """Makes the partial file another name of a complete file elsewhere, in place of `open` and `write`.
@@ -177,6 +192,7 @@ class PartialFile:
         reservation.shrink(size)
         path = publish(self._to, self._path, item.token, item.entry, replaces=bool(item.old))
         self._exists = False
+        self._end_arrival(is_complete=True)
         if self._idle:
             self._to.unread.note(item.entry, path, used)
         reservation.hand_over()
@@ -188,6 +204,7 @@ class PartialFile:
 
     def discard(self) -> None:
         """Removes the partial file, if there is one."""
+        self._end_arrival(is_complete=False)
         if self.descriptor >= 0:
             # A disk that fails may fail here, too. What is left of the file goes with the session.
             with contextlib.suppress(OSError):
@@ -195,6 +212,11 @@ class PartialFile:
         if self._exists:
             self._exists = False
             self._to.files.remove_temporary(self._item.token)
+
+    def _end_arrival(self, *, is_complete: bool) -> None:
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None:
+            self._to.arrivals.end(self._item.entry, arrival, is_complete=is_complete)
 
     def _is_right(self, info: ObjectInfo) -> bool:
         """Whether the file has the checksums that its source gives; reads it again if it came in ranges."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
+from forebay.index import Entry
 from forebay.index.groups import Server
 from forebay.neighbours.neighbour_source import authorization
 from forebay.sources.reader import WHOLE
@@ -49,6 +50,7 @@ class _Asked:
     Attributes:
         objects: by entry.
         failed: the entries of which it said that it cannot.
+        arriving: what it said of the entries that can be read while they arrive.
         at: when it was asked last.
         progress: what it last said of what has arrived there.
         moved_at: when that changed.
@@ -57,6 +59,7 @@ class _Asked:
 
     objects: dict[str, _Object] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
+    arriving: dict[str, Entry] = field(default_factory=dict)
     at: float = 0.0
     progress: object = None
     moved_at: float = 0.0
@@ -106,6 +109,7 @@ class AskingTurns:
             with self._lock:
                 asked.objects.pop(entry, None)
                 asked.failed.discard(entry)
+                asked.arriving.pop(entry, None)
 
     def keep(self, servers: Collection[str]) -> None:
         """Forgets what was asked of all other servers."""
@@ -123,6 +127,11 @@ class AskingTurns:
         moved = max(asked.moved_at, known.since)
         return entry not in asked.failed and time.monotonic() - moved < PATIENCE_SECONDS
 
+    def arriving(self, server: Server, entry: str) -> Entry | None:
+        """What a neighbour said of an object that can be read while it arrives there."""
+        asked = self._asked.get(server.id)
+        return None if asked is None else asked.arriving.get(entry)
+
     def send(self, server: Server) -> None:
         """Tells a neighbour what it is to bring, and asks what has become of it; does not wait."""
         asked = self._asked.get(server.id)
@@ -136,6 +145,7 @@ class AskingTurns:
                 # It has come another way, or the fetch that wanted it has ended.
                 del asked.objects[entry]
                 asked.failed.discard(entry)
+                asked.arriving.pop(entry, None)
             if not asked.objects:
                 return
             asked.at, asked.is_open = now, True
@@ -174,9 +184,15 @@ def _understand(asked: _Asked, entries: Sequence[str], answer: bytes) -> Excepti
     try:
         found = json.loads(answer)
         progress, failed = found["progress"], [entries[int(number)] for number in found["failed"]]
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        # A worker of an older version says nothing of it.
+        arriving = {
+            entries[int(number)]: Entry(int(size), str(etag), int(fetched))
+            for number, size, etag, fetched in found.get("arriving", ())
+        }
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError, OverflowError):
         return ValueError("its answer cannot be read")
     asked.failed.update(failed)
+    asked.arriving = arriving
     if progress != asked.progress:
         asked.progress, asked.moved_at = progress, time.monotonic()
     return None

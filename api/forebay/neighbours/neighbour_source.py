@@ -19,6 +19,8 @@ from forebay.uri import MediaURI
 OBJECTS = "/v1/objects"
 # What a neighbour sends lies on its disk, so that it is soon there, or is had faster from the cloud.
 LIMITS = Limits(connect_seconds=2.0, idle_seconds=5.0, min_rate=16 << 10, min_rate_seconds=10.0)
+# What still arrives there comes as slowly as its source sends it, and a range waits for the one before it.
+ARRIVING_LIMITS = Limits(connect_seconds=2.0, idle_seconds=30.0)
 # The stores whose etags are the MD5 of the bytes, where they look like one.
 _MD5_STORES = frozenset({"s3", "minio"})
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
@@ -51,6 +53,7 @@ class NeighbourSource:
         key: gives the group's secret.
         route: to it.
         is_throttled: whether this process takes bytes slowly by itself, so that a slow answer says nothing.
+        is_arriving: whether it still arrives there.
     """
 
     def __init__(
@@ -62,13 +65,15 @@ class NeighbourSource:
         route: Route,
         *,
         is_throttled: bool = False,
+        is_arriving: bool = False,
     ) -> None:
         self._server = server
         self._entry = entry
         self._expected = expected
         self._key = key
         self._route = route
-        self._is_throttled = is_throttled
+        limits = ARRIVING_LIMITS if is_arriving else LIMITS
+        self._limits = replace(limits, min_rate=0) if is_throttled else limits
 
     def request(
         self,
@@ -84,7 +89,7 @@ class NeighbourSource:
             f"{self._server.url}{OBJECTS}/{self._server.volume}/{quote(self._entry, safe='')}",
             headers=[*conditions(span, etag, None, None), authorization(self._key())],
             route=self._route,
-            limits=replace(LIMITS, min_rate=0) if self._is_throttled else LIMITS,
+            limits=self._limits,
             accept=WHOLE if span is None else WHOLE_OR_PART,
         )
 

@@ -2,7 +2,8 @@
 
 A process that waits for a neighbour holds nothing meanwhile: what the neighbour is to bring is not claimed,
 and no request for it is open. So volumes that wait for each other cannot wait in a circle: the one that was
-asked to bring an object fetches it from the cloud itself.
+asked to bring an object fetches it from the cloud itself. A large object is read while it arrives there, once
+its first bytes have come: that neighbour has all the room for it, and waits for the cloud alone.
 """
 
 from __future__ import annotations
@@ -99,7 +100,13 @@ class Neighbourhood:
             return None
         is_throttled = self._config.bwlimit is not None
         return NeighbourSource(
-            way.server, entry, way.expected, self.key, self._route, is_throttled=is_throttled
+            way.server,
+            entry,
+            way.expected,
+            self.key,
+            self._route,
+            is_throttled=is_throttled,
+            is_arriving=way.is_arriving,
         )
 
     def divide(
@@ -175,9 +182,9 @@ class Neighbourhood:
         waiting = []
         for number, item in enumerate(asked):
             assert item.way is not None
-            server = self._server_for(item.entry, servers.get(item.way.asked, ()))
+            way, server = item.way, self._server_for(item.entry, servers.get(item.way.asked, ()))
             has_come = any(cached[places[one]][number] is not None for one in (item.way.asked, self._volume))
-            if has_come or server is None or not self._turns.is_coming(server, item.entry):
+            if has_come or server is None or self._is_over(item, way, server):
                 ready.append(item)
             else:
                 self._turns.add(server, item.entry, item.uri.raw)
@@ -252,12 +259,24 @@ class Neighbourhood:
             # Any of them, so that not all of the group read from the same one.
             volume = way.asked if way.asked in having else random.choice(having)
             way.server, way.expected = random.choice(servers[volume]), values[volume]
+            way.is_arriving = False
+        elif asked is not None and (arriving := self._arriving(item, way, asked)) is not None:
+            way.server, way.expected, way.is_arriving = asked, arriving, True
         elif self._is_to_come(item, way, servers, values, asked):
             return False
         if asked is not None:
             self._turns.forget(asked, item.entry)
         way.asked, way.is_chosen = "", True
         return True
+
+    def _is_over(self, item: Wanted, way: Way, server: Server) -> bool:
+        """Whether the wait for a neighbour is over by what it said."""
+        return not self._turns.is_coming(server, item.entry) or bool(self._arriving(item, way, server))
+
+    def _arriving(self, item: Wanted, way: Way, server: Server) -> Entry | None:
+        """What a neighbour said of an object that can be read while it arrives there, if it is to be."""
+        found = None if way.waits else self._turns.arriving(server, item.entry)
+        return found if found is not None and self._is_good(item, way, found) else None
 
     def _is_to_come(
         self,

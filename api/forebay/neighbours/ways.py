@@ -27,6 +27,8 @@ class Way:
         expected: what that neighbour's index says of it.
         shunned: the volumes that are not asked for it any more.
         asked: the volume that was asked to bring it; empty for none.
+        is_arriving: whether it is read from there while it still arrives there.
+        waits: whether it is read only when it is complete there, as reading it before has failed.
         since: when a neighbour's copy must have been checked at the earliest, in seconds since the epoch.
     """
 
@@ -36,6 +38,8 @@ class Way:
     expected: Entry | None = None
     shunned: set[str] = field(default_factory=set)
     asked: str = ""
+    is_arriving: bool = False
+    waits: bool = False
     since: float = 0.0
 
     @property
@@ -46,11 +50,14 @@ class Way:
     def is_over(self, error: BaseException) -> bool:
         """Whether an error is that of a neighbour, so that the object is to be had another way.
 
-        That neighbour is not asked for it again.
+        That neighbour is not asked for it again, unless it was still arriving there: then it is waited for.
         """
         if self.server is None or not isinstance(error, SourceError) or error.kind == _OURS:
             return False
-        self.failed(self.server, error)
-        self.shunned.add(self.server.volume)
+        if self.is_arriving:
+            self.waits, self.is_arriving = True, False
+        else:
+            self.failed(self.server, error)
+            self.shunned.add(self.server.volume)
         self.is_chosen, self.server, self.expected, self.asked = False, None, None, ""
         return True
