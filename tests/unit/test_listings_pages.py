@@ -143,6 +143,12 @@ def test_how_a_listing_goes_on(head: str, token: str) -> None:
         (listing(["a"], more="<A>" * 100_000), "nested too deeply"),
         (listing(["a"]).replace(b"<Key>a", b"<Key>\xff"), "not encoded as it says"),
         (listing(["a"], block="<Contents><Key>&#xD800;</Key></Contents>"), "no Unicode text"),
+        (listing(["a"], block="<Contents><Key>&#0;</Key></Contents>"), "unknown entity"),
+        (listing(["a"], block="<Contents><Key>&#x1F;</Key></Contents>"), "unknown entity"),
+        (listing(["a"], block="<Contents><Key>a\x01b</Key></Contents>"), "no valid XML"),
+        (listing(["a"], block="<Contents><Key>a</Key><Key>b</Key></Contents>"), "two keys"),
+        (listing(["a"], block="<Contents><Key><b>a</b></Key></Contents>"), "without a key"),
+        (listing(["a"], block="<Contents><Key></Key></Contents>"), "without a key"),
     ],
 )
 def test_hostile_pages_are_refused(body: bytes, reason: str) -> None:
@@ -155,6 +161,17 @@ def test_sizes_that_are_none(size: str) -> None:
     body = listing(["a"], block=f"<Contents><Key>{{key}}</Key><Size>{size}</Size></Contents>")
     with pytest.raises(PageError, match="gives the size"):
         s3_pages.parse_page(body, ALL).objects("")
+
+
+@pytest.mark.parametrize("etag", ["a&#10;b: c", "\u00e9", "&#x7f;"])
+def test_an_etag_that_no_header_can_have_is_none(etag: str) -> None:
+    body = listing(["a"], block=f"<Contents><Key>{{key}}</Key><ETag>{etag}</ETag></Contents>")
+    assert s3_pages.parse_page(body, ALL).objects("") == [ObjectInfo("a")]
+
+
+def test_ends_of_lines_are_as_a_parser_has_them() -> None:
+    body = listing(["a\r\nb"], url=False, block="<Contents><Key>{key}</Key></Contents>")
+    assert s3_pages.parse_page(body, ALL).keys == ["a\nb"]
 
 
 def test_what_is_not_told_is_unknown() -> None:
@@ -222,11 +239,19 @@ def test_google_begins_at_a_key_and_not_after_it() -> None:
     "body",
     [b"", b"[]", b"{", b"5", b"[" * 100_000, b'{"items": 5}', b'{"items": [{}]}', b'{"items": [5]}',
      b'{"items": [{"name": 5}]}', b'{"items": [{"name": "\\ud800"}]}', b'{"nextPageToken": 5}',
-     b'{"prefixes": 5}'],
+     b'{"prefixes": 5}', b'{"prefixes": [5]}', b'{"prefixes": [null]}', b'{"prefixes": "ab/"}',
+     b'{"prefixes": ["\\ud800/"]}', b'{"items": {}}', b'{"items": [{"name": ""}]}',
+     b'{"error": {"code": 403, "message": "x"}}', b'"items"'],
 )  # fmt: skip
 def test_hostile_pages_of_google_are_refused(body: bytes) -> None:
     with pytest.raises(PageError):
         gcs_pages.parse_page(body, PageQuery("")).objects("")
+
+
+def test_what_google_says_of_an_object_is_left_out_where_it_is_of_another_kind() -> None:
+    item = {"name": "a", "md5Hash": "AAAA", "contentType": {"a": 1}}
+    page = gcs_pages.parse_page(google(item, nextPageToken=None), ALL)
+    assert (page.objects(""), page.token) == ([ObjectInfo("a")], "")
 
 
 def test_questions_to_google() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,11 +14,13 @@ import pytest
 from botocore.exceptions import BotoCoreError
 
 from forebay.config import MediaCacheConfig
-from forebay.errors import ConfigError
+from forebay.errors import AccessDeniedError, ConfigError
 from forebay.sources import aws
 from forebay.sources.aws import aws_access
 from forebay.sources.minio import minio_access
+from forebay.sources.s3 import s3_source
 from forebay.sources.s3_access import S3Access
+from forebay.uri import parse
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
 
@@ -215,6 +218,85 @@ class TestProfiles:
 
         with pytest.raises(ConfigError, match="AWS_SECRET_ACCESS_KEY"):
             found()
+
+
+SECRET = "topsecretvalue"
+PRINTED = {
+    "fails": f"echo {SECRET} >&2; exit 3",
+    "no JSON": f"echo {SECRET}",
+    "nothing": "true",
+    "a list": "echo '[1]'",
+    "no key": f'echo \'{{"Version": 1, "SecretAccessKey": "{SECRET}"}}\'',
+    "no UTF-8": "printf '\\377\\376'",
+    "an end that is no time": (
+        f'echo \'{{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "{SECRET}", "Expiration": "soon"}}\''
+    ),
+    "an end that is a number": (
+        f'echo \'{{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "{SECRET}", "Expiration": 7}}\''
+    ),
+    "keys that are numbers": 'echo \'{"Version": 1, "AccessKeyId": 5, "SecretAccessKey": 7}\'',
+}
+BROKEN = {
+    "a service that is a value": "services = x\n[services x]\ns3 = foo\n",
+    "a time-out that is no number": "metadata_service_timeout = x\n",
+    "attempts that are no number": "metadata_service_num_attempts = x\n",
+    "a program that is not there": "credential_process = /no/such\n",
+    "a program that is none": "credential_process = /etc/passwd\n",
+    "no program": "credential_process =\n",
+    "an open quotation": 'credential_process = "open\n',
+    "a role that is none": "role_arn = x\nsource_profile = other\n",
+}
+
+
+class TestBrokenConfigurations:
+    """What botocore raises of them, or lets through, is never seen as it is."""
+
+    @pytest.mark.parametrize("name", BROKEN)
+    def test_are_configuration_errors_that_name_the_profile(self, aws_files: Path, name: str):
+        (aws_files / "config").write_text(f"[default]\n{BROKEN[name]}")
+
+        with pytest.raises(ConfigError, match="the AWS configuration cannot be used") as caught:
+            found()
+        assert "\n" not in str(caught.value)
+        assert re.search(r"profile 'default'|\[services x\]", str(caught.value))
+
+    @pytest.mark.parametrize("name", PRINTED)
+    def test_of_a_program_show_nothing_of_what_it_printed(self, aws_files: Path, tmp_path: Path, name: str):
+        program = tmp_path / "program"
+        program.write_text(f"#!/bin/sh\n{PRINTED[name]}\n")
+        program.chmod(0o755)
+        (aws_files / "config").write_text(f"[default]\ncredential_process = {program}\n")
+
+        uri = parse("s3://photos/x.jpg")
+        with pytest.raises((ConfigError, AccessDeniedError)) as caught:
+            s3_source(MediaCacheConfig()).request(uri)
+        assert SECRET not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("variable", "value"), [("AWS_METADATA_SERVICE_TIMEOUT", "x"), ("AWS_CREDENTIAL_EXPIRATION", "soon")]
+    )
+    def test_of_the_environment(self, monkeypatch: pytest.MonkeyPatch, variable: str, value: str):
+        monkeypatch.setenv(variable, value)
+        if variable == "AWS_CREDENTIAL_EXPIRATION":
+            for name, key in KEYS.items():
+                monkeypatch.setenv(name, key)
+
+        with pytest.raises(ConfigError, match="the AWS configuration cannot be used"):
+            found()
+
+    def test_whoever_has_an_mfa_device_is_not_asked_for_its_code(
+        self, aws_files: Path, capfd: pytest.CaptureFixture[str]
+    ):
+        (aws_files / "config").write_text(
+            "[default]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = other\n"
+            "mfa_serial = arn:aws:iam::123456789012:mfa/x\n"
+            "[profile other]\naws_access_key_id = key\naws_secret_access_key = secret\n"
+        )
+
+        with pytest.raises(AccessDeniedError, match="Forebay asks for no code"):
+            s3_source(MediaCacheConfig()).request(parse("s3://photos/x.jpg"))
+        assert "MFA" not in capfd.readouterr().out
 
 
 class TestSettings:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.config import MediaCacheConfig
 from forebay.config.ini_file import existing_file
-from forebay.errors import ConfigError
+from forebay.errors import ConfigError, ForebayError
+from forebay.sources.boto import told
 from forebay.sources.routes import checked_endpoint, one_line
 from forebay.sources.s3_access import S3Access, new_session
 from forebay.sources.signing_keys import SigningKeys
@@ -115,7 +116,7 @@ def _region(environment: Mapping[str, str], configured: str | None) -> str:
 
 
 def _from_session(config: MediaCacheConfig) -> S3Access:
-    from botocore.exceptions import BotoCoreError, ProfileNotFound
+    from botocore.exceptions import ProfileNotFound
 
     def make() -> Session:
         session = new_session(config.aws_profile)
@@ -135,8 +136,11 @@ def _from_session(config: MediaCacheConfig) -> S3Access:
             origin, name = "environment variable", "AWS_PROFILE"
         known = ", ".join(session.available_profiles) or "none"
         raise ConfigError(f"{origin} {name}: {error}; there are: {known}", setting=name) from None
-    except BotoCoreError as error:
-        raise ConfigError(f"the AWS configuration cannot be used: {error}") from None
+    except ForebayError:
+        raise
+    except Exception as error:
+        where = f"profile {session.profile or 'default'!r}"
+        raise ConfigError(f"the AWS configuration cannot be used ({where}): {told(error)}") from None
 
 
 def _found(session: Session, make: Callable[[], Session], rule_words: frozenset[str]) -> S3Access:
@@ -144,7 +148,7 @@ def _found(session: Session, make: Callable[[], Session], rule_words: frozenset[
     options = session.get_config_variable("s3") or {}
     profile = session.profile
     # Where they are not wanted, no server of a cloud is asked for them.
-    credentials = None if rule_words & _OWN_KEYS else session.get_credentials()
+    credentials = None if rule_words & _OWN_KEYS else _credentials(session)
     # A profile that is named for a prefix says more of its buckets than the environment does.
     profile_first = bool(rule_words & {"profile", "credentials_file"})
     region = scoped.get("region") if profile_first else None
@@ -155,7 +159,7 @@ def _found(session: Session, make: Callable[[], Session], rule_words: frozenset[
             if credentials.method == "env"
             else f"the AWS credentials of profile {profile or 'default'!r} ({credentials.method})"
         )
-        keys = SigningKeys(lambda: make().get_credentials(), description, credentials)
+        keys = SigningKeys(lambda: _credentials(make()), description, credentials)
     return S3Access(
         make_session=make,
         endpoint=_configured_endpoint(session, scoped, profile_first),
@@ -168,12 +172,32 @@ def _found(session: Session, make: Callable[[], Session], rule_words: frozenset[
     )
 
 
+def _credentials(session: Session) -> Any:
+    # It would ask for the code of an MFA device on the terminal, in the middle of a job.
+    roles = session.get_component("credential_provider").get_provider("assume-role")
+    roles._prompter = _refuse_code
+    return session.get_credentials()
+
+
+def _refuse_code(_: str) -> str:
+    raise ConfigError(
+        "its profile has an mfa_serial, and Forebay asks for no code; get credentials of the role with the "
+        "AWS command line, and name their profile"
+    )
+
+
 def _configured_endpoint(session: Session, scoped: Mapping[str, Any], profile_first: bool) -> str | None:
     """A custom endpoint, looked for in the order that AWS documents for its SDKs, or in the profile first."""
     if session.get_config_variable("ignore_configured_endpoint_urls"):
         return None
     services = session.full_config.get("services", {}).get(scoped.get("services"), {})
-    configured = services.get("s3", {}).get("endpoint_url") or scoped.get("endpoint_url")
+    of_s3 = services.get("s3", {})
+    if not isinstance(of_s3, dict):
+        raise ConfigError(
+            f"the AWS configuration cannot be used: s3 of the section [services {scoped['services']}] must "
+            "have settings of its own, each in an indented line, such as endpoint_url"
+        )
+    configured = of_s3.get("endpoint_url") or scoped.get("endpoint_url")
     named = _variable_endpoint(os.environ)
     found = checked_endpoint(configured, "the AWS configuration's endpoint_url")
     return (found or named) if profile_first else (named or found)

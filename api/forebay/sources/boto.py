@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from forebay.errors import AccessDeniedError, SourceError
+from forebay.errors import AccessDeniedError, ForebayError, SourceError
 from forebay.sources import failures
 from forebay.uri import MediaURI
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # botocore is imported in the functions that need it: it takes 100 ms, and reading mostly does without.
 _SERVER = re.compile(r"(https?://)(?:[^/?#\s\"]*@)?([^/?#\s\"]+)")
+_MAX_TEXT = 300
 _MAX_SIGNATURE_SECONDS = 7 * 24 * 3600
 _SIGNED = {"GET": "get_object", "HEAD": "head_object", "PUT": "put_object", "DELETE": "delete_object"}
 # Exceptions of botocore that another attempt may cure.
@@ -65,6 +66,20 @@ class BotoClient:
         return failure(uri, error, self._access.description, to=to)
 
 
+def told(error: Exception) -> str:
+    """What an exception says that botocore has raised, or let through, on one line.
+
+    What a program printed that was to give credentials is left out: it may be the credentials.
+    """
+    from botocore.exceptions import BotoCoreError
+
+    if isinstance(error, BotoCoreError) and error.kwargs.get("provider") == "custom-process":
+        return "credential_process failed, or printed no credentials; run its command to see why"
+    text = " ".join(str(error).split())[:_MAX_TEXT]
+    # The configuration decides what else is raised: botocore checks few of its values.
+    return text if isinstance(error, BotoCoreError | ForebayError) else f"{type(error).__name__}: {text}"
+
+
 def failure(  # noqa: PLR0911 - one for each kind of exception
     uri: MediaURI, error: Exception, credentials: str, *, to: str = "read"
 ) -> SourceError:
@@ -85,8 +100,8 @@ def failure(  # noqa: PLR0911 - one for each kind of exception
     if reasons := [_INTERRUPTIONS[name] for name in names if name in _INTERRUPTIONS]:
         return failures.interrupted(uri, _in_words(uri, reasons[0], str(error)))
     if isinstance(error, BotoCoreError) and "redential" in f"{names} {error}":
-        return AccessDeniedError(uri.redacted, f"{credentials} cannot be used: {error}")
-    return SourceError(uri.redacted, f"{type(error).__name__}: {error}")
+        return AccessDeniedError(uri.redacted, f"{credentials} cannot be used: {told(error)}")
+    return SourceError(uri.redacted, told(error))
 
 
 def _in_words(uri: MediaURI, reason: str, text: str) -> str:

@@ -88,7 +88,9 @@ class Reader(ABC):
         try:
             body = self._read(uri, start, end, etag)
         except failures.RangeNotSatisfiableError:
-            return b""
+            if start:
+                return b""
+            body = self._read_whole(uri, start, end)
         if etag is not None and body.info.etag not in (None, etag):
             raise failures.changed(uri)
         return body.data
@@ -97,8 +99,8 @@ class Reader(ABC):
         try:
             body = self._read(uri, 0, size, None)
         except failures.RangeNotSatisfiableError:
-            # Only an empty object has no first byte.
-            return Beginning(ObjectInfo(uri.raw, 0), b"")
+            # Only an empty object has no first byte, but some servers refuse all ranges.
+            body = self._read_whole(uri, 0, size)
         info = body.info._replace(ranges=body.is_part and body.info.size is not None)
         if info.size is None and len(body.data) < size:
             info = info._replace(size=len(body.data))
@@ -108,14 +110,16 @@ class Reader(ABC):
         return list_in_order(prefix, lambda query: self.page(prefix, query), recursive=recursive)
 
     def _read(self, uri: MediaURI, start: int, end: int, etag: str | None) -> PartBody:
-        def make() -> PartBody:
-            return PartBody(uri, self.describe, start, end)
-
         try:
-            return self._ask(uri, self.request(uri, span=(start, end), etag=etag), make)[1]
+            request = self.request(uri, span=(start, end), etag=etag)
+            return self._ask(uri, request, lambda: PartBody(uri, self.describe, start, end))[1]
         except answers.EncodedPartError:
             # The part that is wanted is one of the decoded object.
-            return self._ask(uri, self.request(uri), make)[1]
+            return self._read_whole(uri, start, end)
+
+    def _read_whole(self, uri: MediaURI, start: int, end: int) -> PartBody:
+        """Takes a part of the answer to a request for the whole."""
+        return self._ask(uri, self.request(uri), lambda: PartBody(uri, self.describe, start, end))[1]
 
     def _ask(self, uri: MediaURI, request: Request, make: Callable[[], B]) -> tuple[Exchange, B]:
         """Sends a request, and those that follow from it, until one is answered as it should be.

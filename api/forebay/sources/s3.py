@@ -13,7 +13,7 @@ from forebay.sources import answers, checksums, failures
 from forebay.sources.asking import conditions, follow_redirect
 from forebay.sources.aws import aws_access
 from forebay.sources.base import ObjectInfo, Page, PageQuery
-from forebay.sources.boto import BotoClient
+from forebay.sources.boto import BotoClient, told
 from forebay.sources.boto_writer import BotoWriter
 from forebay.sources.listings.page_requests import read_page
 from forebay.sources.listings.s3_pages import parse_page, query_string
@@ -228,7 +228,9 @@ class S3Source(Reader):
             except ForebayError:
                 raise
             except Exception as error:  # botocore's, of options that do not go together
-                raise SourceError(uri.redacted, f"the AWS configuration cannot be used: {error}") from None
+                raise SourceError(
+                    uri.redacted, f"the AWS configuration cannot be used: {told(error)}"
+                ) from None
             root = self._roots[uri.bucket] = f"{endpoint}/" if in_host else f"{endpoint}/{uri.bucket}/"
         return root
 
@@ -241,7 +243,7 @@ class S3Source(Reader):
             raise self._unusable(uri, error) from None
 
     def _unusable(self, uri: MediaURI, error: Exception) -> SourceError:
-        return AccessDeniedError(uri.redacted, f"{self.access.description} cannot be used: {error}")
+        return AccessDeniedError(uri.redacted, f"{self.access.description} cannot be used: {told(error)}")
 
     def _moved(
         self, uri: MediaURI, request: Request, outcome: Outcome, code: str, url: Callable[[], str]

@@ -59,6 +59,8 @@ class SigningKeys:
         with forks.setting_up():
             keys = self._found.get_frozen_credentials()
             self._asked = time.monotonic()
+            if not all(isinstance(key or "", str) for key in (keys.access_key, keys.secret_key, keys.token)):
+                raise ValueError("a key or token is no text")
             fresh = Credentials(
                 (keys.access_key or "").strip(),
                 (keys.secret_key or "").strip(),

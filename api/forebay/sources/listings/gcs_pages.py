@@ -19,16 +19,13 @@ class GCSPage:
     __slots__ = ("_items", "folders", "keys", "token")
 
     def __init__(self, answer: Mapping[str, Any], query: PageQuery) -> None:
-        try:
-            self._items: Sequence[Mapping[str, Any]] = answer.get("items", ())
-            self.keys: list[str] = [item["name"] for item in self._items]
-            self.folders: list[str] = list(answer.get("prefixes", ()))
-            self.token: str = answer.get("nextPageToken", "")
-            check(self.keys, self.folders, query.prefix)
-        except (AttributeError, KeyError, TypeError):
-            raise PageError("the answer is no listing") from None
-        if not isinstance(self.token, str):
-            raise PageError("the listing's page token is no text")
+        if not isinstance(answer, dict) or "error" in answer:
+            raise PageError("the server answered with an error instead of a listing")
+        self._items: Sequence[Mapping[str, Any]] = _list_of(dict, answer.get("items"))
+        self.keys: list[str] = _list_of(str, [item.get("name") for item in self._items])
+        self.folders: list[str] = _list_of(str, answer.get("prefixes"))
+        (self.token,) = _list_of(str, [answer.get("nextPageToken") or ""])
+        check(self.keys, self.folders, query.prefix)
         if query.start_after and not query.token and self.keys[:1] == [query.start_after]:
             # startOffset is where a listing begins, not what it begins after.
             self._items, self.keys = self._items[1:], self.keys[1:]
@@ -39,11 +36,28 @@ class GCSPage:
                 root + key,
                 size_of(str(item["size"])) if "size" in item else None,
                 modified=seconds_of(item.get("updated")),
-                content_type=item.get("contentType"),
+                content_type=_text(item.get("contentType")),
                 md5=md5_of(item.get("md5Hash")),
             )
             for key, item in zip(self.keys, self._items, strict=True)
         ]
+
+
+def _list_of(kind: type, found: object) -> list[Any]:
+    """A list of an answer's, which it leaves out where it is empty.
+
+    Raises:
+        PageError: it is none, or one of something else.
+    """
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(one, kind) for one in found):
+        raise PageError("the answer is no listing")
+    return found
+
+
+def _text(found: object) -> str | None:
+    return found if isinstance(found, str) and found.isprintable() else None
 
 
 def query_string(query: PageQuery) -> str:

@@ -12,6 +12,7 @@ from forebay.sources.base import ObjectInfo, Page
 
 # Larger numbers than this are no sizes of anything.
 _MAX_DIGITS = 18
+_MD5_BYTES = 16
 
 
 class PageError(ValueError):
@@ -66,9 +67,10 @@ def seconds_of(text: object) -> float | None:
 def md5_of(text: object) -> str | None:
     """An MD5 in base64 as 32 hexadecimal digits; ``None`` for what is none."""
     try:
-        return base64.b64decode(str(text), validate=True).hex() if text else None
+        digest = base64.b64decode(str(text), validate=True)
     except (binascii.Error, ValueError):
         return None
+    return digest.hex() if len(digest) == _MD5_BYTES else None
 
 
 def check(keys: Sequence[str], folders: Sequence[str], prefix: str) -> None:
@@ -81,7 +83,9 @@ def check(keys: Sequence[str], folders: Sequence[str], prefix: str) -> None:
         for name in (*keys, *folders):
             if not name.startswith(prefix):
                 raise PageError(f"the listing has {name[:200]!a}, which does not begin with the prefix")
+    if "" in keys:
+        raise PageError("the listing has an object without a key")
     try:
-        "".join(keys).encode()
+        "".join((*keys, *folders)).encode()
     except UnicodeEncodeError:
         raise PageError("the listing has a key that is no Unicode text") from None

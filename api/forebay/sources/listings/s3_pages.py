@@ -24,6 +24,7 @@ _OTHER_ENCODING = re.compile(
     rb"\s*<\?xml[^>]*\bencoding\s*=\s*[\"'](?!utf-?8[\"']|us-ascii[\"'])", re.IGNORECASE
 )
 _REFERENCE = re.compile(r"&(#x[0-9a-fA-F]{1,6}|#[0-9]{1,7}|\w+);|&")
+_UNUSUAL = re.compile(r"[\x00-\x08\x0b-\x1f]")
 _ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
 
@@ -57,7 +58,8 @@ class S3Page:
             number = size_of(size.strip()) if size else None
             if self._escaped and "&" in etag:
                 etag = _unescaped(etag)  # noqa: PLW2901 - it is the same one, as text
-            made.append(ObjectInfo(root + key, number, etag or None, seconds))
+            # As of an answer's header: what could not be sent back is no etag.
+            made.append(ObjectInfo(root + key, number, etag if _is_etag(etag) else None, seconds))
         return made
 
     def _next(self, raw: s3_xml.Raw, url: bool) -> str:
@@ -110,8 +112,8 @@ def _raw(body: bytes) -> s3_xml.Raw:
         text = body.decode()
     except UnicodeDecodeError:
         raise PageError("the listing is not encoded as it says") from None
-    # What is commented out is for the parser alone to tell.
-    shape = None if "<!" in text else _shape(text)
+    # What is commented out, and what no text of XML may have in it, is for the parser alone to tell.
+    shape = None if "<!" in text or _UNUSUAL.search(text) else _shape(text)
     if shape is None:
         return s3_xml.read(body)
     pattern, names = shape
@@ -157,6 +159,10 @@ def _pattern(children: tuple[tuple[str, bool], ...]) -> tuple[re.Pattern[str], t
     return re.compile(f"<Contents>{_SPACE}{''.join(parts)}</Contents>{_SPACE}"), tuple(names)
 
 
+def _is_etag(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable()
+
+
 def _unescaped(value: str) -> str:
     if value[:6] == value[-6:] == "&quot;" and value.count("&") == 2:  # as most ETags are
         return f'"{value[6:-6]}"'
@@ -166,11 +172,14 @@ def _unescaped(value: str) -> str:
 def _character(match: re.Match[str]) -> str:
     name = match[1] or ""
     try:
-        if name[:2] == "#x":
-            return chr(int(name[2:], 16))
-        return chr(int(name[1:])) if name[:1] == "#" else _ENTITIES[name]
+        if name[:1] != "#":
+            return _ENTITIES[name]
+        character = chr(int(name[2:], 16) if name[:2] == "#x" else int(name[1:]))
     except (KeyError, ValueError):
-        raise PageError(f"the listing has the unknown entity {match[0]!r}") from None
+        character = "\0"
+    if character not in "\t\n\r" and _UNUSUAL.match(character):
+        raise PageError(f"the listing has the unknown entity {match[0]!r}")
+    return character
 
 
 def _decoded(names: Sequence[str], url: bool) -> list[str]:

@@ -88,6 +88,8 @@ class _Reader:
                 self.raw.columns[column].append(self._object.get(column, ""))
             self._object = {}
         elif len(path) == 3 and path[1] == "Contents":
+            if path[2] == "Key" and "Key" in self._object:
+                raise PageError("the listing has an object with two keys")
             self._object[path[2]] = value
         elif path[1:] == ["CommonPrefixes", "Prefix"]:
             self.raw.folders.append(value)
