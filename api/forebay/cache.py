@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from forebay import forks
 from forebay.aside import aside
-from forebay.config import MediaCacheConfig
+from forebay.config import MediaCacheConfig, settings_of
 from forebay.config.sizes import parse_duration, parse_size
 from forebay.engine import Engine, close_at_exit
 from forebay.errors import UriError
@@ -52,7 +52,7 @@ class MediaCache:
     """
 
     def __init__(self, config: MediaCacheConfig | None = None) -> None:
-        self.config = MediaCacheConfig() if config is None else config
+        self.config = settings_of(config)
         self.engine = Engine(self.config)  # Of the project only: not on the page about the API.
         # Its heartbeat keeps an engine alive when nothing refers to this object any more.
         close_at_exit(self.engine)

@@ -12,18 +12,21 @@ from forebay.uri import shown
 
 # What one took at most with 8 downloads of large objects at a time, and some more: docs/benchmarks.md.
 WORKER_BYTES = 640 << 20
+# Of the processes of one supervisor. More than that is a slip of the pen, under which a machine breaks down.
+MOST = 512
 
 
 def parse(text: str) -> int:
     """The number of processes that ``--processes`` asks for.
 
     Raises:
-        ConfigError: the text is neither a number of at least 1 nor ``auto``.
+        ConfigError: the text is neither a number from 1 to `MOST` nor ``auto``.
     """
     if text == "auto":
         return auto()
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise ConfigError(f"--processes {shown(text)} is not a number of processes: write 1 or more, or auto")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 0 < int(text) <= MOST):
+        what = f"--processes {shown(text)} is not a number of processes"
+        raise ConfigError(f"{what}: write 1 to {MOST}, or auto")
     return int(text)
 
 

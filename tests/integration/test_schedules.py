@@ -13,7 +13,7 @@ import pytest
 from forebay import JobStatus, MediaCache, Schedules
 from forebay.errors import ConfigError, ForebayError
 from forebay.schedules.clock import Clock
-from forebay.schedules.definition import ScheduledRun
+from forebay.schedules.definition import Definition, ScheduledRun
 from tests.caches import MakeCache
 from tests.commands import Forebay
 from tests.servers import Fault
@@ -222,6 +222,34 @@ class TestTheClock:
         assert (run.state, run.job) == ("failed", "")
         assert f"s3://{s3_bucket}/nothing/" in run.error
         assert (schedules.get("nothing").next or 0) > time.time()
+
+    def test_goes_on_with_the_others_where_one_fails_unexpectedly(
+        self,
+        cache: MediaCache,
+        schedules: Schedules,
+        prefix: str,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        # Given one whose listing breaks in a way that no code has thought of, and one after it
+        schedules.add("a", prefix, every="1h", include=["breaks"])
+        schedules.add("b", prefix, every="1h")
+        samples = Clock._samples
+
+        def break_one(self: Clock, definition: Definition) -> Any:
+            return samples(self, definition) if definition.include != ("breaks",) else definition.nothing  # type: ignore[attr-defined]
+
+        monkeypatch.setattr(Clock, "_samples", break_one)
+
+        Clock(cache.engine).tick()
+
+        # Then that one is written down as failed, and the other one runs
+        assert settle(cache, "b").state == "done"
+        failed = schedules.get("a").last
+        assert failed is not None
+        assert (failed.state, failed.job) == ("failed", "")
+        assert "schedule a: " in caplog.text
+        assert len(jobs(cache)) == 1
 
 
 class TestLeases:

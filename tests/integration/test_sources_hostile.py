@@ -331,6 +331,26 @@ class TestRanges:
             with pytest.raises(SourceError, match=r"another range|more than the range"):
                 source.read_range(uri, 10, 20)
 
+    @pytest.mark.parametrize("body", [b"", b"hello"])
+    @pytest.mark.parametrize("said", ["", "Content-Range: bytes */5\r\n", "Content-Range: bytes */*\r\n"])
+    def test_that_a_server_refuses_say_nothing_of_the_object(self, make: Make, said: str, body: bytes):
+        """It counts as empty only if the request for the whole says so."""
+
+        def script(client: Any, ended: Any) -> None:
+            if next(turns) == "part":
+                client.sendall(f"HTTP/1.1 416 No\r\nContent-Length: 0\r\n{said}\r\n".encode())
+            else:
+                client.sendall(head(f"Content-Length: {len(body)}") + body)
+
+        turns = iter(["part", "whole", "part", "whole", "part"])
+        with scripted(script) as url:
+            source, uri = make("/".join(url.split("/")[:3]), "a.jpg")
+
+            beginning = source.read_start(uri, 10)
+            assert (bytes(beginning.data), beginning.info.size) == (body, len(body))
+            assert bytes(source.read_range(uri, 0, 3)) == body[:3]
+            assert source.read_range(uri, 5, 9) == b""
+
     def test_of_an_object_that_another_node_tells_otherwise(self, make: Make):
         script = answers(
             'ETag: "theirs"',

@@ -98,5 +98,5 @@ def test_a_number() -> None:
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "²", ""])
 def test_what_is_no_number(text: str) -> None:
-    with pytest.raises(ConfigError, match="is not a number of processes: write 1 or more, or auto"):
+    with pytest.raises(ConfigError, match="is not a number of processes: write 1 to 512, or auto"):
         capacity.parse(text)

@@ -280,6 +280,9 @@ class TestMessages:
                 "rediss+sentinel://, sentinel://, redis+cluster://, rediss+cluster://)",
             ),
             ("redis_url", "redis://host:port", "its host or port cannot be read"),
+            ("redis_url", "redis://a..b/0", "its host or port cannot be read"),
+            ("redis_url", "redis+sentinel://a..b/m", "its host or port cannot be read"),
+            ("egress_price_per_gb", "inf", "input should be a finite number"),
             (
                 "allowed_sources",
                 "bucket",
@@ -299,6 +302,14 @@ class TestMessages:
         if "\0" not in value:
             monkeypatch.setenv(env_name(field), value)
             assert message() == f"environment variable {env_name(field)}{end}"
+
+    @pytest.mark.parametrize("password", ["hunter2\u2100", "pa[hunter2", "hunter2]"])
+    @pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel", "redis+cluster", "sentinel"])
+    def test_a_password_that_breaks_a_url_is_not_repeated(self, scheme: str, password: str) -> None:
+        for field in ("redis_url", "broker_url"):
+            text = message(**{field: f"{scheme}://:{password}@127.0.0.1:1/m"})
+            assert "hunter2" not in text
+            assert text.startswith(f"setting {field}=")
 
     def test_two_bad_values_are_told_one_at_a_time(self) -> None:
         assert message(range_workers=0, num_workers=0) == (

@@ -66,6 +66,10 @@ def test_what_a_record_of_a_job_says_is_read_as_it_was_written() -> None:
     read = of_text(fresh.text())
     for uri, since in (("s3://a/x", 940.5), ("s3://b/x", 0.0), ("s3://c/x", 990.5)):
         assert fresh.since(uri) == read.since(uri) == since
+    # An age beyond all times is none, and takes none of the others along.
+    ages = Freshness(100.0, None, {"s3://old/": 1e19, "s3://new/": 1.0})
+    assert of_text(ages.text()).since("s3://new/a") == 99.0
+    assert of_text(ages.text()).since("s3://old/a") == 0.0
     assert of_text(ALWAYS.text()).is_always
     assert ALWAYS.since("s3://b/a") > time.time() * 1000
     assert of_text(NEVER.text()).since("s3://b/a") == 0.0
@@ -85,6 +89,8 @@ def test_what_no_job_has_written_checks_nothing(text: str) -> None:
         ({"max_age": 0}, "input should be greater than 0"),
         ({"max_ages": {"bucket": "7d"}}, "'bucket' is not a URI prefix such as s3://bucket/"),
         ({"max_ages": {"s3://b/": "often"}}, "expected a duration such as 7d, or null"),
+        ({"max_ages": {"s3://b/": "inf"}}, "expected a duration such as 7d, or null"),
+        ({"max_age": "inf"}, "a finite number"),
         ({"max_ages": {"s3://b/*": "7d"}}, "wildcards may stand in the bucket's name only"),
         ({"max_ages": {"s3:///key": "7d"}}, "'s3:///key' names a key but no bucket"),
         ({"max_ages": {"ftp://b/": "7d"}}, "'ftp://b/' must begin with one of"),

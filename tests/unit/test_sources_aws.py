@@ -285,6 +285,14 @@ class TestBrokenConfigurations:
         with pytest.raises(ConfigError, match="the AWS configuration cannot be used"):
             found()
 
+    def test_of_a_bundle_name_the_file_of_the_configuration(self, aws_files: Path):
+        (aws_files / "config").write_text("[default]\nca_bundle = /no/such.pem\n")
+
+        with pytest.raises(
+            ConfigError, match="the AWS configuration's ca_bundle: there is no file '/no/such"
+        ):
+            found()
+
     def test_whoever_has_an_mfa_device_is_not_asked_for_its_code(
         self, aws_files: Path, capfd: pytest.CaptureFixture[str]
     ):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from forebay.config import MediaCacheConfig
@@ -237,7 +238,7 @@ class TestSettings:
         )
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
         bundle = tmp_path / "bundle.pem"
-        bundle.write_text("")
+        bundle.write_text(Path(certifi.where()).read_text())
         words = {"verify": str(bundle), "read_timeout": 7, "connection_timeout": 3, "max_block_size": 9}
         for more, kind in (
             ({"account": "photos", "account_key": KEY}, "AzureNamedKeyCredential"),

@@ -54,6 +54,18 @@ class TestTLS:
         with pytest.raises(ConfigError, match=f"{variable}: there is no file '/missing.pem'"):
             tls_from({variable: "/missing.pem"})
 
+    @pytest.mark.parametrize("variable", VARIABLES)
+    @pytest.mark.parametrize("text", ["", "hello\n", "-----BEGIN PRIVATE KEY-----\n"])
+    def test_a_file_without_certificates_is_an_error_that_names_the_variable(
+        self, tmp_path: Path, variable: str, text: str
+    ):
+        (tmp_path / "ca.pem").write_text(text)
+        with pytest.raises(ConfigError, match=f"{variable}: the file .*ca.pem' holds no certificate in PEM"):
+            tls_from({variable: str(tmp_path / "ca.pem")})
+
+    def test_blanks_around_a_path_do_not_count(self, bundle: str):
+        assert tls_from({"AWS_CA_BUNDLE": f" {bundle}\n"}).bundle == bundle
+
     def test_a_directory_is_one_of_certificates(self, tmp_path: Path):
         assert tls_from({"REQUESTS_CA_BUNDLE": str(tmp_path)}) == TLS(directory=str(tmp_path))
 

@@ -7,7 +7,7 @@ and `sizes` (``50GB``, ``24h``). FiftyOne's own configuration file, where the ad
 """
 
 from forebay.config.explaining import mask_url
-from forebay.config.fields import MediaCacheConfig, learn_aliases
+from forebay.config.fields import MediaCacheConfig, learn_aliases, settings_of
 from forebay.config.reading import (
     CONFIG_PATH_VARIABLE,
     DEFAULT_CONFIG_PATH,
@@ -25,4 +25,5 @@ __all__ = [
     "env_name",
     "learn_aliases",
     "mask_url",
+    "settings_of",
 ]

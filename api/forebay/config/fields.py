@@ -381,3 +381,17 @@ def learn_aliases() -> None:
     before there is a cache. What is wrong with a setting is said by what needs it."""
     with contextlib.suppress(ConfigError):
         MediaCacheConfig()
+
+
+def settings_of(config: MediaCacheConfig | None) -> MediaCacheConfig:
+    """The settings that a user gave, or those of the environment.
+
+    Raises:
+        ConfigError: they are none, or a setting is not allowed.
+    """
+    if not isinstance(config, MediaCacheConfig | None):
+        raise ConfigError(
+            f"expected a MediaCacheConfig, such as MediaCacheConfig(cache_dir='/data/cache'), and this is "
+            f"{shown(config)}"
+        )
+    return MediaCacheConfig() if config is None else config

@@ -153,6 +153,6 @@ def _checked(prefix: str, age: Any) -> float | None:
 
 def _age(value: Any) -> float | None:
     age = None if value is None else float(value)
-    if age is not None and not 0 <= age < _ALWAYS_SINCE:
+    if age is not None and not age >= 0:
         raise ValueError(value)
-    return age
+    return None if age is None or age >= _ALWAYS_SINCE else age

@@ -151,19 +151,17 @@ def _integer(value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            raise UnreadableError(
-                "input should be a valid number, unable to parse string as a number"
-            ) from None
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float | str) or isinstance(value, bool):
         raise NotAllowedError("input should be a valid number")
     try:
-        return float(value)
+        number = float(value)
+    except ValueError:
+        raise UnreadableError("input should be a valid number, unable to parse string as a number") from None
     except OverflowError:
-        raise NotAllowedError("input should be a finite number") from None
+        number = math.inf
+    if not math.isfinite(number):
+        raise NotAllowedError("input should be a finite number")
+    return number
 
 
 def _texts(value: Any) -> list[str]:

@@ -118,7 +118,7 @@ def parse_address(url: str) -> RedisAddress:
         raise NotAllowedError("a cluster has the database 0 only: leave the number out")
     return RedisAddress(
         kind,
-        urlsplit(url).scheme.startswith("rediss") or queries.pop("ssl", "") == "true",
+        url.startswith("rediss") or queries.pop("ssl", "") == "true",
         tuple(hosts),
         master,
         int(database or path or 0),
@@ -134,6 +134,10 @@ def _host(text: str, port: int) -> tuple[str, int]:
     found = _HOST.fullmatch(text)
     if found is None or int(found[2] or port) > 65535:
         raise NotAllowedError("its host or port cannot be read")
+    try:
+        found[1].strip("[]").encode("idna")
+    except UnicodeError:
+        raise NotAllowedError("its host or port cannot be read") from None
     return found[1].strip("[]"), int(found[2] or port)
 
 

@@ -92,11 +92,14 @@ def redis_url(url: str) -> str:
     if not url.startswith(_REDIS):
         raise NotAllowedError(f"must be a Redis URL ({', '.join(_REDIS)})")
     if kind_of(url) != "server":
-        check_parameters(url)
+        # First, as its errors repeat nothing of a URL that cannot be taken apart.
         parse_address(url)
+        check_parameters(url)
         return url
     try:
-        database(url)
+        where = database(url)
+        if isinstance(where, tuple) and where[0]:
+            where[0].encode("idna")
     except ValueError:  # its text may repeat the password
         raise NotAllowedError("its host or port cannot be read") from None
     if url.startswith(_REDIS[:2]) and not re.fullmatch("/?[0-9]*", urlsplit(url).path):

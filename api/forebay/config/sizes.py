@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -56,15 +55,23 @@ def parse_size(size: str | int) -> int:
     return found
 
 
+LONGEST_SECONDS = 10**12
+"""More is no time that a program waits for, and times in the index are still exact with it."""
+
+
 def parse_duration(duration: str | float) -> float:
     """Convert ``24h``, ``30m``, ``1.5d``, ``90s`` or ``90`` to seconds.
 
     Raises:
-        ConfigError: it is not a duration, or not a positive and finite one.
+        ConfigError: it is not a duration, or not a positive one of 30,000 years at most.
     """
-    match = _DURATION.match(str(duration))
-    seconds = float(match[1]) * _SECONDS[match[2].lower()] if match else 0.0
-    if not seconds or math.isinf(seconds):
+    match = _DURATION.match(duration) if isinstance(duration, str) else None
+    if match:
+        seconds = float(match[1]) * _SECONDS[match[2].lower()]
+    else:
+        is_number = isinstance(duration, int | float) and not isinstance(duration, bool)
+        seconds = float(duration) if is_number and abs(duration) <= LONGEST_SECONDS else 0.0  # type: ignore[arg-type]
+    if not 0 < seconds <= LONGEST_SECONDS:
         raise ConfigError(f"{shown(duration)} is not a duration; expected for instance 90s, 30m, 24h or 7d")
     return seconds
 

@@ -61,7 +61,13 @@ def parts_of_text(text: str) -> Parts | None:
 
 
 def text_of_parts(parts: Parts) -> str:
-    """Parts for the ledger."""
+    """Parts for the ledger.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    if not isinstance(parts, Parts):
+        raise ConfigError(f"parts={shown(parts)} must be forebay.Parts, such as Parts(head=65536)")
     return json.dumps([parts.head, parts.tail, *parts.ranges])
 
 

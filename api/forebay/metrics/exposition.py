@@ -76,9 +76,10 @@ def serve(registry: CollectorRegistry, host: str, port: int) -> tuple[Any, int]:
     """
     try:
         server, _ = start_http_server(port, addr=host, registry=registry)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of a host that no name server could know
+        reason = (error.strerror if isinstance(error, OSError) else "no such host") or error
         raise ConfigError(
-            f"metrics cannot be served at {host}:{port} ({error.strerror or error}): choose another port",
+            f"metrics cannot be served at {host}:{port} ({reason}): choose another host or port",
             setting="metrics_port",
         ) from None
     return server, int(server.server_port)

@@ -22,7 +22,6 @@ from forebay.index.schedule_records import ScheduleRecord
 from forebay.jobs import ledger
 from forebay.jobs.listed_samples import Samples
 from forebay.jobs.status import JobStatus
-from forebay.manifests.manifest import ManifestOptions
 from forebay.manifests.target_samples import samples_of_targets
 from forebay.schedules.definition import Definition, ScheduledRun
 
@@ -62,7 +61,23 @@ class Clock:
                 elif not lock.extend():
                     return
                 else:
-                    self._look(index, name, definition, record, lock.extend)
+                    self._look_alone(index, name, definition, record, lock.extend)
+
+    def _look_alone(
+        self,
+        index: Index,
+        name: str,
+        definition: Definition,
+        record: ScheduleRecord,
+        keep_lock: Callable[[], object],
+    ) -> None:
+        """Looks after one standing prefetch; whatever is wrong with it, the others have their turn."""
+        try:
+            self._look(index, name, definition, record, keep_lock)
+        except IndexUnavailableError:
+            raise
+        except Exception:
+            log.exception("schedule %s failed unexpectedly", name)
 
     def _look(
         self,
@@ -134,15 +149,14 @@ class Clock:
                     index.leases.end(f"job-{run.job}")
             except IndexUnavailableError:
                 raise
-            except ForebayError as error:
-                log.error("schedule %s: %s", name, error)
+            except Exception as error:
+                log.error("schedule %s: %s", name, error, exc_info=not isinstance(error, ForebayError))
                 ended = replace(run, state="failed", job="", ended=time.time(), error=str(error))
                 index.schedules.note(name, text, ended.text())
 
     def _samples(self, definition: Definition) -> Iterator[Samples]:
-        options = ManifestOptions(definition.column, definition.checksum, definition.root, definition.kind)  # type: ignore[arg-type]  # it looks at the kind
         return samples_of_targets(
-            self._engine, definition.targets, options, definition.include, definition.exclude
+            self._engine, definition.targets, definition.options(), definition.include, definition.exclude
         )
 
     def _settle(

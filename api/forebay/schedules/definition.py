@@ -12,6 +12,7 @@ from forebay.config.freshness import Update
 from forebay.config.sizes import parse_duration
 from forebay.errors import ConfigError, UriError
 from forebay.manifests.braces import expand_braces
+from forebay.manifests.manifest import ManifestOptions
 from forebay.manifests.prefixes import check_target
 from forebay.schedules import recurrence
 from forebay.uri import is_local, shown
@@ -62,6 +63,10 @@ class Definition:
             UriError: a target is none, or one that workers cannot read.
         """
         every = recurrence.check(self.every, self.cron, self.zone)
+        for name in ("column", "checksum", "root", "kind"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ConfigError(f"{name}={shown(getattr(self, name))} must be text")
+        self.options()
         if not self.targets:
             raise UriError("a schedule needs something to fetch, such as s3://bucket/train/")
         for target in self.targets:
@@ -69,6 +74,14 @@ class Definition:
         lease = None if self.lease is None else parse_duration(self.lease)
         update = self.update if isinstance(self.update, bool) else parse_duration(self.update)
         return replace(self, every=every, lease=lease, update=update)
+
+    def options(self) -> ManifestOptions:
+        """How its manifests are read.
+
+        Raises:
+            UriError: they cannot be read so.
+        """
+        return ManifestOptions(self.column, self.checksum, self.root, self.kind)  # type: ignore[arg-type]  # it looks at the kind
 
     def next_time(self, due: float, now: float) -> float:
         """When it is due next after ``now``, if it was due last at ``due``."""
@@ -84,7 +97,7 @@ class Definition:
         try:
             lists = {name: tuple(map(str, found[name])) for name in ("targets", "include", "exclude")}
             return cls(**(found | lists | {"created": float(found["created"])})).checked()
-        except (ConfigError, UriError, TypeError, ValueError, KeyError):
+        except (ConfigError, UriError, TypeError, ValueError, KeyError, AttributeError):
             return None
 
 
@@ -150,7 +163,23 @@ def check_name(name: str) -> str:
 
 
 def targets_of(targets: str | Sequence[str]) -> tuple[str, ...]:
-    return (targets,) if isinstance(targets, str) else tuple(targets)
+    """One target or several.
+
+    Raises:
+        ConfigError: they are no text.
+    """
+    return (targets,) if isinstance(targets, str) else texts_of("targets", targets)
+
+
+def texts_of(name: str, given: Sequence[str]) -> tuple[str, ...]:
+    """The texts of an argument of that name, which is a list of them.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(given, list | tuple | set | frozenset) and all(isinstance(one, str) for one in given):
+        return tuple(given)
+    raise ConfigError(f"{name}={shown(given)} must be a list of texts")
 
 
 def _check(target: str) -> None:

@@ -9,7 +9,7 @@ from forebay.cache import MediaCache
 from forebay.config.freshness import Update
 from forebay.errors import ConfigError, ForebayError
 from forebay.fetch.wanted_parts import Parts, text_of_parts
-from forebay.schedules.definition import Definition, ScheduledRun, check_name, targets_of
+from forebay.schedules.definition import Definition, ScheduledRun, check_name, targets_of, texts_of
 from forebay.uri import redact, shown
 
 
@@ -100,8 +100,8 @@ class Schedules:
             zone,
             lease,  # type: ignore[arg-type]  # as this
             update,
-            tuple(include),
-            tuple(exclude),
+            texts_of("include", include),
+            texts_of("exclude", exclude),
             column,
             checksum,
             root,

@@ -142,9 +142,9 @@ class S3Access:
         region = one_line(text(arguments, "region_name", self.scheme), f"{where}: region_name")
         verify = trust(arguments, "verify", self.scheme)
         arguments = {name: value for name, value in arguments.items() if name not in _READ_HERE}
-        variables = dict(os.environ)
-        if self.bundle is not None:
-            variables.setdefault("AWS_CA_BUNDLE", self.bundle)
+        variables, bundle_setting = dict(os.environ), f"{where}: verify"
+        if verify is None and self.bundle and not variables.get("AWS_CA_BUNDLE"):
+            verify, bundle_setting = self.bundle, "the AWS configuration's ca_bundle"
         limits = limits_of(config)
         access = replace(
             self,
@@ -155,9 +155,7 @@ class S3Access:
             s3_options={**self.s3_options, **mapping(options, "s3", self.scheme)},
             arguments=arguments,
             client_config=options,
-            tls=tls_from(
-                variables, verify=verify, cert=options.get("client_cert"), setting=f"{where}: verify"
-            ),
+            tls=tls_from(variables, verify=verify, cert=options.get("client_cert"), setting=bundle_setting),
             proxies=proxies_from(
                 variables,
                 settings=mapping(options, "proxies", self.scheme, texts=True),

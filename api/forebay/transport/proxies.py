@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from forebay.errors import ConfigError
 
 SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+_CONTROL = re.compile("%(?:[01][0-9a-f]|7f)", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -112,6 +113,8 @@ def _proxy(text: str, where: str) -> Proxy:
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)
         raise ConfigError(f"{where}: {scheme}:// is no kind of proxy; known are {known}")
+    if _CONTROL.search(parts.netloc.rpartition("@")[0]):
+        raise ConfigError(f"{where}: the proxy's user or password has an encoded control character in it")
     if not host or port == 0:
         raise ConfigError(f"{where}: the proxy's URL has no host, or a port that is none from 1 to 65535")
     return Proxy(f"{scheme}://{parts.netloc}", shown)

@@ -156,7 +156,9 @@ class Slot:
         if arrived != self._quiet_bytes:
             self._quiet_bytes, self._quiet_since = arrived, now
         elif now - self._quiet_since >= limits.idle_seconds:
-            self.fail(Kind.TIMEOUT, f"timed out: nothing arrived for {limits.idle_seconds:g} s")
+            proxy = self.exchange.request.route.proxy if self.exchange is not None else None
+            through = "" if proxy is None else f" through the proxy {proxy.shown}"
+            self.fail(Kind.TIMEOUT, f"timed out: nothing arrived for {limits.idle_seconds:g} s{through}")
             return True
         elapsed = now - self._marked_at
         if elapsed >= limits.min_rate_seconds:

@@ -19,6 +19,8 @@ from forebay.uri import shown
 #: In the order in which they count. The first two are boto3's, the next two are those of requests and
 #: curl, the last two those of OpenSSL.
 VARIABLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+# Of a certificate, and of one with its trust, as OpenSSL writes both.
+_BEGINNING = b"CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,23 @@ def tls_from(
 
 
 def _place(path: str, where: str) -> tuple[str | None, str | None]:
-    expanded = os.path.expanduser(path)
+    expanded = os.path.expanduser(path.strip() or path)
     if os.path.isdir(expanded):
         return None, expanded
-    return _file(expanded, where), None
+    _check_bundle(_file(expanded, where), where)
+    return expanded, None
+
+
+def _check_bundle(path: str, where: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            found = any(_BEGINNING in line for line in file)
+    except OSError:
+        found = False
+    if not found:
+        raise ConfigError(
+            f"{where}: the file {shown(path)} holds no certificate in PEM; name one that does, or unset it"
+        )
 
 
 def _file(path: str, where: str) -> str:

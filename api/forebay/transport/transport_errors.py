@@ -95,6 +95,10 @@ def redacted(url: str) -> str:
     return shown if shown.isprintable() else ascii(shown)[1:-1]
 
 
+_BUNDLE = (
+    "the bundle of certificate authorities cannot be read; check the file that the setting, or the first set "
+    "one of AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE and SSL_CERT_FILE, names"
+)
 _CERTIFICATE = "the server's TLS certificate is not trusted"
 _EARLY = "the connection was lost before the answer was complete"
 # What a code means; the words take no part of the server's answer, which may repeat secrets.
@@ -111,7 +115,7 @@ _MEANINGS: Mapping[int, tuple[Kind, str]] = {
     pycurl.E_OPERATION_TIMEDOUT: (Kind.TIMEOUT, "timed out"),
     pycurl.E_SSL_CONNECT_ERROR: (Kind.TLS, "no TLS connection can be agreed on"),
     pycurl.E_PEER_FAILED_VERIFICATION: (Kind.TLS, _CERTIFICATE),
-    pycurl.E_SSL_CACERT_BADFILE: (Kind.TLS, "the bundle of certificate authorities cannot be read"),
+    pycurl.E_SSL_CACERT_BADFILE: (Kind.TLS, _BUNDLE),
     pycurl.E_SSL_CERTPROBLEM: (Kind.TLS, "the client certificate cannot be used"),
     pycurl.E_SSL_CIPHER: (Kind.TLS, "no TLS cipher can be agreed on"),
     pycurl.E_SSL_ISSUER_ERROR: (Kind.TLS, _CERTIFICATE),
@@ -123,6 +127,8 @@ _MEANINGS: Mapping[int, tuple[Kind, str]] = {
     100: (Kind.TOO_LARGE, "the answer's headers are larger than allowed"),
     97: (Kind.PROXY, "the proxy refuses the connection"),
 }
+# What may be the proxy's doing as well as the server's.
+_THROUGH_PROXY = frozenset({Kind.TLS, Kind.LOST, Kind.TIMEOUT, Kind.PROTOCOL, Kind.TRUNCATED, Kind.TOO_LARGE})
 # libcurl says these with a code that also means other things. The texts are its own, not the server's.
 _HEADERS_TOO_LARGE = ("Too large response header", "Too many response headers", "header too long")
 _TUNNEL = ("CONNECT tunnel", "Proxy CONNECT", "SOCKS", "proxy")
@@ -148,9 +154,12 @@ def failure_of(code: int, text: str, url: str, *, proxy: str = "", connected: bo
         kind, words = Kind.TIMEOUT, "timed out: cannot connect"
     if proxy and _is_of_proxy(kind, code, text, connected):
         return refusing_proxy(url, proxy, _tunnel_status(text), timed_out=late)
+    if proxy and kind in _THROUGH_PROXY:
+        # Whose fault it is, libcurl does not know either.
+        words = f"{words} (through the proxy {proxy})"
     remedies = {
         Kind.TLS: "; set AWS_CA_BUNDLE or REQUESTS_CA_BUNDLE to the authority that signed it"
-        if words == _CERTIFICATE
+        if words.startswith(_CERTIFICATE)
         else "",
         Kind.CONNECT: "; check the host, the port and the network",
         Kind.RESOLVE: "; check its spelling and the network",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from forebay.cache import MediaCache
-from forebay.config import MediaCacheConfig, mask_url
+from forebay.config import MediaCacheConfig, mask_url, settings_of
 from forebay.config.sizes import human
 from forebay.embedded import read_owner
 from forebay.errors import ConfigError, ForebayError, NoWorkersError, VolumeError
@@ -92,7 +92,7 @@ class Volumes:
     """
 
     def __init__(self, config: MediaCacheConfig | None = None) -> None:
-        self.config = MediaCacheConfig() if config is None else config
+        self.config = settings_of(config)
         self._caches: dict[str, MediaCache] = {}
         self._connection: Connection | None = None
 
