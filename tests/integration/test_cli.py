@@ -153,6 +153,16 @@ class TestPrefetch:
             "warning: this is larger than the cache (4.9KB): only the last part would stay cached" in done.err
         )
 
+    def test_more_than_the_cache_holds(self, forebay: Forebay, uris: list[str]) -> None:
+        small = ("--cache-size", "5000", "prefetch")
+        done = forebay(*small, *uris)
+        assert done.status == 0
+        assert (
+            "warning: 11.7KB were downloaded, and the cache holds 4.9KB: what came first has been evicted"
+            in done.err
+        )
+        assert "warning" not in forebay(*small, *uris[:3]).err
+
     def test_update_fetches_what_has_changed(
         self, forebay: Forebay, s3_server: S3Server, s3_bucket: str, uris: list[str]
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import pytest
 
 from tests.servers import Fault, Proxy
 from tests.servers import nginx as nginx_server
+from tests.servers import seaweedfs as seaweedfs_server
 from tests.servers.azurite import AzureServer, azurites
 from tests.servers.azurite import missing as azurite_missing
 from tests.servers.gcs import GCSServer
 from tests.servers.http_server import HTTPServer
 from tests.servers.nginx import nginx
-from tests.servers.seaweedfs import S3Server
+from tests.servers.seaweedfs import SOCKETS, S3Server, seaweedfs
 
 
 def get(host: str, path: str) -> tuple[int, bytes]:
@@ -28,6 +30,22 @@ def get(host: str, path: str) -> tuple[int, bytes]:
 
 
 class TestSeaweedFS:
+    def test_leaves_no_file_behind(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+        # Other tests may run beside this one, with servers of their own
+        removed = set[int]()
+        remove = seaweedfs_server.remove_sockets
+        monkeypatch.setattr(
+            seaweedfs_server, "remove_sockets", lambda ports: (removed.update(ports), remove(ports))
+        )
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+        with seaweedfs():
+            assert list(tmp_path.iterdir())
+
+        assert list(tmp_path.iterdir()) == []
+        left = [int(path.stem.rpartition("-")[2]) for path in SOCKETS.glob("seaweedfs-*.sock")]
+        assert not removed.intersection(left)
+
     def test_serves_what_was_put_to_its_administrator(self, s3_server: S3Server, s3_bucket: str):
         s3_server.put(s3_bucket, "a/b.txt", b"hello")
         s3_server.put_many(s3_bucket, {f"many/{n}.bin": b"%d" % n for n in range(100)})

@@ -21,6 +21,10 @@ from urllib.parse import quote
 from tests.servers.process import free_ports, running
 from tests.servers.proxy import Proxy
 
+SOCKETS = Path("/tmp")
+# An HTTP port's port for gRPC is so much above it.
+_GRPC = 10_000
+
 
 @dataclass
 class S3Server:
@@ -166,19 +170,18 @@ def seaweedfs(**keys: Any) -> Iterator[S3Server]:
         # Each bucket takes a volume of its own, of which there are as many as the disk's size suggests.
         command += ["-volume.max=20000"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-master.telemetry=false"]
-        with running(
-            command, log=home / "log", ready=lambda: _serves(server), environment={"HOME": directory}
-        ):
+        # Its logs are temporary files.
+        places = {"HOME": directory, "TMPDIR": directory}
+        with running(command, log=home / "log", ready=lambda: _serves(server), environment=places):
             try:
                 yield server
             finally:
-                remove_sockets({admin, *ports})
+                remove_sockets({admin, admin + _GRPC, *ports})
 
 
 def remove_sockets(ports: set[int]) -> None:
-    """SeaweedFS puts sockets into the directory for temporary files, and leaves them there when it is
-    killed."""
-    for path in Path(tempfile.gettempdir()).glob("seaweedfs-*.sock"):
+    """SeaweedFS puts sockets into the same directory everywhere, and leaves them there when it is killed."""
+    for path in SOCKETS.glob("seaweedfs-*.sock"):
         if int(path.stem.rpartition("-")[2]) in ports:
             path.unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from forebay import logs
-from forebay.cli.output import emit, put, say, writes_json
+from forebay.cli.output import emit, put, say, warn, writes_json
 from forebay.config.sizes import count, human, span
 from forebay.errors import Failure, IndexUnavailableError
 from forebay.manifests.prefixes import looks_like_prefix
@@ -105,6 +105,12 @@ def report(
             say(f"to resume it: {state.command('job', job.id, '--retry')}")
         elif status.failed:
             say(f"to retry failed samples: {state.command('job', job.id, '--retry')}")
+        limit = state.config().limit
+        if limit is not None and status.bytes > limit:
+            warn(
+                f"{human(status.bytes)} were downloaded, and the cache holds {human(limit)}: what came first "
+                "has been evicted again; with --lease, a sample that finds no room fails"
+            )
     return 1 if status.failed or stopped or status.state == "cancelled" else 0
 
 
