@@ -384,7 +384,7 @@ class MediaCache:
             a handle on the lease, which as a context manager ends it.
 
         Raises:
-            ConfigError: ``ttl`` is not a duration.
+            ConfigError: ``ttl`` is not a duration, or the name no name of a lease.
         """
         return self.engine.lease(name, entries_of(uris), parse_duration(ttl))
 

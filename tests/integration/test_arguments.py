@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from forebay.cache import MediaCache
-from forebay.errors import UriError, VolumeError
+from forebay.errors import ConfigError, UriError, VolumeError
 from forebay.uri import entry_of
 from forebay.volume.absent_files import AbsentFiles
 from forebay.volumes.absent import AbsentCache
+from forebay.volumes.known_volumes import Volumes
 from tests.caches import MakeCache
 from tests.servers.http_server import HTTPServer
 
@@ -57,6 +58,20 @@ def test_what_is_no_uri_is_named_by_its_position(
     assert str(caught.value) == (
         f"the URI at position 2 (counted from 0) must be a string or a path object, and this is {what}"
     )
+
+
+@pytest.mark.parametrize("name", [5, ["a"], object(), "\ud800", "evil\n\x1b[31mname", "x" * 201])
+def test_a_lease_has_a_name_that_can_be_shown(cache: MediaCache, name: Any) -> None:
+    with pytest.raises(ConfigError, match="is no name of a lease"):
+        cache.lease(["s3://bucket/a"], "1h", name=name)
+
+    assert cache.leases() == []
+
+
+def test_what_is_no_configuration_is_refused(tmp_path: Path) -> None:
+    for make in (MediaCache, Volumes):
+        with pytest.raises(ConfigError, match="expected a MediaCacheConfig"):
+            make(str(tmp_path))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("operation", MANY)

@@ -22,6 +22,22 @@ def found(cache: MediaCache, uri: str | None = None) -> dict[str, CheckResult]:
     return {finding.name: finding for finding in examine(cache, uri)}
 
 
+def test_directories_and_files_that_are_not_there_are_told(make_cache: MakeCache, tmp_path: Path) -> None:
+    (tmp_path / "nas").mkdir()
+    missing = str(tmp_path / "missing")
+    places = {"upstream_dir": missing, "local_roots": [str(tmp_path / "nas"), f"{missing}/a"]}
+    cache = make_cache(**places, group="lab", group_tls_ca=f"{missing}/ca.pem")
+
+    told = [finding.message for finding in examine(cache) if finding.name == "places"]
+
+    assert [text.split("=")[0].split(" ")[0] for text in told] == [
+        "FIFTYONE_MEDIA_CACHE_UPSTREAM_DIR",
+        "FIFTYONE_MEDIA_CACHE_LOCAL_ROOTS",
+        "FIFTYONE_MEDIA_CACHE_GROUP_TLS_CA",
+    ]
+    assert all(missing in text for text in told)
+
+
 def test_all_is_well(make_cache: MakeCache) -> None:
     findings = list(examine(make_cache(cache_size_bytes=1000)))
     assert [(f.name, f.state) for f in findings] == [

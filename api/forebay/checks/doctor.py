@@ -12,6 +12,7 @@ from typing import Literal
 
 from forebay import embedded
 from forebay.cache import MediaCache
+from forebay.checks.named_places import missing_places
 from forebay.config import fiftyone_config, fiftyone_versions, mask_url
 from forebay.config.sizes import count, human
 from forebay.errors import ForebayError, IndexUnavailableError, VolumeError
@@ -66,6 +67,7 @@ def examine(cache: MediaCache, uri: str | None = None) -> Iterator[CheckResult]:
     if _fine(found):
         yield from _tried("index", _index_and_fleet(cache))
     yield _space(cache)
+    yield from (CheckResult("places", "warning", missing) for missing in missing_places(cache.config))
     yield from _tried("fiftyone", _fiftyone())
     if uri is not None:
         yield from _access(cache, uri)

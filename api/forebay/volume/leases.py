@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from forebay.backoff import Backoff
 from forebay.config.sizes import parse_duration, span
-from forebay.errors import ForebayError, LeaseNotFoundError, VolumeError
+from forebay.errors import ConfigError, ForebayError, LeaseNotFoundError, VolumeError
 from forebay.index import Index, IndexEmptiedError
 from forebay.tables import Number, TableList, described
 from forebay.uri import shown
@@ -24,6 +24,7 @@ _LEAVING_SECONDS = 2.0
 # How long a process that may not dismiss it waits for another that does.
 _MAX_LEAVING_SECONDS = 120.0
 _RECOVERY_SECONDS = 10.0
+_LONGEST_NAME = 200
 _LEAVING_PAUSE_SECONDS = 0.002
 
 
@@ -106,8 +107,13 @@ def lease_entries(index: Index, recovery: Recovery, name: str, entries: Sequence
     or is missing already. An evictor that is not done with them soon (it was paused, say) is dismissed.
 
     Raises:
+        ConfigError: the name is none.
         VolumeError: an evictor is about to remove some, and this user may not dismiss it, nor does it end.
     """
+    if not (isinstance(name, str) and name.isprintable() and len(name) <= _LONGEST_NAME):
+        raise ConfigError(
+            f"{shown(name)} is no name of a lease: it must have at most {_LONGEST_NAME} printable characters"
+        )
     leaving = _add(index, recovery, name, [*entries, *recovery.blocks_of(entries)], ttl)
     pause = Backoff(_LEAVING_PAUSE_SECONDS, 0.25)
     began = asked = time.monotonic()

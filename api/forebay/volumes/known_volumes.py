@@ -181,6 +181,11 @@ class Volumes:
         chosen: dict[str, MediaCache] = {}
         skipped: dict[str, str] = {}
         if names != "all":
+            if not isinstance(names, list | tuple | set | frozenset):
+                raise ConfigError(
+                    f"volumes={shown(names)} must be a list of names, such as ['a', 'b'], or 'all'",
+                    setting="volumes",
+                )
             for name in names:
                 chosen[name] = self.cache(name)
                 chosen[name].engine.open_dispatcher().choose()
