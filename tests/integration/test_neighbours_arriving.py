@@ -18,7 +18,8 @@ from forebay.neighbours import neighbour_source
 from forebay.neighbours.turns import turn_of
 from forebay.transport import Limits
 from forebay.uri import entry_of
-from tests.groups import Group, MakeGroup, content, counted
+from forebay_worker import neighbour_server
+from tests.groups import Group, MakeGroup, ask, content, counted
 from tests.servers.certificates import self_signed
 from tests.servers.embedded import eventually
 
@@ -218,3 +219,23 @@ def test_an_object_that_stops_arriving_is_waited_for(
     assert path.result(60) == BODY
     assert set(cloud.asked.values()) == {1}
     assert counted(group, "a")[0] == 0
+
+
+def test_only_so_many_requests_wait_for_what_arrives(
+    make_group: MakeGroup, cloud: Cloud, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an object that arrives, and that two neighbours may read
+    group = make_group("a", "b", "c", **settings(cloud))
+    url = cloud.url("b", ["a", "b", "c"])
+    path = pool.submit(content, group["a"], url)
+    eventually(lambda: group.servers["b"]._server.following)
+    eventually(lambda: ask(group, "b", [url])["arriving"])
+
+    # When no more requests may wait
+    monkeypatch.setattr(neighbour_server, "_MOST_FOLLOWING", len(group.servers["b"]._server.following))
+
+    # Then no further neighbour is told of it, and those that read it go on
+    assert ask(group, "b", [url])["arriving"] == []
+    cloud.may_end.set()
+    assert path.result(60) == BODY
+    eventually(lambda: not group.servers["b"]._server.following)

@@ -16,7 +16,7 @@ from forebay.uri import parse_object
 # More than this is not taken on: the neighbour that asks fetches it from the cloud.
 MOST = 8192
 # So many that arrive are told of in one answer at most; the others are read when they are complete.
-MOST_ARRIVING = 64
+_MOST_ARRIVING = 8
 # For how long a neighbour that asks again is told that an object could not be had.
 _REMEMBERED_SECONDS = 30.0
 
@@ -43,19 +43,23 @@ class Bringing:
         self._failed: dict[str, float] = {}
         self._ended = 0
 
-    def bring(self, uris: Sequence[str]) -> tuple[list[int], list[Arriving]]:
+    def bring(self, uris: Sequence[str], *, tells_arriving: bool = True) -> tuple[list[int], list[Arriving]]:
         """Begins to bring objects that do not come yet.
+
+        Args:
+            tells_arriving: false where no more may be read while they arrive.
 
         Returns:
             the places in ``uris`` of those that it does not bring, and what can be read while it arrives.
         """
         failed, arriving = list[int](), list[Arriving]()
+        most = _MOST_ARRIVING if tells_arriving else 0
         arrivals = self._cache.engine.open_fetcher().arrivals
         for number, uri in enumerate(uris):
             entry = self._coming_entry(uri)
             if entry is None:
                 failed.append(number)
-            elif len(arriving) < MOST_ARRIVING and (found := arrivals.get(entry)) is not None:
+            elif len(arriving) < most and (found := arrivals.get(entry)) is not None:
                 arriving.append((number, found.size, found.info.etag or "", found.began))
         return failed, arriving
 

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 # Of a body that names objects: each URI has some thousand characters at most, and mostly a hundred.
 _MAX_BODY = 4 << 20
 _IDLE_SECONDS = 60.0
+# So many requests wait for what still arrives at most, about: they take a thread each, and a place in flight
+# from what else the neighbour wants.
+_MOST_FOLLOWING = 64
 _RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{1,15})")
 
 
@@ -47,6 +50,9 @@ class NeighbourServer(ThreadingHTTPServer):
         host, port: to listen at; port 0 for one that is free.
         secret: the group's.
         tls: the certificate to show; ``None`` for plain HTTP.
+
+    Attributes:
+        following: the requests that read an object while it arrives.
 
     Raises:
         OSError: the address cannot be used.
@@ -63,6 +69,7 @@ class NeighbourServer(ThreadingHTTPServer):
         self.secret = secret.encode()
         self.tls = tls
         self.bringing = Bringing(cache)
+        self.following: set[object] = set()
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host, port), _Handler)
@@ -184,14 +191,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_bytes(self, found: Offer, start: int, end: int) -> int:
         """Sends a part of a file as far as it comes; returns up to where."""
-        done, counters = start, self.server.cache.engine.counters
-        while done < end:
-            there = end if found.arrival is None else found.arrival.wait(done, end)
-            sent = self.connection.sendfile(found.file, done, there - done) if there > done else 0
-            counters.served(sent)
-            done += sent
-            if not sent:
-                break
+        done, server = start, self.server
+        if found.arrival is not None:
+            server.following.add(self)
+        try:
+            while done < end:
+                there = end if found.arrival is None else found.arrival.wait(done, end)
+                sent = self.connection.sendfile(found.file, done, there - done) if there > done else 0
+                server.cache.engine.counters.served(sent)
+                done += sent
+                if not sent:
+                    break
+        finally:
+            server.following.discard(self)
         return done
 
     def _take_turns(self) -> None:
@@ -209,7 +221,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(400)
             return
         bringing = self.server.bringing
-        failed, arriving = bringing.bring(uris)
+        has_room = len(self.server.following) < _MOST_FOLLOWING
+        failed, arriving = bringing.bring(uris, tells_arriving=has_room)
         told = {"failed": failed, "arriving": arriving, "progress": bringing.progress()}
         answer = json.dumps(told).encode()
         self.send_response(200)
