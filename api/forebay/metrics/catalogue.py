@@ -89,7 +89,8 @@ FETCHED = Metric(
     "forebay_fetched_bytes",
     "counter",
     ("source", "origin"),
-    "Downloaded bytes, by where they came from: cloud, or neighbour (another volume of the group).",
+    "Downloaded bytes, by where they came from: cloud, neighbour (another volume of the group), "
+    "or upstream (the directory of `upstream_dir`).",
 )
 HIT_BYTES = Metric(
     "forebay_hit_bytes", "counter", (), "Bytes of the cached files that a program asked for and found."
@@ -99,7 +100,8 @@ SAVED = Metric(
     "forebay_egress_saved_bytes",
     "counter",
     (),
-    "Bytes that did not have to leave the cloud: those from neighbours, and those of files that were found.",
+    "Bytes that did not have to leave the cloud: those from neighbours and from the "
+    "upstream directory, and those of files that were found.",
 )
 EVICTED_OBJECTS = Metric("forebay_evicted_objects", "counter", (), "Evicted objects.")
 EVICTED_BYTES = Metric("forebay_evicted_bytes", "counter", (), "Evicted bytes.")
