@@ -100,6 +100,8 @@ def proxies_from(
 
 
 def _proxy(text: str, where: str) -> Proxy:
+    if re.match(f"(?:{'|'.join(SCHEMES)}):?/(?!/)", text, re.IGNORECASE):
+        raise ConfigError(f"{where}: the proxy's URL must begin as http://")
     url = text if "://" in text else f"http://{text}"
     scheme = url.partition("://")[0].lower()
     try:
@@ -146,7 +148,7 @@ def _matches(entry: str, host: str, port: int | None) -> bool:
 
 
 def _port_of(entry: str) -> tuple[str, int | None]:
-    """An entry without its port, and the port."""
+    """An entry without its port, and the port; no name where the port is none, so that it is for no host."""
     if entry.startswith("["):
         name, _, port = entry[1:].partition("]")
         port = port.removeprefix(":")
@@ -154,7 +156,9 @@ def _port_of(entry: str) -> tuple[str, int | None]:
         name, _, port = entry.partition(":")
     else:
         name, port = entry, ""
-    return name, int(port) if port.isascii() and port.isdigit() and len(port) < 6 else None
+    if not port:
+        return name, None
+    return (name, int(port)) if port.isascii() and port.isdigit() and len(port) < 6 else ("", None)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
