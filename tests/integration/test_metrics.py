@@ -211,7 +211,7 @@ class TestVolume:
         done = forebay("metrics", "--serve", str(valkey.port))
         assert done.status == 2
         assert f"error: metrics cannot be served at 127.0.0.1:{valkey.port} (" in done.err
-        assert done.err.endswith("): choose another port\n")
+        assert done.err.endswith("): choose another host or port\n")
 
 
 class TestWorker:

@@ -119,6 +119,9 @@ def test_two_neighbours_read_what_has_arrived_of_an_object(
     eventually(lambda: served(group, "b") >= PART)
     assert group["b"].engine.open_index().entries.values([entry_of(url)]) == [None]
     assert not any(path.done() for path in paths)
+    # From b alone: what comes from a neighbour is not read on, so that none waits in a circle
+    arriving = {volume: group[volume].engine.open_fetcher().arrivals for volume in "abc"}
+    assert {volume for volume in "abc" if arriving[volume].get(entry_of(url))} == {"b"}
 
     # And all of it when it is, at the cost of one download
     cloud.may_end.set()
@@ -198,7 +201,8 @@ def test_a_download_that_fails_for_good_costs_a_request_to_the_cloud(
 
     assert path.result(60) == BODY
     assert counted(group, "a")[:2] == (len(BODY), 0)
-    # No partial file is left of either.
+    # Nothing is left of it.
+    assert group["b"].engine.open_fetcher().arrivals.get(entry_of(url)) is None
     assert [list(group[volume].engine.files.temporaries()) for volume in "ab"] == [[], []]
 
 
@@ -218,7 +222,8 @@ def test_an_object_that_stops_arriving_is_waited_for(
     # Then it still leaves the cloud once, and the neighbour is trusted with the rest
     assert path.result(60) == BODY
     assert set(cloud.asked.values()) == {1}
-    assert counted(group, "a")[0] == 0
+    # It was not tried again while it arrived
+    assert counted(group, "a") == (0, len(BODY), 1)
 
 
 def test_only_so_many_requests_wait_for_what_arrives(

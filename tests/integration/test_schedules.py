@@ -251,6 +251,23 @@ class TestTheClock:
         assert "schedule a: " in caplog.text
         assert len(jobs(cache)) == 1
 
+    def test_goes_on_with_the_others_where_one_cannot_be_looked_after(
+        self, cache: MediaCache, schedules: Schedules, prefix: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        schedules.add("a", prefix, every="2h")
+        schedules.add("b", prefix, every="1h")
+        following = Definition.next_time
+
+        def break_one(self: Definition, due: float, now: float) -> float:
+            return following(self, due, now) if self.every == 3600 else self.nothing  # type: ignore[attr-defined, no-any-return]
+
+        monkeypatch.setattr(Definition, "next_time", break_one)
+
+        Clock(cache.engine).tick()
+
+        assert settle(cache, "b").state == "done"
+        assert schedules.get("a").last is None
+
 
 class TestLeases:
     def test_that_of_a_run_replaces_the_last_when_all_its_samples_are_there(

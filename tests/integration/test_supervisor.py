@@ -133,7 +133,7 @@ class TestWorkersThatDie:
         done = forebay("worker", f"--processes={text}")
         assert done.status == 2
         assert done.err == (
-            f"error: --processes {text!r} is not a number of processes: write 1 or more, or auto\n"
+            f"error: --processes {text!r} is not a number of processes: write 1 to 512, or auto\n"
         )
 
 

@@ -50,15 +50,13 @@ def offer(cache: MediaCache, entry: str) -> Offer | None:
         arrival = None if found is not None else arrivals.get(entry)
         if arrival is None:
             return found
-        if not arrival.is_being_committed:
-            try:
-                return _arriving(cache, arrival)
-            except FileNotFoundError:
-                # It has been published, or has failed, a moment ago.
-                pass
-            except OSError:
-                return None
-        time.sleep(_LOOK_SECONDS)
+        try:
+            return _arriving(cache, arrival)
+        except FileNotFoundError:
+            # It has just been published, and will be in the index in a moment, or has failed.
+            time.sleep(_LOOK_SECONDS)
+        except OSError:
+            return None
 
 
 def _complete(cache: MediaCache, entry: str) -> Offer | None:

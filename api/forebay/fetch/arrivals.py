@@ -84,8 +84,6 @@ class Arrival:
             if reached <= there:
                 break
             there = reached
-            if reached < start + self._part:
-                break
         return min(there, end, max(offset, self.size - 1))
 
 
