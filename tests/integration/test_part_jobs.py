@@ -97,7 +97,8 @@ class TestParts:
         status = cache.download_media([small, empty, videos[0]], parts=Parts(head="16MiB")).status()
 
         assert (status.cached, status.downloaded, status.bytes) == (2, 1, 400)
-        assert len(proxied.requests) - before == 2
+        # Of the empty one the whole as well, as not every server that refuses a range has an empty object.
+        assert len(proxied.requests) - before == 3
         assert Path(cache.local_path(small)).read_bytes() == b"jpeg" * 100
         assert os.path.getsize(cache.local_path(empty)) == 0
         assert cache.local_path(videos[0]) == whole
